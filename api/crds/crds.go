@@ -1,0 +1,10 @@
+// Package crds holds the CustomResourceDefinitions of Mizzen's own kinds,
+// generated from package v1alpha1, for whoever installs them.
+package crds
+
+import "embed"
+
+// Files holds one YAML file per kind.
+//
+//go:embed *.yaml
+var Files embed.FS
