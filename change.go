@@ -54,6 +54,9 @@ type Change struct {
 	// Desired is what to apply. It is not part of a written Plan, since it may
 	// hold a secret.
 	Desired *Object `json:"-"`
+	// Strip lists fields that strangers added to an object of an exclusive
+	// kind and that the sync takes away again; they are in Fields too.
+	Strip []Path `json:"-"`
 	// UID is the live object that was judged, so that no other one of the same
 	// name is changed; empty if there was none.
 	UID string `json:"-"`

@@ -34,10 +34,13 @@ const (
 	AnnotationReconcile = "mizzen.dev/reconcile"
 )
 
+// DefaultInstallation is the id of an installation that was given none.
+const DefaultInstallation = "default"
+
 // Manager returns the field manager of an installation. Managers of different
 // installations differ, so that two of them never silently share fields.
 func Manager(installation string) string {
-	if installation == "" {
+	if installation == "" || installation == DefaultInstallation {
 		return "mizzen"
 	}
 	return "mizzen-" + installation

@@ -16,7 +16,6 @@ import (
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.revision`
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="!has(self.spec.privileged) || !self.spec.privileged || self.metadata.namespace == 'mizzen-system'",message="privileged is only allowed in the namespace mizzen-system"
 type Application struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -51,7 +50,8 @@ type ApplicationSpec struct {
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 
 	// Privileged uses the controller's own rights instead of a service
-	// account. Only Applications in mizzen-system may.
+	// account. Only Applications in mizzen-system may; elsewhere the
+	// Application is Stalled.
 	// +optional
 	Privileged bool `json:"privileged,omitempty"`
 

@@ -23,6 +23,10 @@ type InventoryEntry struct {
 	Version string `json:"v"`
 	// Hash is that of the content that was applied.
 	Hash string `json:"hash"`
+	// Managed is the hash of our entry in metadata.managedFields right after
+	// it was applied; as long as the live one is the same, nothing drifted.
+	// +optional
+	Managed string `json:"managed,omitempty"`
 }
 
 // Inventory holds a part of the inventory of a large Application. It belongs
