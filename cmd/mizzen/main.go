@@ -2,4 +2,19 @@
 // and, later, a console in one binary.
 package main
 
-func main() {}
+import (
+	"context"
+	"os"
+
+	"golang.org/x/term"
+
+	"mizzen.dev/mizzen/internal/cli"
+)
+
+func main() {
+	terminal := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
+	color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	os.Exit(cli.Main(context.Background(), os.Args[1:], cli.Streams{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: terminal, Color: color,
+	}))
+}
