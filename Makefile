@@ -1,0 +1,67 @@
+# Mizzen: `make help` lists the targets.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/bin:$(PATH)
+export CGO_ENABLED ?= 0
+
+GOLANGCI_LINT_VERSION := v2.13.2
+# Two heavy test packages at a time; each starts its own processes.
+TEST_FLAGS ?= -p 2 -timeout 40m
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: bin/mizzen ## Build bin/mizzen
+
+.PHONY: bin/mizzen
+bin/mizzen: | prerequisites
+	go build -ldflags '-s -w' -o $@ ./cmd/mizzen
+
+.PHONY: lab
+lab: | prerequisites ## Build bin/lab and bin/kubectl, once per content
+	lab/build.sh
+
+.PHONY: up
+up: build lab ## Start the lab and Mizzen; prints what to try
+	hack/up.sh
+
+.PHONY: down
+down: ## End Mizzen and the lab
+	hack/down.sh
+
+.PHONY: prerequisites
+prerequisites:
+	@hack/prerequisites.sh
+
+bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	ln -sf golangci-lint $@
+
+.PHONY: lint
+lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Formatting and static checks, of both modules
+	golangci-lint run
+	cd lab && golangci-lint run -c ../.golangci.yml
+
+.PHONY: generate
+generate: ## Write the generated files anew
+	hack/generate.sh
+
+.PHONY: fresh
+fresh: ## Fail if a generated file is not what its source says
+	hack/generate.sh -check
+
+.PHONY: test
+test: build lab lint fresh ## Everything a change must pass
+	CGO_ENABLED=1 go test -race $(TEST_FLAGS) $$(hack/race-packages.sh)
+	go test $(TEST_FLAGS) ./...
+	cd lab && go test $(TEST_FLAGS) ./...
+
+.PHONY: verify
+verify: test ## As test, with the long fuzz runs
+	hack/fuzz.sh
+
+.PHONY: bench
+bench: build lab ## Measure, and write bench/RESULTS.md
+	go run ./bench

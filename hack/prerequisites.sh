@@ -1,0 +1,27 @@
+#!/bin/sh
+# prerequisites.sh: what building and testing need from the host. It names what
+# is missing and the one line that mends it, before anything is downloaded.
+set -u
+missing=
+need() { # need COMMAND PACKAGE
+	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need git git
+need ssh openssh-client
+need curl curl
+[ -x "$(git --exec-path 2>/dev/null)/git-http-backend" ] || missing="$missing git"
+if [ -n "$missing" ]; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+		echo "installing$missing" >&2
+		# shellcheck disable=SC2086 # a list of package names
+		{ apt-get update -q && apt-get install -qy --no-install-recommends $missing; } >/dev/null ||
+			{ echo "could not install$missing; check the network and the package sources" >&2; exit 2; }
+	else
+		echo "this machine lacks$missing; run: sudo apt-get install -y$missing" >&2
+		exit 2
+	fi
+fi
+if ! command -v go >/dev/null 2>&1; then
+	echo "this machine lacks Go; install Go 1.26 from https://go.dev/dl/" >&2
+	exit 2
+fi

@@ -1,0 +1,89 @@
+package report
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mizzen.dev/mizzen"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func samplePlan() *mizzen.Plan {
+	web := mizzen.Ref{Group: "apps", Kind: "Deployment", Namespace: "shop", Name: "web"}
+	p := &mizzen.Plan{
+		Schema:      mizzen.PlanSchema,
+		Application: mizzen.Name{Namespace: "mizzen-system", Name: "web"},
+		Cluster:     "in-cluster",
+		Commit:      mizzen.Commit{ID: "0123456789abcdef"},
+		Unchanged:   4,
+		Changes: []mizzen.Change{
+			{
+				Ref: web, Action: mizzen.Update, Origin: mizzen.Origin{File: "web/deployment.yaml", Line: 1},
+				Fields: []mizzen.FieldChange{
+					{Path: "spec.replicas", Before: int64(2), After: int64(3), Origin: mizzen.Origin{File: "web/patch.yaml", Line: 7}},
+					{Path: "metadata.labels.team", After: "a|b`c", Manager: "kubectl"},
+				},
+			},
+			{Ref: mizzen.Ref{Kind: "ConfigMap", Namespace: "shop", Name: "new"}, Action: mizzen.Create, NotVerified: "its namespace is in the same commit"},
+			{Ref: mizzen.Ref{Kind: "Service", Namespace: "shop", Name: "old"}, Action: mizzen.Keep, Reason: "Prune=false"},
+		},
+		Findings: []mizzen.Finding{{
+			Code: mizzen.CodeUnknownField, Severity: mizzen.Fatal, Ref: web, Path: "spec.replica",
+			Message: "unknown field spec.replica", Remedy: "did you mean spec.replicas?", Origin: mizzen.Origin{File: "web/deployment.yaml", Line: 9},
+		}},
+	}
+	p.Digest = p.ComputeDigest()
+	return p
+}
+
+func TestGolden(t *testing.T) {
+	p := samplePlan()
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"plan.txt": func(b *bytes.Buffer) error { return PlanText(b, p, Style{}) },
+		"plan.md":  func(b *bytes.Buffer) error { return PlanMarkdown(b, p) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", name)
+		if *update {
+			if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), b.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestValue(t *testing.T) {
+	for _, c := range []struct {
+		in   any
+		want string
+	}{
+		{nil, "(none)"},
+		{"", `""`},
+		{"a\nb", `"a\nb"`},
+		{"\x1b[2J", `"\x1b[2J"`},
+		{map[string]any{"b": 1.5, "a": true}, `{"a":true,"b":1.5}`},
+	} {
+		if got := Value(c.in); got != c.want {
+			t.Errorf("Value(%v) = %s, want %s", c.in, got, c.want)
+		}
+	}
+	if got := Value(string(bytes.Repeat([]byte("ä"), 100))); len([]rune(got)) != 80 {
+		t.Errorf("a long value has %d characters", len([]rune(got)))
+	}
+}
