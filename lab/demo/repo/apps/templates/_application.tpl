@@ -1,11 +1,11 @@
 {{/*
-destination and sync are the same for every Application of this repository but
-for the namespace: call with (dict "values" .Values "namespace" "shop").
+Where an Application goes, the same for all of them but for the namespace:
+include "destination" (dict "values" .Values "namespace" "shop").
 */}}
 {{- define "destination" -}}
-{{- with .values.cluster }}
+{{- with .values.cluster -}}
 cluster: {{ . }}
-{{- end }}
+{{ end -}}
 namespace: {{ .namespace }}
 createNamespace: true
 {{- end }}
