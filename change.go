@@ -57,6 +57,11 @@ type Change struct {
 	// Strip lists fields that strangers added to an object of an exclusive
 	// kind and that the sync takes away again; they are in Fields too.
 	Strip []Path `json:"-"`
+	// Release lists hand-over fields that left Git: ownership is given up so
+	// that they keep their value instead of falling back to a default.
+	Release []Path `json:"release,omitempty"`
+	// Options is what the object asks about its own syncing.
+	Options SyncOptions `json:"-"`
 	// UID is the live object that was judged, so that no other one of the same
 	// name is changed; empty if there was none.
 	UID string `json:"-"`

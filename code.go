@@ -37,6 +37,11 @@ const (
 	CodeDuplicateObject Code = "MZ2008"
 	// CodeGenerateName: an object without a name cannot be kept in sync.
 	CodeGenerateName Code = "MZ2009"
+	// CodeInvalidMetadata: a name, namespace, label or annotation has a form
+	// that no API server accepts.
+	CodeInvalidMetadata Code = "MZ2010"
+	// CodeInvalidSyncOption: a sync wave or option cannot be understood.
+	CodeInvalidSyncOption Code = "MZ2011"
 
 	// CodeAdopted: the object exists, unowned, and becomes ours.
 	CodeAdopted Code = "MZ3001"

@@ -103,13 +103,14 @@ func (p *Plan) ComputeDigest() string {
 		Action  Action
 		Content string
 		Fields  []field
+		Release []Path `json:",omitempty"`
 	}
 	changes := make([]change, 0, len(p.Changes))
 	for _, c := range p.Changes {
 		if !c.Action.Writes() {
 			continue
 		}
-		d := change{Ref: c.Ref.String(), Action: c.Action}
+		d := change{Ref: c.Ref.String(), Action: c.Action, Release: c.Release}
 		if c.Action == Create || c.Action == Replace {
 			d.Content = c.Content
 		}

@@ -1,0 +1,113 @@
+package diff
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"mizzen.dev/mizzen"
+)
+
+// CompareOptions says who compares.
+type CompareOptions struct {
+	// Manager is our field manager, mizzen.Manager of the installation.
+	Manager string
+	// Masker hides secret values.
+	Masker Masker
+	// NotVerified says why there is no answer of the API server; it goes into
+	// the Change if there is none.
+	NotVerified string
+}
+
+// Compare returns what a sync does to one object: live is what the cluster has
+// (nil if it has none), dryRun what it would have after desired is applied. A
+// nil dryRun means that the API server did not judge the change: then only the
+// fields that Git names are compared, and the Change says so.
+//
+// The Change refers to desired, and is of the action None, Create, Update or,
+// where the object's own sync options say so, Skip.
+func Compare(desired mizzen.Object, live, dryRun *unstructured.Unstructured, o CompareOptions) mizzen.Change {
+	options, _ := mizzen.OptionsOf(desired.Unstructured)
+	c := mizzen.Change{
+		Ref: desired.Ref(), APIVersion: desired.GetAPIVersion(), Action: mizzen.None,
+		Origin: desired.Origins.Object, Content: ContentHash(desired, o.Masker),
+		Wave: options.Wave, Options: options, Desired: &desired,
+	}
+	if live != nil {
+		c.UID = string(live.GetUID())
+	}
+	if dryRun == nil {
+		c.NotVerified = o.NotVerified
+		if c.NotVerified == "" {
+			c.NotVerified = "the API server was not asked"
+		}
+	}
+	switch {
+	case options.Policy == mizzen.ApplyIgnore:
+		c.Action, c.Reason, c.NotVerified = mizzen.Skip, "the object asks to be ignored", ""
+	case live == nil:
+		c.Action = mizzen.Create
+	case options.Policy == mizzen.ApplyIfNotPresent:
+		c.NotVerified = ""
+	default:
+		o.compareExisting(&c, desired, live, dryRun)
+	}
+	return c
+}
+
+func (o CompareOptions) compareExisting(c *mizzen.Change, desired mizzen.Object, live, dryRun *unstructured.Unstructured) {
+	w := newWalker(desired, live, o)
+	ownershipMoves := false
+	if dryRun != nil {
+		w.compare(content(live), content(dryRun))
+		ownershipMoves = !bytes.Equal(ourFields(live, o.Manager), ourFields(dryRun, o.Manager))
+	} else {
+		w.approximate()
+		ownershipMoves = ourFields(live, o.Manager) == nil
+	}
+	slices.SortStableFunc(w.fields, func(a, b mizzen.FieldChange) int { return strings.Compare(string(a.Path), string(b.Path)) })
+	c.Fields = w.fields
+	switch {
+	case len(c.Fields) > 0:
+		c.Action = mizzen.Update
+	case ownershipMoves:
+		c.Action, c.Reason = mizzen.Update, "only the ownership of fields changes"
+	default:
+		c.NotVerified = ""
+	}
+}
+
+// ourFields returns our set of applied fields as the API server writes it,
+// which is a function of the set; nil if we applied nothing.
+func ourFields(u *unstructured.Unstructured, manager string) []byte {
+	for _, entry := range u.GetManagedFields() {
+		if ours(entry.Manager, entry.Operation, entry.Subresource, manager) && entry.FieldsV1 != nil {
+			return entry.FieldsV1.Raw
+		}
+	}
+	return nil
+}
+
+func ours(name string, operation metav1.ManagedFieldsOperationType, subresource, manager string) bool {
+	return name == manager && operation == metav1.ManagedFieldsOperationApply && subresource == ""
+}
+
+// content returns an object without what is never desired: status, and what
+// the API server keeps about the object.
+func content(u *unstructured.Unstructured) map[string]any {
+	c := cloneMap(u.Object)
+	for _, field := range []string{"apiVersion", "kind", "status"} {
+		delete(c, field)
+	}
+	if metadata, ok := c["metadata"].(map[string]any); ok {
+		metadata = cloneMap(metadata)
+		for _, field := range serverFields {
+			delete(metadata, field)
+		}
+		c["metadata"] = metadata
+	}
+	return c
+}
