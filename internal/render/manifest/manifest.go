@@ -155,7 +155,7 @@ func readChunk(file string, chunk Chunk) (*Document, error) {
 	if root.Kind == yamlv3.ScalarNode && root.Tag == "!!null" {
 		return nil, nil
 	}
-	shift(root, chunk.Line-1)
+	Shift(root, chunk.Line-1)
 	value, err := decode(chunk.Text)
 	if err != nil {
 		return nil, syntaxError(file, chunk.Line, err)
@@ -187,12 +187,12 @@ func decode(text []byte) (any, error) {
 	return value, nil
 }
 
-// shift moves the lines of a document to where it stands in its file. An
+// Shift moves the lines of nodes, of text that stands within a larger file. An
 // alias points at a node that is moved where it is defined.
-func shift(n *yamlv3.Node, lines int) {
+func Shift(n *yamlv3.Node, lines int) {
 	n.Line += lines
 	for _, child := range n.Content {
-		shift(child, lines)
+		Shift(child, lines)
 	}
 }
 

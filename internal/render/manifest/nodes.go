@@ -71,51 +71,28 @@ func eachEntry(n *yamlv3.Node, f func(key, value *yamlv3.Node)) {
 	}
 }
 
-// EachField calls f for every field below n, with the node that stands where
-// the field is written: the key in a mapping, the element in a list.
-func EachField(n *yamlv3.Node, f func(mizzen.Path, *yamlv3.Node)) {
+// EachField calls f for every field below n: its path, the node where it is
+// written (the key in a mapping, the element in a list), and its value.
+func EachField(n *yamlv3.Node, f func(p mizzen.Path, at, value *yamlv3.Node)) {
 	eachField("", n, f)
 }
 
-func eachField(p mizzen.Path, n *yamlv3.Node, f func(mizzen.Path, *yamlv3.Node)) {
+func eachField(p mizzen.Path, n *yamlv3.Node, f func(mizzen.Path, *yamlv3.Node, *yamlv3.Node)) {
 	n = Resolve(n)
 	if n == nil {
 		return
 	}
 	if n.Kind == yamlv3.SequenceNode {
 		for i, element := range n.Content {
-			f(p.Index(i), element)
+			f(p.Index(i), element, Resolve(element))
 			eachField(p.Index(i), element, f)
 		}
 		return
 	}
 	eachEntry(n, func(key, value *yamlv3.Node) {
-		f(p.Key(key.Value), key)
+		f(p.Key(key.Value), key, Resolve(value))
 		eachField(p.Key(key.Value), value, f)
 	})
-}
-
-// Scalars calls f for every scalar below n: the field's path, the node where
-// the field is written, and the node of its value.
-func Scalars(n *yamlv3.Node, f func(p mizzen.Path, at, value *yamlv3.Node)) {
-	scalars("", n, n, f)
-}
-
-func scalars(p mizzen.Path, at, n *yamlv3.Node, f func(mizzen.Path, *yamlv3.Node, *yamlv3.Node)) {
-	n = Resolve(n)
-	if n == nil {
-		return
-	}
-	switch n.Kind {
-	case yamlv3.ScalarNode:
-		f(p, at, n)
-	case yamlv3.SequenceNode:
-		for i, element := range n.Content {
-			scalars(p.Index(i), element, element, f)
-		}
-	case yamlv3.MappingNode:
-		eachEntry(n, func(key, value *yamlv3.Node) { scalars(p.Key(key.Value), key, value, f) })
-	}
 }
 
 func duplicateKeys(d Document) []mizzen.Finding {

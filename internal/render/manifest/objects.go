@@ -156,7 +156,7 @@ func (i Item) object(fields bool) mizzen.Object {
 	o.Origins.Object = mizzen.Origin{File: i.File, Line: i.Line}
 	if fields {
 		o.Origins.Fields = map[mizzen.Path]mizzen.Origin{}
-		EachField(i.Node, func(p mizzen.Path, n *yamlv3.Node) {
+		EachField(i.Node, func(p mizzen.Path, n, _ *yamlv3.Node) {
 			o.Origins.Fields[p] = mizzen.Origin{File: i.File, Line: n.Line}
 		})
 	}

@@ -66,17 +66,21 @@ func (r *reader) directory(ctx context.Context, dir string, depth int) error {
 		return fmt.Errorf("read directory %s: %w", dir, err)
 	}
 	for _, entry := range entries {
-		name := path.Join(dir, entry.Name())
-		switch {
-		case strings.HasPrefix(entry.Name(), "."):
-		case entry.IsDir():
-			err = r.directory(ctx, name, depth+1)
-		case isManifest(entry.Name()):
-			err = r.file(name, entry)
-		}
-		if err != nil {
+		if err := r.entry(ctx, path.Join(dir, entry.Name()), entry, depth); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (r *reader) entry(ctx context.Context, name string, entry fs.DirEntry, depth int) error {
+	switch {
+	case strings.HasPrefix(entry.Name(), "."):
+		return nil
+	case entry.IsDir():
+		return r.directory(ctx, name, depth+1)
+	case isManifest(entry.Name()):
+		return r.file(name, entry)
 	}
 	return nil
 }
