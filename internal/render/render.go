@@ -47,6 +47,12 @@ type Options struct {
 	// FieldOrigins asks for the origin of every field, which costs a second
 	// rendering; without it only Origins.Object is set.
 	FieldOrigins bool `json:"fieldOrigins,omitempty"`
+
+	// Scope names who asks, as an Application's namespace/name. Kept results
+	// are never shared between scopes, so that nobody is given the random
+	// passwords that somebody else's rendering made up. It stays with the
+	// parent.
+	Scope string `json:"-"`
 }
 
 // Capabilities is what a chart may ask about the cluster.
@@ -71,6 +77,11 @@ type Output struct {
 	// Consulted tells which of the Options beyond the files had a say, so that
 	// the others stay out of the key.
 	Consulted Consulted
+	// Tainted is set if the rendering may have changed state of its process,
+	// as kustomize does with openapi: and crds:; the worker is not used again.
+	// A renderer that fails after such a change returns an Output that has
+	// nothing but Tainted, beside the error.
+	Tainted bool
 }
 
 // Consulted tells which inputs a rendering looked at.
