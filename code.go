@@ -17,6 +17,8 @@ const (
 	CodeHookNotRun Code = "MZ1004"
 	// CodeDuplicateKey: a YAML mapping has a key twice; the last one counts.
 	CodeDuplicateKey Code = "MZ1005"
+	// CodeFileName: a file's name is not UTF-8, so that it cannot be read.
+	CodeFileName Code = "MZ1006"
 
 	// CodeUnknownField: the kind's schema does not know the field.
 	CodeUnknownField Code = "MZ2001"
