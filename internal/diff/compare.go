@@ -33,7 +33,7 @@ func Compare(desired mizzen.Object, live, dryRun *unstructured.Unstructured, o C
 	options, _ := mizzen.OptionsOf(desired.Unstructured)
 	c := mizzen.Change{
 		Ref: desired.Ref(), APIVersion: desired.GetAPIVersion(), Action: mizzen.None,
-		Origin: desired.Origins.Object, Content: ContentHash(desired, o.Masker),
+		Origin: desired.Origins.Object, Content: ContentHash(desired.Unstructured, o.Masker),
 		Wave: options.Wave, Options: options, Desired: &desired,
 	}
 	if live != nil {

@@ -147,3 +147,25 @@ func cut(s string) string {
 	}
 	return strings.ToValidUTF8(s[:limit], "") + "…"
 }
+
+// DefinesKind tells whether a CustomResourceDefinition among the objects
+// brings the kind, in the version that is asked for.
+func DefinesKind(objects []mizzen.Object, gvk schema.GroupVersionKind) bool {
+	for _, obj := range objects {
+		if obj.Unstructured == nil || obj.GroupVersionKind().GroupKind() != crdKind {
+			continue
+		}
+		spec, _ := obj.Object["spec"].(map[string]any)
+		names, _ := spec["names"].(map[string]any)
+		if spec["group"] != gvk.Group || names["kind"] != gvk.Kind {
+			continue
+		}
+		versions, _ := spec["versions"].([]any)
+		for _, item := range versions {
+			if v, _ := item.(map[string]any); v["name"] == gvk.Version && v["served"] == true {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -168,18 +168,18 @@ var lastApplied = mizzen.Path("metadata.annotations").Key("kubectl.kubernetes.io
 // ContentHash returns a hash of all that is to be applied, with a key for
 // Secrets: the same content gives the same hash. It is "" for a Secret if the
 // Masker has no key.
-func ContentHash(obj mizzen.Object, m Masker) string {
+func ContentHash(u *unstructured.Unstructured, m Masker) string {
 	// Maps are encoded with sorted keys; rendered objects hold JSON values only.
-	b, err := json.Marshal(obj.Unstructured.Object)
+	b, err := json.Marshal(u.Object)
 	if err != nil {
 		return ""
 	}
-	if !isSecret(obj.Unstructured) {
+	if !isSecret(u) {
 		sum := sha256.Sum256(b)
 		return "sha256:" + hex.EncodeToString(sum[:16])
 	}
 	if len(m.key) == 0 {
 		return ""
 	}
-	return m.mark(obj.Ref(), "", b)
+	return m.mark(mizzen.RefOf(u), "", b)
 }
