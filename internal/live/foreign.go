@@ -176,13 +176,15 @@ func (p *parsed) collect(out []foreignField, s stranger, keep func(fieldpath.Pat
 func (p *parsed) topmost(path fieldpath.Path) fieldpath.Path {
 	set := p.ours
 	for i, pe := range path {
-		if set == nil {
-			return path[:i].Copy()
-		}
-		if _, below := set.Children.Get(pe); !below && !set.Members.Has(pe) {
+		child, below := set.Children.Get(pe)
+		if !below && !set.Members.Has(pe) {
 			return path[:i+1].Copy()
 		}
-		set, _ = set.Children.Get(pe)
+		if !below {
+			// An empty map or list of ours, to which they added.
+			return path[:min(i+2, len(path))].Copy()
+		}
+		set = child
 	}
 	return path.Copy()
 }

@@ -39,6 +39,12 @@ type Watcher struct {
 // Watch returns a Watcher, which runs until ctx ends or Close is called. It
 // watches CustomResourceDefinitions at once, and other kinds as Ensure says.
 func (c *Cluster) Watch(ctx context.Context, h Handler) *Watcher {
+	w := c.newWatcher(ctx, h)
+	w.running.Go(w.watchKinds)
+	return w
+}
+
+func (c *Cluster) newWatcher(ctx context.Context, h Handler) *Watcher {
 	w := &Watcher{
 		c:         c,
 		handler:   h.filled(),
@@ -48,7 +54,6 @@ func (c *Cluster) Watch(ctx context.Context, h Handler) *Watcher {
 		owners:    make(map[mizzen.Name]*ownerList),
 	}
 	w.ctx, w.stop = context.WithCancel(ctx)
-	w.running.Go(w.watchKinds)
 	return w
 }
 
