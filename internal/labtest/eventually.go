@@ -1,0 +1,28 @@
+package labtest
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// patience bounds a wait in a test that has no deadline of its own, or a
+// later one: a condition that does not come should fail its own test.
+const patience = 60 * time.Second
+
+// Eventually waits until condition holds and fails the test, saying what was
+// awaited, if it does not within a minute. It says nothing about speed.
+func Eventually(t testing.TB, what string, condition func(context.Context) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !condition(ctx) {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited in vain for %s", what)
+		case <-tick.C:
+		}
+	}
+}

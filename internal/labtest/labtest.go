@@ -1,0 +1,201 @@
+// Package labtest gives a Go test a real Kubernetes. It executes bin/lab,
+// which it builds when needed, and nothing else: Kubernetes' modules stay in
+// lab/. All packages of a test run share one lab; each test has namespaces of
+// its own. The shared lab ends by itself when no test process has used it for
+// a while, so that a killed test leaves nothing for ever.
+//
+//	l := labtest.Start(t, labtest.ControlPlane)
+//	client := kubernetes.NewForConfigOrDie(l.Config)
+package labtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Part is something that a test needs of a lab. Parts are combined with |.
+type Part uint
+
+// The parts of a lab.
+const (
+	// ControlPlane is one cluster: API server, controllers, scheduler, and
+	// nodes whose pods become Ready without running.
+	ControlPlane Part = 1 << iota
+	// Git is the Git server.
+	Git
+	// SecondCluster is a further cluster, see Lab.Second.
+	SecondCluster
+)
+
+func (p Part) clusters() int {
+	if p&SecondCluster != 0 {
+		return 2
+	}
+	return 1
+}
+
+// idleSeconds is how long the shared lab stays when no test uses it.
+const idleSeconds = 30
+
+// Lab is a running lab as one test sees it.
+type Lab struct {
+	// Cluster is the first cluster.
+	Cluster
+	// Dir is the lab's state directory, for `bin/lab --dir`.
+	Dir string
+	// GitURL is the root of the Git server's repositories, without a slash
+	// at its end.
+	GitURL string
+
+	tools    tools
+	clusters []clusterStatus
+}
+
+// Start returns the lab that all tests of the run share, with a fresh
+// namespace for this test in the first cluster. It fails the test if there is
+// no lab to be had.
+func Start(t testing.TB, parts Part) *Lab {
+	t.Helper()
+	tools, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(tools.root, ".cache", "labtest", tools.version)
+	if err := lease(dir); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, tools, dir, parts, idleSeconds)
+}
+
+// Private returns a lab of this test alone, for tests that stop clusters or
+// count what everybody does. Its clusters start empty, and it ends with the
+// test.
+func Private(t testing.TB, parts Part) *Lab {
+	t.Helper()
+	tools, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := lease(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if out, err := tools.lab(dir, "down", "--purge").CombinedOutput(); err != nil {
+			t.Errorf("lab down: %v\n%s", err, out)
+		}
+	})
+	return open(t, tools, dir, parts, 5)
+}
+
+// open makes sure that the lab in dir runs and has parts.
+func open(t testing.TB, tools tools, dir string, parts Part, idle int) *Lab {
+	t.Helper()
+	up := tools.lab(dir, "up", "--clusters", strconv.Itoa(parts.clusters()), "--idle", strconv.Itoa(idle)+"s")
+	if out, err := up.CombinedOutput(); err != nil {
+		t.Fatalf("lab up: %v\n%s", err, out)
+	}
+	l := &Lab{Dir: dir, tools: tools}
+	status := l.status(t)
+	l.clusters, l.GitURL = status.Clusters, status.URLs["git"]
+	l.Cluster = *l.cluster(t, 0)
+	return l
+}
+
+// Second returns the second cluster, with a fresh namespace for this test. The
+// lab must have been started with SecondCluster. Its kubeconfig is complete in
+// itself: it may be put into a Secret of the first cluster.
+func (l *Lab) Second(t testing.TB) *Cluster {
+	t.Helper()
+	return l.cluster(t, 1)
+}
+
+// Stop plays an outage of a cluster: connections are refused until Resume. Only
+// a Private lab may be stopped.
+func (l *Lab) Stop(t testing.TB, c *Cluster) {
+	t.Helper()
+	l.run(t, "stop", c.Name)
+}
+
+// Resume ends an outage: the cluster has its old port and data.
+func (l *Lab) Resume(t testing.TB, c *Cluster) {
+	t.Helper()
+	l.run(t, "start", c.Name)
+}
+
+// run executes a verb of bin/lab and returns what it prints.
+func (l *Lab) run(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := l.tools.lab(l.Dir, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("lab %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+type labStatus struct {
+	Clusters []clusterStatus   `json:"clusters"`
+	URLs     map[string]string `json:"urls"`
+}
+
+type clusterStatus struct {
+	Name       string `json:"name"`
+	Kubeconfig string `json:"kubeconfig"`
+	AuditLog   string `json:"auditLog"`
+}
+
+func (l *Lab) status(t testing.TB) labStatus {
+	t.Helper()
+	out, err := l.tools.lab(l.Dir, "status", "-o", "json").Output()
+	if err != nil {
+		t.Fatalf("lab status: %v\n%s", err, out)
+	}
+	var s labStatus
+	if err := json.Unmarshal(out, &s); err != nil {
+		t.Fatalf("lab status: %v", err)
+	}
+	return s
+}
+
+// leases are the files whose locks keep labs alive as long as this process.
+var leases sync.Map
+
+// lease takes a share of the lock that keeps the lab in dir alive, for as long
+// as the process lives. The kernel gives it back, whatever happens to us.
+func lease(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("directory of the lab: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "leases.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lease of the lab: %w", err)
+	}
+	if _, held := leases.LoadOrStore(dir, f); held {
+		return f.Close()
+	}
+	if err := flock(f, unix.LOCK_SH); err != nil {
+		return fmt.Errorf("lease of the lab: %w", err)
+	}
+	return nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// lab is a command of bin/lab on the lab in dir.
+func (t tools) lab(dir string, args ...string) *exec.Cmd {
+	return exec.Command(t.binary("lab"), append(args, "--dir", dir)...)
+}

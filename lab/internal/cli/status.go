@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"mizzen.dev/mizzen/lab/internal/state"
+)
+
+func newStatus(o *options) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what runs and where (exit code 1 if the lab is not ready)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := o.locate()
+			if err != nil {
+				return err
+			}
+			status, err := dir.ReadStatus()
+			if err != nil {
+				return err
+			}
+			print := printStatus
+			switch output {
+			case "text":
+			case "json":
+				print = printJSON
+			default:
+				return fmt.Errorf("-o %s: want text or json", output)
+			}
+			if err := print(cmd.OutOrStdout(), status); err != nil {
+				return err
+			}
+			if status.State != state.Ready {
+				return errNo
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}
+
+func printJSON(w io.Writer, s state.Status) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(s)
+}
+
+func printStatus(w io.Writer, s state.Status) error {
+	fmt.Fprintf(w, "lab %s in %s\n", s.State, s.Dir)
+	if s.Message != "" {
+		fmt.Fprintf(w, "  %s\n", s.Message)
+	}
+	if git := s.URLs["git"]; git != "" && s.Supervisor.PID != 0 {
+		fmt.Fprintf(w, "git        %s\n", git)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range s.Clusters {
+		fmt.Fprintf(t, "%s\t%s\t%s\tKUBECONFIG=%s\n", c.Name, c.State, c.URLs["api"], c.Kubeconfig)
+		if c.Message != "" {
+			fmt.Fprintf(t, "\t%s\n", c.Message)
+		}
+	}
+	return t.Flush()
+}

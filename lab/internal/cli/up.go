@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"mizzen.dev/mizzen/lab/internal/process"
+	"mizzen.dev/mizzen/lab/internal/state"
+)
+
+const (
+	// poll is how often a waiting verb reads the Status.
+	poll = 20 * time.Millisecond
+	// hopeless is after how many failures of a cluster `up` gives up.
+	hopeless = 3
+)
+
+type upOptions struct {
+	clusters, nodes int
+	idle            time.Duration
+	resume          bool
+	timeout         time.Duration
+}
+
+func newUp(o *options) *cobra.Command {
+	up := upOptions{}
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start the lab, or add to the one that runs, and wait until it is ready",
+		Long: "Starts the lab in the background and returns when pods can be scheduled in every cluster.\n" +
+			"If the lab runs already, it is kept, and gets the clusters that it lacks.\n" +
+			"Clusters start empty, Git repositories are those of the last time.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := o.locate()
+			if err != nil {
+				return err
+			}
+			status, err := up.run(cmd.Context(), dir)
+			if err != nil {
+				return err
+			}
+			return printStatus(cmd.OutOrStdout(), status)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&up.clusters, "clusters", 1, "at least so many clusters")
+	f.IntVar(&up.nodes, "nodes", 2, "kwok nodes of each new cluster")
+	f.DurationVar(&up.idle, "idle", 0, "end the lab when nobody has held a lease for so long (0: never)")
+	f.BoolVar(&up.resume, "resume", false, "start on the data of a lab that was killed or kept")
+	f.DurationVar(&up.timeout, "timeout", 2*time.Minute, "give up after")
+	return cmd
+}
+
+// run makes sure that the lab is up and returns its Status.
+func (up upOptions) run(ctx context.Context, dir state.Dir) (state.Status, error) {
+	if err := dir.Create(); err != nil {
+		return state.Status{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, up.timeout)
+	defer cancel()
+	for {
+		generation, gone, err := up.ensure(dir)
+		if err != nil {
+			return state.Status{}, err
+		}
+		status, err := await(ctx, dir, generation, gone)
+		if !errors.Is(err, errGone) {
+			return status, err
+		}
+		// The supervisor that we found was about to end: start our own.
+	}
+}
+
+// errGone says that a supervisor which somebody else started is no more.
+var errGone = errors.New("the supervisor ended")
+
+// ensure starts a supervisor if there is none, else tells it what is wanted.
+// It returns the generation to wait for, and a channel on which the end of
+// our own supervisor arrives.
+func (up upOptions) ensure(dir state.Dir) (int64, <-chan error, error) {
+	lock, err := dir.LockSupervisor()
+	if errors.Is(err, state.ErrLocked) {
+		spec, err := dir.ChangeSpec(func(s *state.Spec) error {
+			s.Clusters = max(s.Clusters, up.clusters)
+			return nil
+		})
+		if err != nil {
+			return 0, nil, err
+		}
+		return spec.Generation, nil, notify(dir)
+	} else if err != nil {
+		return 0, nil, err
+	}
+	defer lock.Close()
+	spec, err := dir.ChangeSpec(func(s *state.Spec) error {
+		*s = state.Spec{
+			Generation: s.Generation, Clusters: up.clusters, Nodes: up.nodes,
+			IdleSeconds: int(up.idle.Seconds()), Resume: up.resume,
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	gone, err := launch(dir, lock)
+	return spec.Generation, gone, err
+}
+
+// launch starts the supervisor in the background; it inherits the lock.
+func launch(dir state.Dir, lock *os.File) (<-chan error, error) {
+	log, err := os.OpenFile(dir.Log(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command("/proc/self/exe", superviseCommand, "--dir", string(dir))
+	cmd.Args[0], cmd.Dir = "lab", string(dir)
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{lock}
+	process.Detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("supervisor: %w", err)
+	}
+	gone := make(chan error, 1)
+	go func() {
+		err := cmd.Wait()
+		gone <- fmt.Errorf("the supervisor ended (%v):\n%s", err, tail(dir.Log()))
+	}()
+	return gone, nil
+}
+
+// notify makes the supervisor read the Spec at once. One that has not written
+// its Status yet reads it anyway.
+func notify(dir state.Dir) error {
+	status, err := dir.ReadStatus()
+	if err != nil {
+		return err
+	}
+	if err := status.Supervisor.Signal(unix.SIGHUP); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("supervisor: %w", err)
+	}
+	return nil
+}
+
+// await returns the first Status that has observed generation and is Ready.
+func await(ctx context.Context, dir state.Dir, generation int64, gone <-chan error) (state.Status, error) {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	missing := 0
+	for {
+		status, err := dir.ReadStatus()
+		if err != nil {
+			return status, err
+		}
+		current := status.ObservedGeneration >= generation
+		if current && status.State == state.Ready {
+			return status, nil
+		}
+		for _, c := range status.Clusters {
+			if current && c.State == state.Failed && c.Restarts >= hopeless {
+				return status, fmt.Errorf("%s does not start: %s\nlook at `lab logs %[1]s`; `lab down` starts from nothing", c.Name, c.Message)
+			}
+		}
+		// Before the first Status of a new supervisor there is the last one's.
+		if missing++; status.Supervisor.Alive() {
+			missing = 0
+		}
+		if gone == nil && missing > 100 {
+			return status, errGone
+		}
+		select {
+		case err := <-gone:
+			return status, err
+		case <-ctx.Done():
+			return status, fmt.Errorf("lab is not ready: %w; see `lab status` and `lab logs`", context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// tail returns the end of a file, for a message.
+func tail(path string) string {
+	const most = 2000
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > most {
+		if _, err := f.Seek(-most, io.SeekEnd); err != nil {
+			return err.Error()
+		}
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}

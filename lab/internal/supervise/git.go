@@ -1,0 +1,5 @@
+package supervise
+
+import "context"
+
+func (s *supervisor) serveGit(context.Context) error { return nil }
