@@ -27,21 +27,22 @@ type foreignField struct {
 
 // Foreign returns the fields that somebody else added to an object of ours,
 // outside of its metadata and status and except for those that were handed
-// over, sorted by path. Before is the value, except in Secrets, if o is a full
-// object; the path then holds the indexes of list elements, and else their
-// keys. Whether the fields are to be taken away says Exclusive; for others see
-// Findings.
+// over, sorted by path. If o is an unstructured.Unstructured, Before is the
+// value (except in Secrets), the path holds the indexes of list elements, and
+// fields that the object does not have are left out; of metadata alone, the
+// path names elements by their keys. Whether the fields are to be taken away
+// says Exclusive; for others see Findings.
 func (c *Cluster) Foreign(ref mizzen.Ref, o metav1.Object) []mizzen.FieldChange {
 	fields := parse(ref.GroupKind(), o.GetManagedFields(), c.manager).foreign()
-	var content map[string]any
-	if u, ok := o.(*unstructured.Unstructured); ok {
-		content = u.Object
-	}
+	full, isFull := o.(*unstructured.Unstructured)
 	changes := make([]mizzen.FieldChange, 0, len(fields))
 	for _, f := range fields {
-		path, value, ok := resolve(content, f.path)
-		if !ok {
-			path, value = pathOf(f.path), nil
+		path, value := pathOf(f.path), any(nil)
+		if isFull {
+			var ok bool
+			if path, value, ok = resolve(full.Object, f.path); !ok {
+				continue
+			}
 		}
 		if ref.Group == "" && ref.Kind == "Secret" {
 			value = nil

@@ -39,7 +39,7 @@ func newBench(t *testing.T, a answers, listed ...*metav1.PartialObjectMetadata) 
 func benchFor(t *testing.T, c *Cluster, gk schema.GroupKind, listed ...*metav1.PartialObjectMetadata) bench {
 	t.Helper()
 	r := newRecorder()
-	w := c.newWatcher(t.Context(), r.handler())
+	w := c.newWatcher(t.Context(), r.listens())
 	k := newKindWatch(w, Resource{Kind: gk.WithVersion("v1"), Name: "things", Namespaced: true, Verbs: []string{"list", "watch"}})
 	w.kinds[gk] = k
 	items := make([]any, len(listed))

@@ -164,7 +164,6 @@ func TestForeignOfFullObject(t *testing.T) {
 	})
 	got := offline(t, nil).Foreign(mizzen.Ref{Kind: "Service", Name: "web"}, o)
 	want := []mizzen.FieldChange{
-		{Path: "spec.gone", Manager: "kubectl-edit"},
 		{Path: "spec.list[1]", Before: "b", Manager: "kubectl-edit"},
 		{Path: "spec.ports[1]", Before: map[string]any{"port": int64(90), "name": "debug", "protocol": "TCP"}, Manager: "kubectl-edit"},
 	}

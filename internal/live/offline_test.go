@@ -50,7 +50,7 @@ type recorder struct {
 
 func newRecorder() *recorder { return &recorder{more: make(chan struct{}, 1)} }
 
-func (r *recorder) handler() Handler {
+func (r *recorder) listens() Handler {
 	return Handler{Event: func(e Event) {
 		r.mu.Lock()
 		r.events = append(r.events, e)
