@@ -12,7 +12,7 @@ import (
 // stops a script after a fixed number of steps, whatever the clock says.
 type fuel struct {
 	left   int
-	parent context.Context //nolint:containedctx // it is a context itself, refilled for each run
+	parent context.Context // replaced for each run
 	err    error
 }
 

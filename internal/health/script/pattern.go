@@ -119,30 +119,35 @@ func (t *translator) single() error {
 	return nil
 }
 
-// escape translates %d, %D or %. inside or outside of a set.
+// escape translates %d, %D or %. inside or outside of a set. An upper-case
+// letter is the class without those characters.
 func (t *translator) escape(inSet bool) error {
 	if len(t.rest) < 2 {
 		return errPatternEnd
 	}
 	c := t.rest[1]
+	if !isLetter(c) && (c < '0' || c > '9') {
+		t.take(2, regexp.QuoteMeta(t.rest[1:2]))
+		return nil
+	}
 	class, known := classes[c|0x20]
-	letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+	negated := c&0x20 == 0
 	switch {
-	case known && letter && c&0x20 != 0 && inSet:
-		t.take(2, class)
-	case known && letter && c&0x20 != 0:
-		t.take(2, "["+class+"]")
-	case known && letter && inSet:
-		return errors.New("a negated class within a set is not supported")
-	case known && letter:
-		t.take(2, "[^"+class+"]")
-	case letter || c >= '0' && c <= '9':
+	case !known || !isLetter(c):
 		return errUnsupported
+	case inSet && negated:
+		return errors.New("a negated class within a set is not supported")
+	case inSet:
+		t.take(2, class)
+	case negated:
+		t.take(2, "[^"+class+"]")
 	default:
-		t.take(2, regexp.QuoteMeta(string(rune(c))))
+		t.take(2, "["+class+"]")
 	}
 	return nil
 }
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // set translates [a-z%d_]. A "]" that comes first is itself.
 func (t *translator) set() error {
@@ -150,23 +155,22 @@ func (t *translator) set() error {
 	if strings.HasPrefix(t.rest, "^") {
 		t.take(1, "^")
 	}
-	for first := true; ; first = false {
-		switch {
-		case t.rest == "":
-			return errors.New("malformed pattern (missing ']')")
-		case t.rest[0] == ']' && !first:
+	for first := true; t.rest != ""; first = false {
+		switch c := t.rest[0]; {
+		case c == ']' && !first:
 			t.take(1, "]")
 			return nil
-		case t.rest[0] == '%':
+		case c == '%':
 			if err := t.escape(true); err != nil {
 				return err
 			}
-		case t.rest[0] == '-' && len(t.rest) > 1 && t.rest[1] != ']' && !first:
+		case c == '-' && !first && len(t.rest) > 1 && t.rest[1] != ']':
 			t.take(1, "-")
 		default:
 			t.take(1, setMember(t.rest[:1]))
 		}
 	}
+	return errors.New("malformed pattern (missing ']')")
 }
 
 func setMember(c string) string {
