@@ -126,7 +126,7 @@ func (t *translator) escape(inSet bool) error {
 		return errPatternEnd
 	}
 	c := t.rest[1]
-	if !isLetter(c) && (c < '0' || c > '9') {
+	if !isLetter(c) && !isDigit(c) {
 		t.take(2, regexp.QuoteMeta(t.rest[1:2]))
 		return nil
 	}
@@ -149,6 +149,8 @@ func (t *translator) escape(inSet bool) error {
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
 // set translates [a-z%d_]. A "]" that comes first is itself.
 func (t *translator) set() error {
 	t.take(1, "[")
@@ -156,21 +158,29 @@ func (t *translator) set() error {
 		t.take(1, "^")
 	}
 	for first := true; t.rest != ""; first = false {
-		switch c := t.rest[0]; {
-		case c == ']' && !first:
+		if t.rest[0] == ']' && !first {
 			t.take(1, "]")
 			return nil
-		case c == '%':
-			if err := t.escape(true); err != nil {
-				return err
-			}
-		case c == '-' && !first && len(t.rest) > 1 && t.rest[1] != ']':
-			t.take(1, "-")
-		default:
-			t.take(1, setMember(t.rest[:1]))
+		}
+		if err := t.member(first); err != nil {
+			return err
 		}
 	}
 	return errors.New("malformed pattern (missing ']')")
+}
+
+// member translates one character, class or dash of a set.
+func (t *translator) member(first bool) error {
+	isRange := !first && len(t.rest) > 1 && t.rest[1] != ']'
+	switch {
+	case t.rest[0] == '%':
+		return t.escape(true)
+	case t.rest[0] == '-' && isRange:
+		t.take(1, "-")
+	default:
+		t.take(1, setMember(t.rest[:1]))
+	}
+	return nil
 }
 
 func setMember(c string) string {
