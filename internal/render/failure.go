@@ -34,6 +34,16 @@ func invalidOptions(err error) error {
 	return &mizzen.Error{Kind: mizzen.Invalid, Err: fmt.Errorf("the render options: %w", err), Remedy: "correct spec.source"}
 }
 
+// TooLate is the error of a rendering whose time is over, with where it was if
+// that is known.
+func TooLate(limit time.Duration, where error) error {
+	err := fmt.Errorf("the rendering takes longer than %s", limit.Round(time.Millisecond))
+	if where != nil {
+		err = fmt.Errorf("%w (%w)", err, where)
+	}
+	return &mizzen.Error{Kind: mizzen.Timeout, Err: err, Remedy: "look for a loop in the templates, or split the application"}
+}
+
 func cannotStart(err error, stderr string) error {
 	if stderr != "" {
 		err = fmt.Errorf("%w; it said: %s", err, firstLine(stderr))
@@ -62,8 +72,7 @@ func (c PoolConfig) explain(w *process, err error, late bool) error {
 	case errors.As(err, &bound):
 		return err
 	case late:
-		return tooMuch(fmt.Sprintf("the rendering takes longer than %s", c.Timeout.Round(time.Millisecond)),
-			"look for a loop in the templates, or split the application")
+		return TooLate(c.Timeout, nil)
 	case errors.Is(err, wire.ErrProtocol):
 		return &mizzen.Error{
 			Kind: mizzen.Refused, Err: fmt.Errorf("the render worker was stopped: %w", err),

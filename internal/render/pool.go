@@ -145,6 +145,8 @@ type rendering struct {
 	// facts are what the rendering depends on, an error's included. They are
 	// nil if the error does not depend on the files.
 	facts []Fact
+	// reported is whether an error is the renderer's own.
+	reported bool
 }
 
 // Render renders without looking for a kept result. The error is a
@@ -186,6 +188,10 @@ func (p *Pool) render(ctx context.Context, s mizzen.Snapshot, o Options) (*rende
 		}
 		if ctx.Err() != nil && err != nil {
 			return r, context.Cause(ctx)
+		}
+		var reported *failure
+		if errors.As(err, &reported) {
+			r.reported, err = true, reported.err
 		}
 		r.facts, err = conclude(lib, o, err)
 		return r, err

@@ -26,8 +26,8 @@ var _ mizzen.Snapshot = Tree{}
 // maxLinks is how many symbolic links a path may lead through.
 const maxLinks = 40
 
-// Commit implements mizzen.Snapshot.
-func (t Tree) Commit() mizzen.Commit { return mizzen.Commit{ID: "memory"} }
+// Commit implements mizzen.Snapshot. Its ID is that of the content.
+func (t Tree) Commit() mizzen.Commit { return mizzen.Commit{ID: t.hash(".")} }
 
 // resolve returns the path behind all symbolic links of name.
 func (t Tree) resolve(op, name string) (string, error) {

@@ -162,7 +162,12 @@ func (s *server) render(job wire.Assignment) (out *render.Output, err error) {
 			Remedy: "set spec.source.renderer to Helm, Kustomize or Plain, or leave it out",
 		}
 	}
-	return s.bounded(renderer(ctx, files, o))
+	out, err = renderer(ctx, files, o)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// The parent would have said the same a moment later.
+		err = render.TooLate(job.Timeout, err)
+	}
+	return s.bounded(out, err)
 }
 
 // bounded checks what can be checked before anything is sent.
