@@ -1,0 +1,277 @@
+package render
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"mizzen.dev/mizzen"
+)
+
+// MemoConfig says what a Memo works with.
+type MemoConfig struct {
+	// Pool renders; required.
+	Pool *Pool
+	// Cache keeps results; without one, every request is rendered.
+	Cache *Cache
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Hooks are called as things happen.
+	Hooks Hooks
+}
+
+// Hooks count what a Memo does. Any of them may be nil. They are called by
+// many goroutines.
+type Hooks struct {
+	// Rendered is called after each run of a renderer, with its wall clock. The
+	// Renderer is that of the Options if the run failed, so it may be "".
+	Rendered func(r Renderer, took time.Duration, err error)
+	// Kept is called for each request that a kept result answers.
+	Kept func(r Renderer)
+	// NotKept is called when a result could not be written; it will be
+	// rendered again.
+	NotKept func(err error)
+}
+
+// Memo renders what changed, and remembers the rest: a request is answered
+// from an earlier result whose Key holds at the Snapshot. That is also how a
+// template that is not a function of its inputs keeps its passwords: as long
+// as nothing changes, it does not run again.
+//
+// Equal requests at the same time are rendered once. A rendering that fails
+// because of the files (Invalid, Refused, NotFound) is remembered in memory for
+// FailureMemory while its Key holds; other failures are not.
+//
+// It may be used by many goroutines.
+type Memo struct {
+	config   MemoConfig
+	flights  flights
+	failures failures
+}
+
+// FailureMemory is how long a Memo remembers that files cannot be rendered.
+const FailureMemory = 10 * time.Minute
+
+// NewMemo returns a Memo. Closing the Pool is the caller's.
+func NewMemo(config MemoConfig) *Memo {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	return &Memo{config: config, failures: failures{kept: map[string][]failed{}}}
+}
+
+// Render returns the objects for the Options at the Snapshot; see Pool.Render
+// for the errors. The caller owns the Result.
+func (m *Memo) Render(ctx context.Context, s mizzen.Snapshot, o Options) (*Result, error) {
+	if r, ok := m.recall(s, o); ok {
+		return r, nil
+	}
+	request := requestDigest(o)
+	if err := m.failures.recall(request, s, o, m.config.Now()); err != nil {
+		return nil, err
+	}
+	// A working tree has no commit, so that nothing is known to be equal.
+	commit := s.Commit().ID
+	if commit == "" {
+		return m.run(ctx, s, o).result(false)
+	}
+	l, shared := m.flights.do(ctx, digest(commit, canonical(o), o.Scope), func(ctx context.Context) *landing {
+		return m.run(ctx, s, o)
+	})
+	return l.result(shared)
+}
+
+// Holding returns the Key of the kept result that Render would answer with,
+// without reading it. It renders nothing.
+func (m *Memo) Holding(s mizzen.Snapshot, o Options) (Key, bool) {
+	if m.config.Cache == nil {
+		return Key{}, false
+	}
+	return m.config.Cache.find(requestDigest(o), func(k Key) bool { return k.Matches(o) && k.Holds(s) })
+}
+
+// Lookup returns the kept result of a Key by its digest, whatever Git says by
+// now. With it a drift is restored without rendering.
+func (m *Memo) Lookup(digest string) (*Result, bool) {
+	if m.config.Cache == nil {
+		return nil, false
+	}
+	key, raw, ok := m.config.Cache.get(digest)
+	if !ok {
+		return nil, false
+	}
+	out, err := DecodeOutput(raw, m.config.Pool.config.Objects)
+	if err != nil {
+		return nil, false // written under other bounds, or by another version
+	}
+	return &Result{Output: out, Key: *key, FromCache: true}, true
+}
+
+func (m *Memo) recall(s mizzen.Snapshot, o Options) (*Result, bool) {
+	key, ok := m.Holding(s, o)
+	if !ok {
+		return nil, false
+	}
+	r, ok := m.Lookup(key.Digest())
+	if ok && m.config.Hooks.Kept != nil {
+		m.config.Hooks.Kept(key.Renderer)
+	}
+	return r, ok
+}
+
+// landing is what a run brings back, for everybody who waits for it.
+type landing struct {
+	rendering *rendering
+	key       Key
+	objects   int
+	err       error
+}
+
+// result returns what the caller then owns: who shares a run decodes anew.
+func (l *landing) result(shared bool) (*Result, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	r := &Result{Output: l.rendering.out, Key: l.key}
+	if !shared {
+		return r, nil
+	}
+	var err error
+	r.Output, err = DecodeOutput(l.rendering.raw, l.objects)
+	return r, err
+}
+
+// run renders, keeps what comes of it, and counts.
+func (m *Memo) run(ctx context.Context, s mizzen.Snapshot, o Options) *landing {
+	start := m.config.Now()
+	r, err := m.config.Pool.render(ctx, s, o)
+	end := m.config.Now()
+	l := &landing{rendering: r, key: newKey(o, r), objects: m.config.Pool.config.Objects, err: err}
+	renderer := o.Renderer
+	if err == nil {
+		renderer = r.out.Renderer
+		m.keep(l, o)
+	} else if r.reported && blamesFiles(err) {
+		m.failures.remember(requestDigest(o), failed{l.key, err, end})
+	}
+	if m.config.Hooks.Rendered != nil {
+		m.config.Hooks.Rendered(renderer, end.Sub(start), err)
+	}
+	return l
+}
+
+func (m *Memo) keep(l *landing, o Options) {
+	if m.config.Cache == nil {
+		return
+	}
+	err := m.config.Cache.put(requestDigest(o), l.key, l.rendering.raw, l.rendering.out.Nondeterministic)
+	if err != nil && m.config.Hooks.NotKept != nil {
+		m.config.Hooks.NotKept(err)
+	}
+}
+
+func blamesFiles(err error) bool {
+	switch mizzen.KindOf(err) {
+	case mizzen.Invalid, mizzen.Refused, mizzen.NotFound:
+		return true
+	}
+	return false
+}
+
+// failed is a rendering that failed because of the files.
+type failed struct {
+	key Key
+	err error
+	at  time.Time
+}
+
+// maxFailures bounds how many requests have failures remembered.
+const maxFailures = 4096
+
+// failures remembers the last failures of each request.
+type failures struct {
+	mu   sync.Mutex
+	kept map[string][]failed
+}
+
+func (f *failures) remember(request string, x failed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, known := f.kept[request]; !known && len(f.kept) >= maxFailures {
+		clear(f.kept) // rare, and only costs renderings
+	}
+	list := append([]failed{x}, f.kept[request]...)
+	f.kept[request] = list[:min(len(list), 2)]
+}
+
+func (f *failures) recall(request string, s mizzen.Snapshot, o Options, now time.Time) error {
+	f.mu.Lock()
+	list := f.kept[request]
+	f.mu.Unlock()
+	for _, x := range list {
+		if now.Sub(x.at) < FailureMemory && x.key.Matches(o) && x.key.Holds(s) {
+			return x.err
+		}
+	}
+	return nil
+}
+
+// flights runs equal requests once. A run goes on as long as one of those who
+// wait for it does.
+type flights struct {
+	mu      sync.Mutex
+	flights map[string]*flight
+}
+
+type flight struct {
+	waiting int
+	cancel  context.CancelFunc
+	done    chan struct{}
+	landing *landing
+}
+
+// do returns what run brings back. shared is whether others get the same.
+func (f *flights) do(ctx context.Context, id string, run func(context.Context) *landing) (l *landing, shared bool) {
+	f.mu.Lock()
+	x, flying := f.flights[id]
+	if !flying {
+		x = &flight{done: make(chan struct{})}
+		var detached context.Context
+		detached, x.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		if f.flights == nil {
+			f.flights = map[string]*flight{}
+		}
+		f.flights[id] = x
+		go func() {
+			x.landing = run(detached)
+			f.land(id, x)
+		}()
+	}
+	x.waiting++
+	f.mu.Unlock()
+	select {
+	case <-x.done:
+		return x.landing, flying
+	case <-ctx.Done():
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if x.waiting--; x.waiting == 0 {
+		x.cancel()
+		// Whoever comes now must not wait for a run that is being ended.
+		if f.flights[id] == x {
+			delete(f.flights, id)
+		}
+	}
+	return &landing{err: context.Cause(ctx)}, false
+}
+
+func (f *flights) land(id string, x *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	x.cancel()
+	if f.flights[id] == x {
+		delete(f.flights, id)
+	}
+	close(x.done)
+}
