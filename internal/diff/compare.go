@@ -17,6 +17,9 @@ type CompareOptions struct {
 	Manager string
 	// Masker hides secret values.
 	Masker Masker
+	// Release lists fields that are handed over because they left Git; it goes
+	// into the Change, and dryRun is expected to hold their live values.
+	Release []mizzen.Path
 	// NotVerified says why there is no answer of the API server; it goes into
 	// the Change if there is none.
 	NotVerified string
@@ -63,6 +66,9 @@ func (o CompareOptions) compareExisting(c *mizzen.Change, desired mizzen.Object,
 	ownershipMoves := false
 	if dryRun != nil {
 		w.compare(content(live), content(dryRun))
+		if live.GetResourceVersion() != dryRun.GetResourceVersion() {
+			w.fields = o.withoutOthers(w.fields, live, dryRun)
+		}
 		ownershipMoves = !bytes.Equal(ourFields(live, o.Manager), ourFields(dryRun, o.Manager))
 	} else {
 		w.approximate()
@@ -71,13 +77,47 @@ func (o CompareOptions) compareExisting(c *mizzen.Change, desired mizzen.Object,
 	slices.SortStableFunc(w.fields, func(a, b mizzen.FieldChange) int { return strings.Compare(string(a.Path), string(b.Path)) })
 	c.Fields = w.fields
 	switch {
-	case len(c.Fields) > 0:
-		c.Action = mizzen.Update
+	case len(c.Fields) > 0 || len(o.Release) > 0:
+		c.Action, c.Release = mizzen.Update, o.Release
 	case ownershipMoves:
 		c.Action, c.Reason = mizzen.Update, "only the ownership of fields changes"
 	default:
 		c.NotVerified = ""
 	}
+}
+
+// withoutOthers leaves out what somebody else did to the object between the
+// reading and the dry-run: differences of fields that are not ours. Without
+// it a controller at work, such as the one that numbers a Deployment's
+// revisions, makes changes appear in a Plan that no sync causes.
+func (o CompareOptions) withoutOthers(fields []mizzen.FieldChange, live, dryRun *unstructured.Unstructured) []mizzen.FieldChange {
+	before, after := o.ownPaths(live), o.ownPaths(dryRun)
+	return slices.DeleteFunc(fields, func(f mizzen.FieldChange) bool {
+		own := after
+		if f.After == nil {
+			own = before
+		}
+		return !touches(own, f.Path)
+	})
+}
+
+func (o CompareOptions) ownPaths(u *unstructured.Unstructured) []mizzen.Path {
+	for _, owner := range mizzen.OwnershipsOf(u) {
+		if ours(owner.Manager, owner.Operation, owner.Subresource, o.Manager) {
+			return owner.Paths(u)
+		}
+	}
+	return nil
+}
+
+// touches tells whether one of the paths is at, above or below p.
+func touches(paths []mizzen.Path, p mizzen.Path) bool {
+	return slices.ContainsFunc(paths, func(own mizzen.Path) bool { return within(own, p) || within(p, own) })
+}
+
+func within(inner, outer mizzen.Path) bool {
+	rest, ok := strings.CutPrefix(string(inner), string(outer))
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // ourFields returns our set of applied fields as the API server writes it,
