@@ -67,6 +67,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&o.dir, "dir", "", "state directory (default $"+state.Variable+", else .lab of the checkout)")
-	root.AddCommand(newUp(o), newDown(o), newStatus(o), newStop(o), newStart(o), newSupervise(o), newCluster())
+	root.AddCommand(newUp(o), newDown(o), newStatus(o), newLogs(o), newDoctor(o), newStop(o), newStart(o),
+		newGit(o), newDemo(o), newSupervise(o), newCluster())
 	return root
 }

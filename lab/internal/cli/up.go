@@ -26,7 +26,7 @@ const (
 type upOptions struct {
 	clusters, nodes int
 	idle            time.Duration
-	resume          bool
+	resume, demo    bool
 	timeout         time.Duration
 }
 
@@ -48,7 +48,10 @@ func newUp(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printStatus(cmd.OutOrStdout(), status)
+			if err := printStatus(cmd.OutOrStdout(), status); err != nil || !up.demo {
+				return err
+			}
+			return createDemo(cmd.Context(), cmd.OutOrStdout(), dir)
 		},
 	}
 	f := cmd.Flags()
@@ -56,6 +59,7 @@ func newUp(o *options) *cobra.Command {
 	f.IntVar(&up.nodes, "nodes", 2, "kwok nodes of each new cluster")
 	f.DurationVar(&up.idle, "idle", 0, "end the lab when nobody has held a lease for so long (0: never)")
 	f.BoolVar(&up.resume, "resume", false, "start on the data of a lab that was killed or kept")
+	f.BoolVar(&up.demo, "demo", false, "create the demo's repository too, as `lab demo` does")
 	f.DurationVar(&up.timeout, "timeout", 2*time.Minute, "give up after")
 	return cmd
 }

@@ -53,9 +53,11 @@ func Run(ctx context.Context, dir state.Dir, log *slog.Logger) error {
 	if err := s.clean(); err != nil {
 		return err
 	}
-	if err := s.serveGit(ctx); err != nil {
+	endGit, err := s.serveGit()
+	if err != nil {
 		return err
 	}
+	defer endGit()
 	idle := make(chan struct{})
 	if s.spec.IdleSeconds > 0 {
 		go watchIdle(ctx, dir, time.Duration(s.spec.IdleSeconds)*time.Second, idle)
@@ -72,7 +74,7 @@ func Run(ctx context.Context, dir state.Dir, log *slog.Logger) error {
 		case <-idle:
 			log.Info("nobody uses the lab", "seconds", s.spec.IdleSeconds)
 			s.end()
-			return dir.Reset(false)
+			return dir.Reset(true) // it was nobody's
 		case <-changed:
 		case event := <-s.events:
 			event()

@@ -1,0 +1,63 @@
+// Package demo assembles the demo repository: our own content in repo/, and
+// Istio's own charts as the dependencies of the wrapper charts in
+// repo/helm-charts. The charts come from the istio.io/istio module that the
+// lab is built with, so that no copy of them is kept here.
+package demo
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"istio.io/istio/manifests"
+)
+
+// The metadata of the one commit: with the same files it is the same commit
+// on every machine.
+const (
+	Author  = "Mizzen Demo <demo@mizzen.dev>"
+	Message = "Describe the shop and its mesh"
+)
+
+// Date is author's and committer's date.
+var Date = time.Date(2026, time.November, 1, 9, 0, 0, 0, time.UTC)
+
+//go:embed all:repo
+var content embed.FS
+
+// charts are the directories of Istio's charts, and where they go.
+var charts = []struct{ from, to string }{
+	{"charts/base", "helm-charts/istio-base/charts/base"},
+	{"charts/istio-control/istio-discovery", "helm-charts/istiod/charts/istiod"},
+	{"charts/gateway", "helm-charts/gateway/charts/gateway"},
+}
+
+// Write writes the repository's files below dir, which must be empty.
+func Write(dir string) error {
+	if err := copyTree(content, "repo", dir); err != nil {
+		return err
+	}
+	for _, c := range charts {
+		if err := copyTree(manifests.FS, c.from, filepath.Join(dir, filepath.FromSlash(c.to))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyTree(from fs.FS, root, to string) error {
+	tree, err := fs.Sub(from, root)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if err := os.CopyFS(to, tree); err != nil {
+		return fmt.Errorf("demo: %s: %w", root, err)
+	}
+	return nil
+}

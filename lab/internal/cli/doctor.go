@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"mizzen.dev/mizzen/lab/internal/ports"
+	"mizzen.dev/mizzen/lab/internal/state"
+)
+
+// What a lab of one cluster needs, with room for a test run beside it.
+const (
+	wantMemory = 1 << 30
+	wantDisk   = 1 << 30
+)
+
+// check is one thing that the lab needs of the machine. It returns what was
+// found; an error says what to do.
+type check struct {
+	name string
+	run  func(state.Dir) (string, error)
+}
+
+var checks = []check{
+	{"state directory", checkDirectory},
+	{"git", checkGit},
+	{"ports", checkPorts},
+	{"memory", checkMemory},
+	{"disk", checkDisk},
+}
+
+func newDoctor(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine lacks (exit code 1 if anything)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := o.locate()
+			if err != nil {
+				return err
+			}
+			var answer error
+			for _, c := range checks {
+				found, err := c.run(dir)
+				if err != nil {
+					answer = errNo
+					fmt.Fprintf(cmd.OutOrStdout(), "FAIL  %s: %v\n", c.name, err)
+					continue
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "ok    %s: %s\n", c.name, found)
+			}
+			return answer
+		},
+	}
+}
+
+func checkDirectory(dir state.Dir) (string, error) {
+	if err := dir.Create(); err != nil {
+		return "", err
+	}
+	probe, err := os.CreateTemp(string(dir), ".doctor-")
+	if err != nil {
+		return "", fmt.Errorf("%w; choose another with --dir", err)
+	}
+	return string(dir), errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+func checkGit(state.Dir) (string, error) {
+	const remedy = "install it: apt-get install git"
+	version, err := exec.Command("git", "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("git does not run (%w); %s", err, remedy)
+	}
+	path, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		return "", fmt.Errorf("git does not run (%w); %s", err, remedy)
+	}
+	if _, err := os.Stat(filepath.Join(strings.TrimSpace(string(path)), "git-http-backend")); err != nil {
+		return "", fmt.Errorf("git has no http-backend (%w); %s", err, remedy)
+	}
+	return strings.TrimSpace(string(version)), nil
+}
+
+func checkPorts(state.Dir) (string, error) {
+	l, err := ports.Listen(0, false)
+	if err != nil {
+		return "", err
+	}
+	return "127.0.0.1 has free ones", l.Close()
+}
+
+func checkMemory(state.Dir) (string, error) {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(data)) {
+		value, ok := strings.CutPrefix(line, "MemAvailable:")
+		if !ok {
+			continue
+		}
+		kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+		if err != nil {
+			return "", fmt.Errorf("/proc/meminfo: %w", err)
+		}
+		if kib<<10 < wantMemory {
+			return "", fmt.Errorf("%d MiB are available, a cluster needs about 350 and its clients as much; end other programs", kib>>10)
+		}
+		return fmt.Sprintf("%d MiB available", kib>>10), nil
+	}
+	return "", errors.New("/proc/meminfo does not say what is available")
+}
+
+func checkDisk(dir state.Dir) (string, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(string(dir), &s); err != nil {
+		return "", fmt.Errorf("%s: %w", dir, err)
+	}
+	free := s.Bavail * uint64(s.Bsize)
+	if free < wantDisk {
+		return "", fmt.Errorf("%d MiB are free in %s, the lab wants %d; make room or choose another with --dir", free>>20, dir, wantDisk>>20)
+	}
+	return fmt.Sprintf("%d MiB free", free>>20), nil
+}
