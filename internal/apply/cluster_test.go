@@ -208,3 +208,9 @@ func unique(t testing.TB, prefix string) string {
 	}
 	return fmt.Sprintf("%s-%08x", prefix, h)
 }
+
+// coreMapper knows the core group alone, for tests without an API server.
+func (*cluster) coreMapper(_ context.Context, gvk schema.GroupVersionKind) (schema.GroupVersionResource, bool, error) {
+	gvr, _ := meta.UnsafeGuessKindToResource(gvk)
+	return gvr, true, nil
+}

@@ -227,5 +227,5 @@ func uidMismatch(s metav1.Status) bool {
 	if s.Details != nil && slices.ContainsFunc(s.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" }) {
 		return true
 	}
-	return s.Code == http.StatusConflict && (strings.Contains(s.Message, "uid mismatch") || strings.Contains(s.Message, "UID in precondition"))
+	return s.Code == http.StatusConflict && (strings.Contains(s.Message, "uid mismatch") || strings.Contains(s.Message, "UID in the precondition") || strings.Contains(s.Message, "UID in precondition"))
 }
