@@ -23,33 +23,37 @@ func (s *surveyor) inspect(l *layer, above []string) error {
 			return helmRefused(l.at(key))
 		}
 	}
-	for _, key := range []string{"resources", "bases"} {
-		for _, e := range l.entries(key) {
-			if err := s.resource(l, e, above); err != nil {
-				return err
-			}
-		}
-	}
 	if err := s.inspectFiles(l); err != nil {
 		return err
 	}
-	for _, e := range l.entries("components") {
-		dir, err := s.local(l, e)
-		if err != nil {
-			return err
-		}
-		if _, err := s.enter(dir, e.at, above); err != nil {
-			return err
-		}
-	}
-	for _, key := range []string{"generators", "transformers", "validators"} {
-		for _, e := range l.entries(key) {
-			if err := s.plugin(l, e, above); err != nil {
+	// In the order in which Kustomize follows them.
+	for _, r := range []struct {
+		key    string
+		follow func(l *layer, e entry, above []string) error
+	}{
+		{"resources", s.resource},
+		{"bases", s.resource},
+		{"generators", s.plugin},
+		{"components", s.component},
+		{"transformers", s.plugin},
+		{"validators", s.plugin},
+	} {
+		for _, e := range l.entries(r.key) {
+			if err := r.follow(l, e, above); err != nil {
 				return err
 			}
 		}
 	}
 	return s.collectPatches(l)
+}
+
+func (s *surveyor) component(l *layer, e entry, above []string) error {
+	dir, err := s.local(l, e)
+	if err != nil {
+		return err
+	}
+	_, err = s.enter(dir, e.at, above)
+	return err
 }
 
 func helmRefused(at mizzen.Origin) error {

@@ -3,6 +3,7 @@ package kustomize
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,22 +31,23 @@ func layOver(files *fileSystem, root *layer, o render.Options, metadata []string
 		return err
 	}
 	node := docs[0].Root
-	images, err := mergeImages(root.parsed.Images, o.Images)
-	if err != nil {
-		return err
-	}
+	changes := map[string]any{}
 	if len(o.Images) > 0 {
-		err = set(node, "images", images)
+		if changes["images"], err = mergeImages(root.parsed.Images, o.Images); err != nil {
+			return err
+		}
 		remove(node, "imageTags")
 	}
-	if err == nil && o.NamePrefix != "" {
-		err = set(node, "namePrefix", o.NamePrefix+root.parsed.NamePrefix)
+	if o.NamePrefix != "" {
+		changes["namePrefix"] = o.NamePrefix + root.parsed.NamePrefix
 	}
-	if err == nil && len(metadata) > 0 {
-		err = set(node, "buildMetadata", metadata)
+	if len(metadata) > 0 {
+		changes["buildMetadata"] = metadata
 	}
-	if err != nil {
-		return err
+	for _, key := range slices.Sorted(maps.Keys(changes)) {
+		if err := set(node, key, changes[key]); err != nil {
+			return err
+		}
 	}
 	text, err := yamlv3.Marshal(node)
 	if err != nil {

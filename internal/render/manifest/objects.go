@@ -145,13 +145,14 @@ func ReadObjects(file string, data []byte, fields bool) ([]mizzen.Object, []mizz
 			return nil, nil, err
 		}
 		for _, item := range found {
-			objects = append(objects, item.object(fields))
+			objects = append(objects, item.Build(fields))
 		}
 	}
 	return objects, findings, nil
 }
 
-func (i Item) object(fields bool) mizzen.Object {
+// Build returns the object, with the origin of every field if fields is set.
+func (i Item) Build(fields bool) mizzen.Object {
 	o := mizzen.Object{Unstructured: &unstructured.Unstructured{Object: i.Object}}
 	o.Origins.Object = mizzen.Origin{File: i.File, Line: i.Line}
 	if fields {

@@ -1,0 +1,5 @@
+package helm
+
+import "context"
+
+func (r *rendering) findOrigins(context.Context) error { return nil }
