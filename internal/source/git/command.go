@@ -123,8 +123,6 @@ type call struct {
 	// hold is inherited by the command and all that it starts, so that a lock
 	// on it lasts as long as they do, even if we are killed.
 	hold *os.File
-	// silent commands answer by their exit code.
-	silent bool
 }
 
 // commandError is a git command that ran and failed.
@@ -173,6 +171,17 @@ func killGroup(cmd *exec.Cmd) error {
 // run returns the standard output. It fails with the context's cause if that
 // ended the command, with errTooMuchOutput, or with a commandError.
 func (r *runner) run(ctx context.Context, c call) ([]byte, error) {
+	stdout, _, err := r.execute(ctx, c)
+	return stdout, err
+}
+
+// complaint is run for a command whose standard error is the answer.
+func (r *runner) complaint(ctx context.Context, c call) (string, error) {
+	_, stderr, err := r.execute(ctx, c)
+	return stderr, err
+}
+
+func (r *runner) execute(ctx context.Context, c call) ([]byte, string, error) {
 	cmd := r.command(ctx, c)
 	stdout, stderr := &head{limit: maxOutput}, &tail{limit: maxComplaint}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -183,15 +192,15 @@ func (r *runner) run(ctx context.Context, c call) ([]byte, error) {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return stdout.b, nil
+		return stdout.b, stderr.String(), nil
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return nil, "", context.Cause(ctx)
 	case stdout.full:
-		return nil, errTooMuchOutput
+		return nil, "", errTooMuchOutput
 	case errors.As(err, &exit):
-		return stdout.b, &commandError{verb: c.args[0], code: exit.ExitCode(), stderr: stderr.String()}
+		return stdout.b, "", &commandError{verb: c.args[0], code: exit.ExitCode(), stderr: stderr.String()}
 	}
-	return nil, fmt.Errorf("start git: %w", err)
+	return nil, "", fmt.Errorf("start git: %w", err)
 }
 
 // head keeps what is written up to its limit, and refuses more.

@@ -15,6 +15,7 @@ const maxSubject = 200
 // commit is a parsed commit object.
 type commit struct {
 	mizzen.Commit
+	id   oid
 	tree oid
 }
 
@@ -23,7 +24,7 @@ type commit struct {
 // refused.
 func parseCommit(id oid, data []byte) (*commit, error) {
 	headers, message, _ := strings.Cut(string(data), "\n\n")
-	c := &commit{Commit: mizzen.Commit{ID: id.hex()}}
+	c := &commit{id: id, Commit: mizzen.Commit{ID: id.hex()}}
 	for line := range strings.SplitSeq(headers, "\n") {
 		key, value, _ := strings.Cut(line, " ")
 		switch key {

@@ -50,6 +50,11 @@ var symptoms = []symptom{
 		"run `git fsck` in a clone, and rewrite the history that it names",
 	},
 	{
+		regexp.MustCompile(`mismatched algorithms|different object format|object-format`), mizzen.Invalid,
+		"the repository names its objects by SHA-256, which is not supported yet",
+		"use a repository with SHA-1 ids",
+	},
+	{
 		regexp.MustCompile(`No space left on device|Disk quota exceeded`), mizzen.Timeout,
 		"there is no space left for the mirror",
 		"enlarge the volume of Mizzen's state directory",
@@ -60,7 +65,7 @@ var symptoms = []symptom{
 		"write the address that it sends to as the repository's URL",
 	},
 	{
-		regexp.MustCompile(`(?i)repository '?[^\n]*'? ?(not found|does not exist)|does not appear to be a git repository|returned error: 404|no such file or directory|project you were looking for could not be found`), mizzen.NotFound,
+		regexp.MustCompile(`(?i)repository '?[^\n]*'? ?(not found|does not exist)|does not appear to be a git repository|is this a git repository|returned error: 404|project you were looking for could not be found`), mizzen.NotFound,
 		"there is no such repository, or the credentials may not see it",
 		"check the URL; a private repository needs credentials that may read it",
 	},

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -55,7 +56,10 @@ func (m *Mirror) fetch(ctx context.Context) (Fetched, error) {
 	defer lock.Close()
 	result, err := m.fetchLocked(ctx, lock)
 	if err != nil {
-		m.swept = false
+		m.swept.Store(false)
+		// At once, since keeping a commit needs no fetch but free refs; the
+		// next fetch tries again.
+		_ = m.sweep(m.ctx)
 		return result, err
 	}
 	if result.Changed {
@@ -124,11 +128,44 @@ func (m *Mirror) download(ctx context.Context, r *runner, lock *os.File) error {
 	if !errors.As(err, &bad) || !strings.Contains(bad.stderr, "couldn't find remote ref HEAD") {
 		return err
 	}
+	// To the git command, a login page is a repository without branches: it
+	// would delete all that we have.
+	if err := m.speaksGit(ctx, r); err != nil {
+		return err
+	}
 	if err := m.fetchRefs(ctx, r, lock, refspecs); err != nil {
 		return err
 	}
 	_, err = r.run(ctx, call{args: []string{"update-ref", "-d", headRef}})
 	return err
+}
+
+// protocolSpoken matches the trace of an answer that only a Git server gives.
+var protocolSpoken = regexp.MustCompile(`packet: +\S+< (version [12]\b|# service=git-upload-pack|[0-9a-f]{40})`)
+
+// speaksGit makes sure that what answers over http is a Git server.
+func (m *Mirror) speaksGit(ctx context.Context, r *runner) error {
+	if m.address.scheme != "http" && m.address.scheme != "https" {
+		return nil
+	}
+	credentials, _ := m.access()
+	session, err := credentials.open(m.address)
+	if err != nil {
+		return err
+	}
+	defer session.close()
+	trace, err := r.complaint(ctx, call{
+		args:   []string{"ls-remote", "--quiet", "--", m.address.given},
+		env:    append(session.env, "GIT_TRACE_PACKET=1"),
+		config: session.config,
+	})
+	if err != nil || protocolSpoken.MatchString(trace) {
+		return err
+	}
+	return &mizzen.Error{
+		Kind: mizzen.NotFound, Object: "repository " + m.URL(), Err: errors.New("what answers there is no Git repository"),
+		Remedy: "check the URL; a proxy or a login page in between answers like that too",
+	}
 }
 
 func (m *Mirror) fetchRefs(ctx context.Context, r *runner, lock *os.File, specs []string) error {

@@ -30,7 +30,7 @@ func (i info) Size() int64 {
 func (i info) size() (int64, error) {
 	switch i.entry.mode.kind() {
 	case modeFile, modeLink:
-		header, err := i.snapshot.objects.header(i.entry.id)
+		header, err := i.snapshot.header(i.entry.id)
 		return header.size, err
 	}
 	return 0, nil

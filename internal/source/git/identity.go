@@ -115,22 +115,22 @@ func (s *Snapshot) destination(link string) (to, id string, isDir bool, err erro
 // it. The answer belongs to the tree, whatever the commit, and is kept.
 func (s *Snapshot) links(name string, e entry) ([]string, error) {
 	visits := 0
-	links, err := s.objects.links(e.id, &visits)
+	links, err := s.collect(e.id, &visits)
 	if errors.Is(err, errTooBig) {
 		return nil, tooManyLinks(name)
 	}
 	return links, located(name, err)
 }
 
-func (o *objects) links(id oid, visits *int) ([]string, error) {
-	key := cacheKey{o, 'l', string(id)}
-	if v, ok := o.cache.get(key); ok {
+func (s *Snapshot) collect(id oid, visits *int) ([]string, error) {
+	key := cacheKey{s.objects, 'l', string(id)}
+	if v, ok := s.objects.cache.get(key); ok {
 		return v.([]string), nil
 	}
 	if *visits++; *visits > maxVisits {
 		return nil, errTooBig
 	}
-	t, err := o.tree(id)
+	t, err := s.tree(id)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (o *objects) links(id oid, visits *int) ([]string, error) {
 		case modeLink:
 			links = append(links, e.name)
 		case modeDirectory:
-			below, err := o.links(e.id, visits)
+			below, err := s.collect(e.id, visits)
 			if err != nil {
 				return nil, err
 			}
@@ -154,7 +154,7 @@ func (o *objects) links(id oid, visits *int) ([]string, error) {
 			return nil, errTooBig
 		}
 	}
-	o.cache.put(key, links, int64(cost+16*len(links)))
+	s.objects.cache.put(key, links, int64(cost+16*len(links)))
 	return links, nil
 }
 

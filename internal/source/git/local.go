@@ -175,7 +175,7 @@ func (l *Local) find(ctx context.Context, revision string) (*commit, error) {
 	if errors.Is(err, errNoObject) {
 		return bad(mizzen.NotFound, err, "fetch it first: git fetch origin")
 	}
-	return c, err
+	return c, l.judge(id, err)
 }
 
 // WorkingTree returns what a commit of everything in the working tree would
@@ -196,7 +196,7 @@ func (l *Local) WorkingTree(ctx context.Context) (*Snapshot, func(), error) {
 		remove()
 		return nil, nil, &mizzen.Error{Kind: mizzen.Invalid, Object: l.root, Err: err, Remedy: "see what `git add --all --dry-run` says"}
 	}
-	c := &commit{tree: id, Commit: mizzen.Commit{Subject: "working tree"}}
+	c := &commit{id: id, tree: id, Commit: mizzen.Commit{Subject: "working tree"}}
 	if head, err := l.find(ctx, "HEAD"); err == nil && head.tree == id {
 		c = head
 	}

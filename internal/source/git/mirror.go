@@ -34,8 +34,8 @@ type Mirror struct {
 	refs    atomic.Pointer[refTable]
 	loading sync.Mutex
 	// swept is false until the leftovers of earlier processes, or of a fetch
-	// that failed, are gone. Only the fetch under way uses it.
-	swept bool
+	// that failed, are gone. Who changes it has the lock.
+	swept atomic.Bool
 
 	keeper      keeper
 	maintenance maintenance

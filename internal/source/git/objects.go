@@ -23,7 +23,8 @@ const (
 
 // objects reads the objects of one repository by their ids, and keeps what it
 // parsed in a cache. Whatever it returns was checked against the hash that
-// names it. It may be used concurrently.
+// names it. It fails with unreadable where the repository could be damaged,
+// which is for the caller to judge. It may be used concurrently.
 type objects struct {
 	run     *runner
 	cat     *catFile
@@ -58,17 +59,28 @@ func (o *objects) replace(do func() error) error {
 			return err
 		}
 		o.wounds.Store(nil)
+		o.cache.drop(o)
 		return nil
 	})
 }
 
+// unreadable is an object that was looked for by its id and is not there, or
+// not as it should be.
+type unreadable struct {
+	id  string
+	err error
+}
+
+func (u *unreadable) Error() string { return "object " + u.id + ": " + u.err.Error() }
+func (u *unreadable) Unwrap() error { return u.err }
+
 // damage notes that the repository does not hold what it must.
-func (o *objects) damage(id string, err error) error {
-	why := fmt.Sprintf("object %s: %v", id, err)
+func (o *objects) damage(u *unreadable) error {
+	why := u.Error()
 	o.wounds.CompareAndSwap(nil, &why)
 	return &mizzen.Error{
-		Kind: mizzen.Unreachable, Object: "object " + id, Err: fmt.Errorf("the local copy of the repository is damaged: %w", err),
-		Remedy: "nothing: the next fetch makes it anew; a clone of your own is checked by `git fsck`",
+		Kind: mizzen.Unreachable, Object: "object " + u.id, Err: fmt.Errorf("the local copy of the repository is damaged: %w", u.err),
+		Remedy: "nothing for a mirror, which the next fetch makes anew; for a clone see what `git fsck` says",
 	}
 }
 
@@ -81,17 +93,17 @@ func (o *objects) read(id oid, kind string, limit int64) (object, []byte, error)
 		return header, nil, err
 	}
 	if header.kind != kind {
-		return header, nil, o.damage(name, fmt.Errorf("it is a %s and not a %s", header.kind, kind))
+		return header, nil, &unreadable{name, fmt.Errorf("it is a %s and not a %s", header.kind, kind)}
 	}
 	if header.size > limit {
 		return header, nil, errTooBig
 	}
 	_, data, err := o.cat.contents(name, limit)
 	if err != nil {
-		return header, nil, o.broken(name, err)
+		return header, nil, broken(name, err)
 	}
 	if err := verify(id, kind, data); err != nil {
-		return header, nil, o.damage(name, err)
+		return header, nil, &unreadable{name, err}
 	}
 	return header, data, nil
 }
@@ -104,17 +116,17 @@ func (o *objects) header(id oid) (object, error) {
 	}
 	header, err := o.cat.info(id.hex())
 	if err != nil {
-		return header, o.broken(id.hex(), err)
+		return header, broken(id.hex(), err)
 	}
 	o.cache.put(key, header, int64(len(header.id)))
 	return header, nil
 }
 
-func (o *objects) broken(name string, err error) error {
+func broken(name string, err error) error {
 	if errors.Is(err, errClosed) {
 		return err
 	}
-	return o.damage(name, err)
+	return &unreadable{name, err}
 }
 
 // verify compares the content of an object with its id.
@@ -189,7 +201,7 @@ func (o *objects) commit(id oid) (*commit, error) {
 	case errors.Is(err, errNoObject) || err == nil && found.kind != "commit":
 		return nil, errNoObject
 	case err != nil:
-		return nil, o.broken(id.hex(), err)
+		return nil, broken(id.hex(), err)
 	}
 	_, data, err := o.read(id, "commit", maxTree)
 	if err != nil {
@@ -197,7 +209,7 @@ func (o *objects) commit(id oid) (*commit, error) {
 	}
 	c, err := parseCommit(id, data)
 	if err != nil {
-		return nil, o.damage(id.hex(), err)
+		return nil, &unreadable{id.hex(), err}
 	}
 	o.cache.put(key, c, 512)
 	return c, nil
@@ -237,4 +249,23 @@ func isHex(s string) bool {
 		}
 	}
 	return true
+}
+
+// judge says what an unreadable object means to somebody who reads a commit:
+// if the commit itself is gone, nothing is damaged. Other errors stay as they
+// are.
+func (o *objects) judge(id oid, err error) error {
+	var u *unreadable
+	if !errors.As(err, &u) {
+		return err
+	}
+	if errors.Is(u.err, errNoObject) {
+		if _, err := o.cat.info(id.hex()); errors.Is(err, errNoObject) {
+			return &mizzen.Error{
+				Kind: mizzen.NotFound, Object: "commit " + id.hex(), Err: errors.New("it is not in the repository any more"),
+				Remedy: "push it to a branch again, or name another revision",
+			}
+		}
+	}
+	return o.damage(u)
 }

@@ -28,7 +28,7 @@ func (s *Snapshot) Problems(name string) ([]mizzen.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &inspection{objects: s.objects}
+	p := &inspection{snapshot: s}
 	if _, err := p.inspect(real, e); err != nil {
 		return nil, located(real, err)
 	}
@@ -37,9 +37,9 @@ func (s *Snapshot) Problems(name string) ([]mizzen.Finding, error) {
 }
 
 type inspection struct {
-	objects *objects
-	found   []mizzen.Finding
-	visits  int
+	snapshot *Snapshot
+	found    []mizzen.Finding
+	visits   int
 }
 
 // inspect reports what is wrong with an entry, and tells whether something is.
@@ -63,11 +63,11 @@ func (p *inspection) inspect(name string, e entry) (bool, error) {
 }
 
 func (p *inspection) inspectFile(name string, e entry) (bool, error) {
-	header, err := p.objects.header(e.id)
+	header, err := p.snapshot.header(e.id)
 	if err != nil || header.size > maxPointer || header.size < int64(len(lfsPointer)) {
 		return false, err
 	}
-	_, data, err := p.objects.blob(e.id, maxPointer)
+	_, data, err := p.snapshot.blob(e.id, maxPointer)
 	if err != nil || !bytes.HasPrefix(data, []byte(lfsPointer)) {
 		return false, err
 	}
@@ -77,14 +77,14 @@ func (p *inspection) inspectFile(name string, e entry) (bool, error) {
 }
 
 func (p *inspection) inspectTree(name string, e entry) (bool, error) {
-	key := cacheKey{p.objects, 'p', string(e.id)}
-	if _, clean := p.objects.cache.get(key); clean || len(p.found) >= maxProblems {
+	key := cacheKey{p.snapshot.objects, 'p', string(e.id)}
+	if _, clean := p.snapshot.objects.cache.get(key); clean || len(p.found) >= maxProblems {
 		return false, nil
 	}
 	if p.visits++; p.visits > maxVisits {
 		return false, tooManyLinks(name)
 	}
-	t, err := p.objects.tree(e.id)
+	t, err := p.snapshot.tree(e.id)
 	if err != nil {
 		return false, err
 	}
@@ -97,7 +97,7 @@ func (p *inspection) inspectTree(name string, e entry) (bool, error) {
 		any = any || bad
 	}
 	if !any {
-		p.objects.cache.put(key, true, 0)
+		p.snapshot.objects.cache.put(key, true, 0)
 	}
 	return any, nil
 }

@@ -15,7 +15,7 @@ import (
 // which would stop Git, and half-written packs, which would fill the disk.
 // The caller has the lock, so nobody is still using them.
 func (m *Mirror) sweep(ctx context.Context) error {
-	if m.swept {
+	if m.swept.Load() {
 		return nil
 	}
 	m.maintenance.stop()
@@ -46,7 +46,7 @@ func (m *Mirror) sweep(ctx context.Context) error {
 		}
 		return os.Remove(path)
 	})
-	m.swept = err == nil
+	m.swept.Store(err == nil)
 	return err
 }
 
@@ -55,24 +55,14 @@ func leftover(name string) bool {
 		strings.HasPrefix(name, ".tmp-") || name == "gc.pid"
 }
 
-// unusable says why the mirror cannot be fetched into; "" if it can.
+// unusable says why the mirror cannot be fetched into, as far as that is known
+// without a fetch; "" if nothing is. It makes a mirror where there is none.
 func (m *Mirror) unusable(ctx context.Context) (string, error) {
 	_, err := os.Stat(m.run.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", m.create(ctx, m.run.dir)
 	}
-	if err != nil {
-		return "", err
-	}
-	if why := m.objects.damaged(); why != "" {
-		return why, nil
-	}
-	_, err = m.run.run(ctx, call{args: []string{"rev-parse", "--git-dir"}})
-	var bad *commandError
-	if errors.As(err, &bad) {
-		return bad.Error(), nil
-	}
-	return "", err
+	return m.objects.damaged(), err
 }
 
 // create makes an empty repository. It appears as a whole or not at all.

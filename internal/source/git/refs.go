@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -71,6 +72,7 @@ func (m *Mirror) table(ctx context.Context) (*refTable, error) {
 	if _, err := os.Stat(m.run.dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, never
 	}
+	m.tidy()
 	t, err := m.loadRefs(ctx)
 	if err != nil {
 		return nil, m.failed(err)
@@ -81,6 +83,16 @@ func (m *Mirror) table(ctx context.Context) (*refTable, error) {
 	}
 	m.refs.CompareAndSwap(nil, t)
 	return m.refs.Load(), nil
+}
+
+// tidy sweeps unless somebody works on the mirror right now.
+func (m *Mirror) tidy() {
+	once, cancel := context.WithCancel(m.ctx)
+	cancel()
+	if lock, err := acquire(once, filepath.Join(m.base, lockName)); err == nil {
+		_ = m.sweep(once) // else the next fetch does
+		_ = lock.Close()
+	}
 }
 
 // highest returns the tag with the highest version within a range. Of tags

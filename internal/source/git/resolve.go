@@ -103,7 +103,7 @@ func (m *Mirror) resolveRef(name string, id oid) (mizzen.Commit, error) {
 	peeled, err := m.peel(id.hex())
 	if errors.Is(err, errNoObject) {
 		if _, err := m.header(id); err != nil {
-			return mizzen.Commit{}, err
+			return mizzen.Commit{}, m.suspect(err)
 		}
 		return mizzen.Commit{}, &mizzen.Error{
 			Kind: mizzen.Invalid, Object: m.about(name), Err: errors.New("it does not point to a commit"),
@@ -111,7 +111,7 @@ func (m *Mirror) resolveRef(name string, id oid) (mizzen.Commit, error) {
 		}
 	}
 	if err != nil {
-		return mizzen.Commit{}, m.broken(id.hex(), err)
+		return mizzen.Commit{}, m.suspect(broken(id.hex(), err))
 	}
 	m.cache.put(key, peeled, 0)
 	return m.describe(peeled, name)
@@ -148,9 +148,18 @@ func (m *Mirror) resolveAbbreviated(t *refTable, revision string) (mizzen.Commit
 	case errors.Is(err, errNoObject):
 		return mizzen.Commit{}, missing
 	case err != nil:
-		return mizzen.Commit{}, m.broken(short, err)
+		return mizzen.Commit{}, m.suspect(broken(short, err))
 	}
 	return m.describe(id, revision)
+}
+
+// suspect says that what a ref names cannot be read.
+func (m *Mirror) suspect(err error) error {
+	var u *unreadable
+	if errors.As(err, &u) {
+		return m.objects.damage(u)
+	}
+	return err
 }
 
 // describe returns a commit by its id.
@@ -160,7 +169,7 @@ func (m *Mirror) describe(id oid, revision string) (mizzen.Commit, error) {
 		return mizzen.Commit{}, m.lost(id.hex(), revision)
 	}
 	if err != nil {
-		return mizzen.Commit{}, err
+		return mizzen.Commit{}, m.suspect(err)
 	}
 	return c.Commit, nil
 }
@@ -195,5 +204,5 @@ func (m *Mirror) find(ctx context.Context, commitID string) (*commit, error) {
 	if errors.Is(err, errNoObject) {
 		return nil, m.lost(commitID, commitID)
 	}
-	return c, err
+	return c, m.suspect(err)
 }

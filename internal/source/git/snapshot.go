@@ -23,6 +23,7 @@ import (
 type Snapshot struct {
 	objects *objects
 	commit  mizzen.Commit
+	id      oid
 	root    entry
 
 	mu sync.Mutex
@@ -37,9 +38,24 @@ var (
 
 func newSnapshot(o *objects, c *commit) *Snapshot {
 	return &Snapshot{
-		objects: o, commit: c.Commit, root: entry{name: ".", id: c.tree, mode: modeDirectory},
+		objects: o, commit: c.Commit, id: c.id, root: entry{name: ".", id: c.tree, mode: modeDirectory},
 		linked: map[string]string{},
 	}
+}
+
+func (s *Snapshot) tree(id oid) (*tree, error) {
+	t, err := s.objects.tree(id)
+	return t, s.objects.judge(s.id, err)
+}
+
+func (s *Snapshot) blob(id oid, limit int64) (object, []byte, error) {
+	header, data, err := s.objects.blob(id, limit)
+	return header, data, s.objects.judge(s.id, err)
+}
+
+func (s *Snapshot) header(id oid) (object, error) {
+	header, err := s.objects.header(id)
+	return header, s.objects.judge(s.id, err)
 }
 
 // Commit returns the revision that this is the content of.
@@ -80,7 +96,7 @@ func (s *Snapshot) ReadFile(name string) ([]byte, error) {
 
 // content returns the bytes of a file, which belong to the cache.
 func (s *Snapshot) content(name string, e entry) ([]byte, error) {
-	header, data, err := s.objects.blob(e.id, s.objects.maxFile)
+	header, data, err := s.blob(e.id, s.objects.maxFile)
 	if errors.Is(err, errTooBig) {
 		return nil, &mizzen.Error{
 			Kind: mizzen.Timeout, Object: name, Origin: mizzen.Origin{File: name},
@@ -108,7 +124,7 @@ func (s *Snapshot) list(name string, e entry) ([]fs.DirEntry, error) {
 	default:
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("not a directory")}
 	}
-	t, err := s.objects.tree(e.id)
+	t, err := s.tree(e.id)
 	if err != nil {
 		return nil, located(name, err)
 	}
@@ -152,7 +168,7 @@ func (s *Snapshot) ReadLink(name string) (string, error) {
 // target reads a link. One that is too long to be a path comes back longer
 // than symlink.MaxTarget, which the reader of links refuses.
 func (s *Snapshot) target(e entry) (string, error) {
-	_, data, err := s.objects.blob(e.id, symlink.MaxTarget)
+	_, data, err := s.blob(e.id, symlink.MaxTarget)
 	if errors.Is(err, errTooBig) {
 		return strings.Repeat("?", symlink.MaxTarget+1), nil
 	}
@@ -205,7 +221,7 @@ func (s *Snapshot) descend(name string) (e entry, through bool, err error) {
 		default:
 			return entry{}, false, fs.ErrNotExist
 		}
-		t, err := s.objects.tree(e.id)
+		t, err := s.tree(e.id)
 		if err != nil {
 			return entry{}, false, located(name[:len(name)-len(rest)], err)
 		}

@@ -1,0 +1,200 @@
+package git
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const someID = "0123456789abcdefghij"
+
+func TestParseTree(t *testing.T) {
+	data := "100644 a.b\x00" + someID + "40000 a\x00" + someID + "120000 l\x00" + someID + "160000 s\x00" + someID + "100755 x y\x00" + someID
+	got, err := parseTree([]byte(data), 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []entry{
+		{"a", someID, modeDirectory},
+		{"a.b", someID, 0o100644},
+		{"l", someID, modeLink},
+		{"s", someID, modeSubmodule},
+		{"x y", someID, 0o100755},
+	}
+	if diff := cmp.Diff(want, got.entries, cmp.AllowUnexported(entry{})); diff != "" {
+		t.Error(diff)
+	}
+	if _, ok := got.find("a.b"); !ok {
+		t.Error("an entry is not found")
+	}
+	if _, ok := got.find("b"); ok {
+		t.Error("an entry is found that is not there")
+	}
+}
+
+func TestParseTreeRefuses(t *testing.T) {
+	for _, data := range []string{
+		"100644", "100644 a", "100644 a\x00", "100644 a\x00short", "100644 \x00" + someID, "100644 .\x00" + someID,
+		"100644 ..\x00" + someID, "100644 a/b\x00" + someID, " a\x00" + someID, "8 a\x00" + someID,
+		"777777777777 a\x00" + someID, "0 a\x00" + someID, "-1 a\x00" + someID,
+		"100644 a\x00" + someID + "40000 a\x00" + someID,
+	} {
+		if got, err := parseTree([]byte(data), 20); err == nil {
+			t.Errorf("parseTree(%q) = %v", data, got)
+		}
+	}
+}
+
+func FuzzParseTree(f *testing.F) {
+	f.Add([]byte("100644 a\x00"+someID+"40000 b\x00"+someID), false)
+	f.Fuzz(func(t *testing.T, data []byte, long bool) {
+		size := 20
+		if long {
+			size = 32
+		}
+		got, err := parseTree(data, size)
+		if err != nil {
+			return
+		}
+		total := 0
+		for i, e := range got.entries {
+			total += len(e.name) + size + 2
+			if len(e.id) != size || e.name == ".." || strings.ContainsAny(e.name, "/\x00") {
+				t.Fatalf("entry %q", e.name)
+			}
+			if found, ok := got.find(e.name); !ok || found != e {
+				t.Fatalf("entry %d, %q, is not found", i, e.name)
+			}
+		}
+		if total > len(data) {
+			t.Fatalf("%d bytes out of %d", total, len(data))
+		}
+		if !slices.IsSortedFunc(got.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) }) {
+			t.Fatal("not sorted")
+		}
+	})
+}
+
+func TestParseCommit(t *testing.T) {
+	id := oid(someID)
+	tree := strings.Repeat("ab", 20)
+	data := "tree " + tree + "\nparent " + tree + "\nauthor Ada \x1b[31m Lovelace <ada@example.com> 1700000000 +0100\n" +
+		"committer C <c@example.com> 1700000001 +0100\ngpgsig -----BEGIN\n tree 123\n -----END\n\n" +
+		strings.Repeat("ü", 150) + "\n\ntree body\n"
+	c, err := parseCommit(id, []byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Author != "Ada [31m Lovelace" || len(c.Subject) != 200 || !c.Time.Equal(time.Unix(1_700_000_001, 0)) || c.tree.hex() != tree {
+		t.Errorf("%+v", c)
+	}
+	for _, bad := range []string{"", "tree x\n\n", "tree " + tree + "\ntree " + tree + "\n\nx", "author a\n\nx", "tree " + tree + "00\n\n"} {
+		if c, err := parseCommit(id, []byte(bad)); err == nil {
+			t.Errorf("parseCommit(%q) = %+v", bad, c)
+		}
+	}
+	for _, odd := range []string{"", "author \ncommitter x> 99999999999999999999 +0000", "committer y", "author <>"} {
+		if _, err := parseCommit(id, []byte("tree "+tree+"\n"+odd+"\n\n")); err != nil {
+			t.Errorf("with %q: %v", odd, err)
+		}
+	}
+}
+
+func FuzzParseCommit(f *testing.F) {
+	f.Add([]byte("tree " + strings.Repeat("ab", 20) + "\nauthor A <a> 1 +0\ncommitter A <a> 1 +0\n\nsubject\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parseCommit(someID, data)
+		if err != nil {
+			return
+		}
+		if len(c.Subject) > maxSubject || len(c.Author) > maxSubject || strings.ContainsAny(c.Subject+c.Author, "\n\x1b") {
+			t.Fatalf("%+v", c)
+		}
+		if _, err := c.Time.MarshalJSON(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestTreeBomb: a few trees that hold each other many times are millions of
+// directories to who walks them.
+func TestTreeBomb(t *testing.T) {
+	o := &objects{cache: newCache(1 << 20)}
+	id := func(level int) oid { return oid(fmt.Sprintf("%020d", level)) }
+	link := entry{"link", id(99), modeLink}
+	o.cache.put(cacheKey{o, 'b', string(id(99))}, []byte("x"), 1)
+	o.cache.put(cacheKey{o, 't', string(id(0))}, &tree{[]entry{link}}, 1)
+	for level := 1; level <= 12; level++ {
+		down := &tree{}
+		for i := range 10 {
+			down.entries = append(down.entries, entry{fmt.Sprint("d", i), id(level - 1), modeDirectory})
+		}
+		o.cache.put(cacheKey{o, 't', string(id(level))}, down, 1)
+	}
+	s := newSnapshot(o, &commit{tree: id(12)})
+	if id, err := s.ID("."); err == nil {
+		t.Errorf("ID of a bomb: %s", id)
+	}
+	if _, err := s.ID("d1/d2"); err == nil {
+		t.Error("ID of a smaller bomb")
+	}
+	if _, err := s.Stat("d1/d2/d3/d4/d5/d6/d7/d8/d9/d0/d1/d2"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	c := newCache(100_000)
+	owner := &objects{}
+	for i := range 10_000 {
+		c.put(cacheKey{owner, 'b', fmt.Sprint(i)}, i, 100)
+	}
+	if c.size > c.max || c.lru.Len() > 400 || c.lru.Len() < 100 {
+		t.Errorf("%d entries of %d bytes", c.lru.Len(), c.size)
+	}
+	c.put(cacheKey{owner, 'b', "huge"}, 1, 90_000)
+	if _, ok := c.get(cacheKey{owner, 'b', "huge"}); ok {
+		t.Error("an entry as large as the cache is kept")
+	}
+	if _, ok := c.get(cacheKey{owner, 'b', "9999"}); !ok {
+		t.Error("the latest entry is gone")
+	}
+	c.drop(owner)
+	if c.size != 0 || c.lru.Len() != 0 {
+		t.Errorf("after drop: %d entries of %d bytes", c.lru.Len(), c.size)
+	}
+}
+
+func TestSymptomsAreFirstMatch(t *testing.T) {
+	cases := map[string]string{
+		"fatal: unable to access 'https://x/': Could not resolve host: x":                                          "the server's name cannot be resolved",
+		"fatal: unable to access 'https://x/': The requested URL returned error: 403":                              "the server refuses the credentials",
+		"remote: Repository not found.\nfatal: repository 'https://github.com/x/y/' not found":                     "there is no such repository, or the credentials may not see it",
+		"remote: HTTP Basic: Access denied\nfatal: Authentication failed for 'https://gitlab.com/x/y.git/'":        "the server refuses the credentials",
+		"ERROR: Repository not found.\nfatal: Could not read from remote repository.":                              "there is no such repository, or the credentials may not see it",
+		"ssh: Could not resolve hostname x: Name or service not known":                                             "the server's name cannot be resolved",
+		"fatal: early EOF\nfatal: index-pack failed":                                                               "the server does not answer as it should",
+		"error: object 1234: badTree: x\nfatal: fsck error in pack objects":                                        "the repository holds a malformed object",
+		"fatal: write error: No space left on device":                                                              "there is no space left for the mirror",
+		"fatal: unable to access 'https://x/': server certificate verification failed. CAfile: none CRLfile: none": "the server's certificate is not trusted",
+	}
+	for said, want := range cases {
+		got := ""
+		for _, s := range symptoms {
+			if s.says.MatchString(said) {
+				got = s.cause
+				break
+			}
+		}
+		if got != want {
+			t.Errorf("%q means %q, want %q", said, got, want)
+		}
+	}
+}
+
+var _ fs.FileInfo = info{}
