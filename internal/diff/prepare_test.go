@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
 
 	"mizzen.dev/mizzen"
@@ -18,13 +19,11 @@ func parse(t *testing.T, text string) mizzen.Object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// unstructured's own decoder insists on a kind; the plain one keeps int64.
 	u := &unstructured.Unstructured{}
-	if err := u.UnmarshalJSON(b); err != nil {
-		u.Object = map[string]any{}
-		if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
-			t.Fatal(err)
-		}
+	// Unlike encoding/json this keeps int64, and unlike UnmarshalJSON it does
+	// not insist on a kind.
+	if err := json.Unmarshal(b, &u.Object); err != nil {
+		t.Fatal(err)
 	}
 	return mizzen.Object{Unstructured: u, Origins: mizzen.Origins{Object: mizzen.Origin{File: "app.yaml", Line: 1}}}
 }
@@ -282,4 +281,31 @@ func TestPrepareOptionsFinding(t *testing.T) {
 	if d := cmp.Diff(want, messages); d != "" {
 		t.Error(d)
 	}
+}
+
+func FuzzPrepare(f *testing.F) {
+	f.Add(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"stringData":{"a":"b"}}`)
+	f.Add(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"a"},"spec":{"template":{"spec":{"containers":[{"name":"x"},{"name":"x","env":[1,{"name":null}]}]}}}}`)
+	f.Add(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":7},"spec":[]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var object map[string]any
+		if json.Unmarshal([]byte(text), &object) != nil || object == nil {
+			return
+		}
+		objects := []mizzen.Object{{Unstructured: &unstructured.Unstructured{Object: object}}, {}}
+		prepared, findings, err := Prepare(objects, options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(prepared) == 0 && mizzen.Worst(findings) != mizzen.Fatal {
+			t.Error("an object vanished without a word")
+		}
+		DefinesKind(objects, schema.GroupVersionKind{})
+		again, _, _ := Prepare(prepared, options())
+		for i := range again {
+			if d := cmp.Diff(prepared[i].Object, again[i].Object); d != "" {
+				t.Errorf("preparing twice is not preparing once:\n%s", d)
+			}
+		}
+	})
 }
