@@ -26,7 +26,7 @@ import (
 // lab is a real cluster, in which an installation of this test's own applies
 // objects and people edit them.
 type lab struct {
-	t *testing.T
+	t testing.TB
 	*Cluster
 	*Watcher
 	*recorder
@@ -36,13 +36,13 @@ type lab struct {
 }
 
 // newLab returns a lab whose Watcher watches the kinds of the given resources.
-func newLab(t *testing.T, watched ...schema.GroupVersionKind) *lab {
+func newLab(t testing.TB, watched ...schema.GroupVersionKind) *lab {
 	t.Helper()
 	shared := labtest.Start(t, labtest.ControlPlane)
 	return openLab(t, shared.Config, shared.Namespace, watched...)
 }
 
-func openLab(t *testing.T, config *rest.Config, namespace string, watched ...schema.GroupVersionKind) *lab {
+func openLab(t testing.TB, config *rest.Config, namespace string, watched ...schema.GroupVersionKind) *lab {
 	t.Helper()
 	c, err := New(config, Options{Installation: namespace})
 	if err != nil {
@@ -256,7 +256,7 @@ type cable struct {
 	dials int
 }
 
-func newCable(t *testing.T, config *rest.Config) (*cable, *rest.Config) {
+func newCable(t testing.TB, config *rest.Config) (*cable, *rest.Config) {
 	t.Helper()
 	c := &cable{conns: make(map[net.Conn]bool)}
 	through := rest.CopyConfig(config)

@@ -24,7 +24,9 @@ const (
 	// Expect: another process of this installation applied it.
 	Changed EventType = "Changed"
 	// Foreign: somebody owns a field that is not in Git, outside of metadata
-	// and status. It is drift if Event.Exclusive, and else worth a Finding.
+	// and status. It is drift if Event.Exclusive, and else worth a Finding. It is
+	// told once, and again after the next write of ours if it is still there; what
+	// comes together with Changed is told after that write alone.
 	Foreign EventType = "Foreign"
 	// Unlabelled: the object is there, but its label mizzen.dev/managed is not.
 	Unlabelled EventType = "Unlabelled"

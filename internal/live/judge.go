@@ -1,8 +1,6 @@
 package live
 
 import (
-	"context"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mizzen.dev/mizzen"
@@ -33,10 +31,11 @@ func (w *Watcher) End(owner mizzen.Name) {
 		held := o.held
 		o.held = nil
 		for e, f := range held {
-			if f == nil {
-				events = append(events, w.lost(e)...)
-			} else {
-				events = append(events, w.judge(e, f)...)
+			switch {
+			case f == nil:
+				w.lost(e)
+			case f.version == 0 || f.version >= e.awaited:
+				events = append(events, e.judge(f))
 			}
 		}
 		w.tidy(o)
@@ -67,10 +66,10 @@ func (w *Watcher) Expect(owner mizzen.Name, ref mizzen.Ref, a Applied) {
 	}
 	w.own(e, owner)
 	uid := compactUID(a.UID)
-	e.known, e.awaited, e.leaving = hash, versionOf(a.ResourceVersion), false
+	e.known, e.awaited, e.leaving, e.told = hash, versionOf(a.ResourceVersion), false, 0
 	if e.uid != uid {
 		// A new object, whose ADDED has not come yet.
-		e.uid, e.present, e.told = uid, false, 0
+		e.uid, e.present = uid, false
 	}
 	if f, held := e.owner.held[e]; held && (f == nil || f.uid != uid) && e.awaited > 0 {
 		// What was held back was about the object before.
@@ -136,11 +135,11 @@ func (w *Watcher) observe(k *kindWatch, f *facts, first bool) []Event {
 		e.owner.hold(e, f)
 		return []Event{e.event(Touched)}
 	}
-	events := w.judge(e, f)
-	if first && events[0].Type == Touched {
+	news := e.judge(f)
+	if first && news.Type == Touched {
 		return nil
 	}
-	return events
+	return []Event{news}
 }
 
 // discover makes an entry for an object of ours that was not known. The lock
@@ -193,32 +192,26 @@ func (f *facts) explains(known uint64) bool {
 	return false
 }
 
-// judge decides what an event of an idle Application means. The lock is held.
-func (w *Watcher) judge(e *entry, f *facts) []Event {
-	if f.version != 0 && f.version < e.awaited {
-		return nil
+// judge decides what an event of an idle Application means.
+func (e *entry) judge(f *facts) Event {
+	if e.handed = f.hash != e.known && f.explains(e.known); f.hash != e.known && !e.handed {
+		// A field that was taken from us is foreign now as well. Which of the
+		// foreign ones were added shows when ours are back (see Expect).
+		e.known, e.told = f.hash, f.foreignHash
+		changed := e.event(Changed)
+		changed.blame(f.latest)
+		return changed
 	}
-	var events []Event
-	if f.hash != e.known {
-		if e.handed = f.explains(e.known); !e.handed {
-			e.known = f.hash
-			changed := e.event(Changed)
-			changed.blame(f.latest)
-			events = append(events, changed)
-		}
+	if f.foreignHash == e.told {
+		return e.event(Touched)
 	}
-	if f.foreignHash != e.told {
-		e.told = f.foreignHash
-		if len(f.foreign) > 0 {
-			foreign := e.event(Foreign)
-			foreign.blame(f.foreign)
-			events = append(events, foreign)
-		}
+	e.told = f.foreignHash
+	if len(f.foreign) == 0 {
+		return e.event(Touched)
 	}
-	if len(events) == 0 {
-		events = append(events, e.event(Touched))
-	}
-	return events
+	foreign := e.event(Foreign)
+	foreign.blame(f.foreign)
+	return foreign
 }
 
 func (e *entry) event(t EventType) Event {
@@ -245,19 +238,19 @@ func (w *Watcher) vanish(k *kindWatch, id key, version uint64) []Event {
 		e.owner.hold(e, nil)
 		return nil
 	}
-	return w.lost(e)
+	w.lost(e)
+	return nil
 }
 
 // lost deals with an object that vanished and was not deleted by us: a removed
 // label looks the same, so the API server is asked before it is believed. The
 // lock is held.
-func (w *Watcher) lost(e *entry) []Event {
+func (w *Watcher) lost(e *entry) {
 	if e.present {
-		return nil // it came back meanwhile
+		return // it came back meanwhile
 	}
 	e.awaited = 0
 	w.spawn(func() { w.verify(e) })
-	return nil
 }
 
 // verify asks for an object that vanished, and tells what became of it.
@@ -271,7 +264,7 @@ func (w *Watcher) verify(e *entry) {
 	w.mu.Lock()
 	resource, ref := e.kind.resource, e.ref()
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
+	ctx, cancel := bounded(w.ctx)
 	defer cancel()
 	found, err := w.c.metadata.Resource(resource.GVR()).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	if w.ctx.Err() != nil {

@@ -97,7 +97,7 @@ func TestDriftIsToldOnce(t *testing.T) {
 	b := newBench(t, nil, object("web", uid1, "5", apply(ourManager, fieldsA)))
 	edit := update("kubectl-edit", "", fieldsA, time.Now())
 	b.sees(t, object("web", uid1, "11", apply(ourManager, fieldsB), edit))
-	b.wants(t, `Changed ConfigMap shop/web by ["kubectl-edit"]: ["data.a"]`, `Foreign ConfigMap shop/web by ["kubectl-edit"]: ["data.a"]`)
+	b.wants(t, `Changed ConfigMap shop/web by ["kubectl-edit"]: ["data.a"]`)
 	b.sees(t, object("web", uid1, "12", apply(ourManager, fieldsB), edit))
 	b.wants(t)
 	b.sees(t, object("web", uid1, "13", apply(ourManager, fieldsA)))

@@ -239,7 +239,7 @@ type listWatch struct {
 // ListWithContext lists a page.
 func (l *listWatch) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.LabelSelector = l.k.selector
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	list, err := l.api.List(ctx, o)
 	l.err = err
@@ -254,6 +254,11 @@ func (l *listWatch) WatchWithContext(ctx context.Context, o metav1.ListOptions) 
 	o.LabelSelector = l.k.selector
 	w, err := l.api.Watch(ctx, o)
 	l.err = err
+	if isGone(err) && o.ResourceVersion == "" {
+		// The Reflector would ask again at once, and for ever, although nothing
+		// is older than "now".
+		return nil, opaque{err}
+	}
 	if err != nil {
 		return nil, hide(err)
 	}

@@ -16,12 +16,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/singleflight"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"mizzen.dev/mizzen"
@@ -138,7 +140,7 @@ func (c *Cluster) Installation() string { return c.installation }
 // Reachable asks the API server whether it is ready. The error is of Kind
 // Unreachable, Timeout or Forbidden.
 func (c *Cluster) Reachable(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	err := c.rest.Get().AbsPath("/readyz").Do(ctx).Error()
 	if k := mizzen.KindOf(c.apiError("", err)); k == mizzen.Forbidden || k == mizzen.NotFound {
@@ -146,6 +148,12 @@ func (c *Cluster) Reachable(ctx context.Context) error {
 		err = c.rest.Get().AbsPath("/version").Do(ctx).Error()
 	}
 	return c.apiError("", err)
+}
+
+// bounded returns a context for one request. The client logs nothing: errors
+// are returned, and said by whoever knows what they are about.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(klog.NewContext(ctx, logr.Discard()), requestTimeout)
 }
 
 // acquire waits for a free slot among the requests in flight.

@@ -131,7 +131,7 @@ func (c *Cluster) raw(ctx context.Context, uri string) ([]byte, error) {
 		return nil, err
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	u, err := url.Parse(uri)
 	if err != nil {

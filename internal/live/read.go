@@ -158,7 +158,7 @@ func readOne[T metav1.Object](ctx context.Context, c *Cluster, r Resource, names
 		return err
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	o, err := rd.get(ctx, r, namespace, name)
 	if apierrors.IsNotFound(err) {
@@ -222,7 +222,7 @@ func onePage[T metav1.Object](ctx context.Context, c *Cluster, r Resource, names
 		return nil, "", err
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	items, token, err := rd.list(ctx, r, namespace, metav1.ListOptions{Limit: rd.page, Continue: next})
 	if err != nil && !isGone(err) {
