@@ -59,4 +59,6 @@ const (
 	CodeForeignField Code = "MZ3006"
 	// CodeKept: the object left Git but is kept, as it asks for.
 	CodeKept Code = "MZ3007"
+	// CodeRefused: the API server's dry-run refuses the object.
+	CodeRefused Code = "MZ3008"
 )

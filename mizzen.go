@@ -32,6 +32,9 @@ const (
 	AnnotationSyncOptions = "mizzen.dev/sync-options"
 	// AnnotationReconcile asks for a reconcile now; any new value triggers.
 	AnnotationReconcile = "mizzen.dev/reconcile"
+	// AnnotationSync allows an Application whose sync mode is Manual to carry
+	// out the plan of this digest.
+	AnnotationSync = "mizzen.dev/sync"
 )
 
 // DefaultInstallation is the id of an installation that was given none.

@@ -9,9 +9,15 @@ import (
 	"golang.org/x/term"
 
 	"mizzen.dev/mizzen/internal/cli"
+	"mizzen.dev/mizzen/internal/render"
+	"mizzen.dev/mizzen/internal/render/worker"
 )
 
 func main() {
+	// A render worker confines itself before anything else is set up.
+	if len(os.Args) > 1 && os.Args[1] == render.WorkerCommand {
+		os.Exit(worker.Main(os.Args[2:]))
+	}
 	terminal := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
 	color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	os.Exit(cli.Main(context.Background(), os.Args[1:], cli.Streams{

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/controller"
+)
+
+// controllerFlags are shared by up and controller, which differ in what they
+// take for granted about where they run.
+type controllerFlags struct {
+	installation, stateDir, listen, logFormat string
+	verbose, unsandboxed, files               bool
+}
+
+func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.installation, "installation", mizzen.DefaultInstallation, "id of this installation, if a cluster has several")
+	flags.StringVar(&f.stateDir, "state-dir", stateDir, "directory for Git mirrors and rendered output; it may be lost")
+	flags.StringVar(&f.listen, "listen", listen, "address for webhooks (/webhook), /metrics, /healthz and /readyz")
+	flags.StringVar(&f.logFormat, "log-format", "", "text or json (default: text on a terminal)")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log more")
+	flags.BoolVar(&f.unsandboxed, "allow-unsandboxed-render", false, "render although this system cannot confine charts")
+	flags.BoolVar(&f.files, "allow-file-repositories", false, "permit file:// repositories, which read this machine's files")
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var f controllerFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run Mizzen here, against the cluster of the kubeconfig",
+		Long: "Installs Mizzen's CRDs and runs its controller and webhook endpoint in the foreground.\n" +
+			"Nothing else is installed: ending it leaves the cluster as it is.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.control(cmd, f, true) },
+	}
+	f.register(cmd, "127.0.0.1:8474", defaultStateDir())
+	return cmd
+}
+
+func (a *app) controllerCommand() *cobra.Command {
+	var f controllerFlags
+	var install bool
+	cmd := &cobra.Command{
+		Use:   "controller",
+		Short: "Run the controller in a cluster",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.control(cmd, f, install) },
+	}
+	f.register(cmd, ":8474", "/var/lib/mizzen")
+	cmd.Flags().BoolVar(&install, "install-crds", false, "apply Mizzen's CRDs first")
+	return cmd
+}
+
+func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error {
+	config, err := a.kube.config()
+	if err != nil {
+		return err
+	}
+	err = controller.Run(cmd.Context(), controller.Options{
+		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
+		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, Log: a.logger(f),
+	})
+	return explain(err, "cluster "+config.Host, "")
+}
+
+func (a *app) logger(f controllerFlags) *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if f.verbose {
+		o.Level = slog.LevelDebug
+	}
+	if f.logFormat == "json" || f.logFormat == "" && !a.Terminal {
+		return slog.New(slog.NewJSONHandler(a.Err, o))
+	}
+	return slog.New(slog.NewTextHandler(a.Err, o))
+}
+
+// defaultStateDir is below the user's cache directory, since all of it can be
+// made anew.
+func defaultStateDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "mizzen")
+}

@@ -1,0 +1,111 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
+)
+
+// quiet is how long no further Application may be synced at a commit before
+// the commit is announced.
+const quiet = 2 * time.Second
+
+// announcer tells of successful syncs in one Event per commit, on the
+// Repository: a commit that touches a thousand Applications is one piece of
+// news, and must not cost a thousand requests.
+type announcer struct {
+	recorder events.EventRecorder
+	clock    clock.WithTicker
+
+	mu      sync.Mutex
+	pending map[commitOf]*announcement
+}
+
+type commitOf struct {
+	repository mizzen.Name
+	commit     string
+}
+
+type announcement struct {
+	subject      string
+	applications int
+	counts       mizzen.Counts
+	last         time.Time
+}
+
+// synced counts one Application.
+func (a *announcer) synced(repository mizzen.Name, commit mizzen.Commit, counts mizzen.Counts) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pending == nil {
+		a.pending = map[commitOf]*announcement{}
+	}
+	key := commitOf{repository, commit.ID}
+	n := a.pending[key]
+	if n == nil {
+		n = &announcement{subject: commit.Subject}
+		a.pending[key] = n
+	}
+	n.applications++
+	n.counts.Created += counts.Created
+	n.counts.Updated += counts.Updated
+	n.counts.Deleted += counts.Deleted
+	n.counts.Kept += counts.Kept
+	n.counts.Skipped += counts.Skipped
+	n.counts.Unchanged += counts.Unchanged
+	n.last = a.clock.Now()
+}
+
+// Start announces what has gone quiet until the context ends.
+func (a *announcer) Start(ctx context.Context) error {
+	ticker := a.clock.NewTicker(quiet / 2)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+			a.flush()
+		}
+	}
+}
+
+func (a *announcer) flush() {
+	a.mu.Lock()
+	ready := map[commitOf]*announcement{}
+	for key, n := range a.pending {
+		if a.clock.Since(n.last) >= quiet {
+			ready[key] = n
+			delete(a.pending, key)
+		}
+	}
+	a.mu.Unlock()
+	for key, n := range ready {
+		repository := &v1alpha1.Repository{
+			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Repository"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: key.repository.Namespace, Name: key.repository.Name},
+		}
+		a.recorder.Eventf(repository, nil, corev1.EventTypeNormal, "Synced", "Sync", "%s", n.text(key.commit))
+	}
+}
+
+func (n *announcement) text(commit string) string {
+	s := ""
+	if n.applications > 1 {
+		s = "s"
+	}
+	text := fmt.Sprintf("%.8s synced %d application%s: %s", commit, n.applications, s, n.counts)
+	if n.subject != "" {
+		text += " (" + n.subject + ")"
+	}
+	return clip(text, maxMessage)
+}

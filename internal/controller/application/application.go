@@ -1,0 +1,166 @@
+// Package application keeps clusters as Git says: one loop that takes an
+// Application, the Snapshot of its Repository and the news of its destination,
+// and ends in one write of status, or in none if nothing changed.
+package application
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/controller/cluster"
+	"mizzen.dev/mizzen/internal/engine"
+	sources "mizzen.dev/mizzen/internal/source"
+)
+
+const (
+	// waiting is how many Applications may be in a reconcile at a time. Most
+	// of them only wait for a wave, so there are many.
+	waiting = 256
+	// Finalizer holds an Application until its objects are gone.
+	Finalizer = "mizzen.dev/prune"
+)
+
+// Reconciler syncs Applications.
+type Reconciler struct {
+	Client client.Client
+	// Uncached reads Inventories, which are too large to be kept.
+	Uncached     client.Reader
+	Sources      *sources.Sources
+	Engine       *engine.Engine
+	Destinations *cluster.Registry
+	Recorder     events.EventRecorder
+	Metrics      Metrics
+	Clock        clock.WithTicker
+	// Busy bounds how many Applications are planned or applied at a time.
+	Busy chan struct{}
+	// Jitter returns a random duration below its argument.
+	Jitter func(time.Duration) time.Duration
+
+	memories  memories
+	announcer announcer
+	queue     atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
+}
+
+// Metrics is told what the loop does.
+type Metrics interface {
+	// Synced hears of every sync: how long it took, and the error it ended in.
+	Synced(app mizzen.Name, took time.Duration, counts mizzen.Counts, err error)
+	// Restored hears of every object that drifted, and how long it took to
+	// restore it.
+	Restored(app mizzen.Name, took time.Duration)
+}
+
+// SetUp registers the loop.
+func (r *Reconciler) SetUp(mgr ctrl.Manager) error {
+	r.announcer = announcer{recorder: r.Recorder, clock: r.Clock}
+	if err := mgr.Add(&r.announcer); err != nil {
+		return err
+	}
+	if err := index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	skip := true
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("application").
+		WithOptions(controller.Options{MaxConcurrentReconciles: waiting, SkipNameValidation: &skip}).
+		// Our own status does not wake the loop; what others wait for does.
+		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(
+			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
+		))).
+		WatchesRawSource(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			r.queue.Store(&q)
+			return nil
+		})).
+		Complete(r)
+}
+
+// enqueue asks for a reconcile. It never blocks.
+func (r *Reconciler) enqueue(name mizzen.Name) {
+	if q := r.queue.Load(); q != nil {
+		(*q).Add(request(name))
+	}
+}
+
+func request(name mizzen.Name) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: name.Namespace, Name: name.Name}}
+}
+
+// Reconcile brings one Application forward.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	name := mizzen.Name{Namespace: req.Namespace, Name: req.Name}
+	var app v1alpha1.Application
+	if err := r.Client.Get(ctx, req.NamespacedName, &app); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.memories.forget(name)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	m := r.memories.of(name)
+	m.refresh(&app)
+	x := &run{Reconciler: r, app: &app, before: app.DeepCopy(), name: name, m: m, now: r.Clock.Now()}
+	if !app.DeletionTimestamp.IsZero() {
+		return x.finalize(ctx)
+	}
+	result := x.do(ctx)
+	if result.silent {
+		return ctrl.Result{RequeueAfter: result.after}, nil
+	}
+	result.finding.write(&app.Status, app.Generation, metav1.NewTime(x.now))
+	if err := x.save(ctx); err != nil {
+		m.unsettle()
+		return ctrl.Result{}, err
+	}
+	r.wakeDependents(ctx, name)
+	return ctrl.Result{RequeueAfter: result.after}, nil
+}
+
+// refresh replaces a status that the cache does not have yet by the one that
+// was written, so that a reconcile never works on a state of the past.
+func (m *memory) refresh(app *v1alpha1.Application) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.written == nil {
+		return
+	}
+	order, err := resourceversion.CompareResourceVersion(app.ResourceVersion, m.writtenVersion)
+	if err == nil && order < 0 {
+		app.Status = *m.written.DeepCopy()
+		return
+	}
+	m.written = nil
+}
+
+// save writes the status once, if it changed.
+func (x *run) save(ctx context.Context) error {
+	if equality.Semantic.DeepEqual(x.before.Status, x.app.Status) {
+		return nil
+	}
+	status := x.app.Status
+	patched := x.app.DeepCopy()
+	if err := x.Client.Status().Patch(ctx, patched, client.MergeFrom(x.before)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	x.m.mu.Lock()
+	defer x.m.mu.Unlock()
+	x.m.written, x.m.writtenVersion = &status, patched.ResourceVersion
+	return nil
+}

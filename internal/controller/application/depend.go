@@ -1,0 +1,110 @@
+package application
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
+)
+
+// Index names of the cache: Applications by what they refer to.
+const (
+	byRepository = "repository"
+	byDependency = "dependency"
+	byCluster    = "cluster"
+)
+
+// index makes the cache answer who uses a Repository, and who waits for an
+// Application.
+func index(ctx context.Context, indexer client.FieldIndexer) error {
+	err := indexer.IndexField(ctx, &v1alpha1.Application{}, byRepository, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.Application).Spec.Source.Repository}
+	})
+	if err != nil {
+		return err
+	}
+	err = indexer.IndexField(ctx, &v1alpha1.Application{}, byCluster, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.Application).Spec.Destination.Cluster}
+	})
+	if err != nil {
+		return err
+	}
+	return indexer.IndexField(ctx, &v1alpha1.Application{}, byDependency, func(o client.Object) []string {
+		var names []string
+		for _, d := range o.(*v1alpha1.Application).Spec.DependsOn {
+			names = append(names, d.Name)
+		}
+		return names
+	})
+}
+
+// list returns the Applications of a namespace by an index. They are the
+// cache's own: the caller must not change them.
+func (r *Reconciler) list(ctx context.Context, namespace, index, value string) []v1alpha1.Application {
+	var apps v1alpha1.ApplicationList
+	err := r.Client.List(ctx, &apps, client.InNamespace(namespace), client.MatchingFields{index: value}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		// The cache only fails while it is being stopped.
+		return nil
+	}
+	return apps.Items
+}
+
+// wakeDependents lets those go on who wait for an Application.
+func (r *Reconciler) wakeDependents(ctx context.Context, name mizzen.Name) {
+	for _, app := range r.list(ctx, name.Namespace, byDependency, name.Name) {
+		dependent := mizzen.Name{Namespace: app.Namespace, Name: app.Name}
+		if r.memories.of(dependent).awaits() {
+			r.enqueue(dependent)
+		}
+	}
+}
+
+// await waits until every dependency is healthy, and at the same revision if
+// it is of the same Repository.
+func (x *run) await(ctx context.Context) *result {
+	for _, d := range x.app.Spec.DependsOn {
+		if why := x.dependency(ctx, d.Name); why != "" {
+			x.m.setAwaiting(true)
+			x.m.settle(settled{})
+			return &result{finding: x.waitingFor(v1alpha1.ReasonDependencyNotReady, fmt.Sprintf("waits for application %s: %s", d.Name, why))}
+		}
+	}
+	x.m.setAwaiting(false)
+	return nil
+}
+
+// dependency says why a dependency is not ready; "" if it is.
+func (x *run) dependency(ctx context.Context, name string) string {
+	var app v1alpha1.Application
+	key := client.ObjectKey{Namespace: x.name.Namespace, Name: name}
+	if err := x.Client.Get(ctx, key, &app); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			return "it does not exist"
+		}
+		return err.Error()
+	}
+	m := x.memories.of(mizzen.Name{Namespace: app.Namespace, Name: app.Name})
+	m.refresh(&app)
+	if app.Status.ObservedGeneration != app.Generation {
+		return "its spec has just changed"
+	}
+	for _, condition := range []string{v1alpha1.ConditionSynced, v1alpha1.ConditionHealthy} {
+		c := meta.FindStatusCondition(app.Status.Conditions, condition)
+		if c == nil {
+			return "it is not synced yet"
+		}
+		if c.Status != "True" {
+			return c.Message
+		}
+	}
+	commit := x.snapshot.Commit().ID
+	if app.Spec.Source.Repository == x.app.Spec.Source.Repository && app.Spec.Hold == nil && !m.evaluated(commit) {
+		return fmt.Sprintf("it is not at %.8s yet", commit)
+	}
+	return ""
+}

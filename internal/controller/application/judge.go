@@ -1,0 +1,117 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/health"
+	"mizzen.dev/mizzen/internal/live"
+)
+
+// debounce is how long the news of an object gathers before it is judged: a
+// rollout changes a Deployment's status many times a second.
+const debounce = 100 * time.Millisecond
+
+// conclude judges the health of all objects after a sync.
+func (x *run) conclude(ctx context.Context) result {
+	inventory := x.outcome.Inventory
+	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, inventory.Targets())
+	if err != nil {
+		return *x.failed(&engine.StageError{Stage: engine.StageRead, Err: err})
+	}
+	x.m.unhealthy = unhealthy
+	return x.state()
+}
+
+// judge looks again at the objects that something happened to.
+func (x *run) judge(ctx context.Context, touched map[mizzen.Ref]struct{}) *result {
+	targets := make([]live.Target, 0, len(touched))
+	for _, e := range x.app.Status.Inventory.Entries {
+		if ref, ok := mizzen.ParseRef(e.Ref); ok {
+			if _, hit := touched[ref]; hit {
+				targets = append(targets, targetOf(ref, e.Version))
+			}
+		}
+	}
+	if len(targets) < len(touched) {
+		// The inventory is in parts; the kind's preferred version will do.
+		targets = x.preferred(ctx, touched)
+	}
+	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, targets)
+	if err != nil {
+		return x.failed(&engine.StageError{Stage: engine.StageRead, Err: err})
+	}
+	for ref := range touched {
+		delete(x.m.unhealthy, ref)
+	}
+	if x.m.unhealthy == nil {
+		x.m.unhealthy = map[mizzen.Ref]health.Judgement{}
+	}
+	maps.Copy(x.m.unhealthy, unhealthy)
+	r := x.state()
+	return &r
+}
+
+func (x *run) preferred(ctx context.Context, touched map[mizzen.Ref]struct{}) []live.Target {
+	targets := make([]live.Target, 0, len(touched))
+	for ref := range touched {
+		if found, err := x.destination.Cluster.Preferred(ctx, ref.GroupKind()); err == nil {
+			targets = append(targets, live.Target{Kind: found.Kind, Namespace: ref.Namespace, Name: ref.Name})
+		}
+	}
+	return targets
+}
+
+// state is the finding of an Application that is synced.
+func (x *run) state() result {
+	worst := health.Worst(maps.All(x.m.unhealthy))
+	x.app.Status.Health = string(worst.Status)
+	f := finding{synced: x.syncedAs(), healthy: healthVerdict(worst), fighting: x.fighting()}
+	f.reconciling = worst.Status == health.Progressing
+	return result{finding: f}
+}
+
+func healthVerdict(worst health.Summary) verdict {
+	switch worst.Status {
+	case health.Healthy:
+		return yes(v1alpha1.ReasonSucceeded, "all objects are healthy")
+	case health.Suspended:
+		return yes(v1alpha1.ReasonSucceeded, worst.Message)
+	case health.Progressing:
+		return no(v1alpha1.ReasonProgressing, worst.Message)
+	case health.Unknown:
+		return unknown(v1alpha1.ReasonHealthUnknown, worst.Message)
+	}
+	return no(v1alpha1.ReasonDegraded, worst.Message)
+}
+
+// syncedAs says at which revision the Application is, and why it stays there.
+func (x *run) syncedAs() verdict {
+	at := fmt.Sprintf("%.8s", x.app.Status.Revision)
+	if x.held {
+		message := "held at " + at
+		if reason := x.app.Spec.Hold.Reason; reason != "" {
+			message += ": " + reason
+		}
+		return yes(v1alpha1.ReasonHeld, message+"; 'mizzen resume "+x.name.Name+"' follows Git again")
+	}
+	message := "synced to " + at
+	if n := x.skipped(); n > 0 {
+		message += fmt.Sprintf("; %d skipped: see findings", n)
+	}
+	return yes(v1alpha1.ReasonSucceeded, message)
+}
+
+func (x *run) skipped() int {
+	x.m.mu.Lock()
+	defer x.m.mu.Unlock()
+	if x.planned != nil && !x.planned.Partial() {
+		x.m.skipped = x.planned.Counts().Skipped
+	}
+	return x.m.skipped
+}

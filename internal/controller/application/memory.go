@@ -1,0 +1,226 @@
+package application
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/health"
+	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/render"
+)
+
+// memory is what the loop knows of an Application beyond its status. All of
+// it can be lost: it costs one rendering and a list of metadata to get back.
+// The fields above mu belong to the one reconcile that runs for the
+// Application; those below are shared with watches and other loops.
+type memory struct {
+	unhealthy map[mizzen.Ref]health.Judgement
+	fights    map[mizzen.Ref]*fight
+	// failures counts those in a row; lastFailure is the last in words.
+	failures    int
+	lastFailure string
+
+	mu sync.Mutex
+	// evaluation says what the last complete evaluation was about. While it
+	// still holds, there is nothing to plan.
+	evaluation settled
+	// written is the last status that was written, until the cache has it.
+	written        *v1alpha1.ApplicationStatus
+	writtenVersion string
+	// drifted and touched are what watches reported since the last reconcile.
+	drifted map[mizzen.Ref]live.Event
+	touched map[mizzen.Ref]struct{}
+	// cancel ends a sync that waits, when a newer commit supersedes it.
+	cancel func(error)
+	// awaiting: the Application waits for one that it depends on.
+	awaiting bool
+	// skipped counts objects of kinds that the cluster did not know.
+	skipped int
+}
+
+// settled is the input of a complete evaluation.
+type settled struct {
+	// done is false until there is one, and after anything happened that the
+	// other fields do not show.
+	done       bool
+	generation int64
+	commit     string
+	key        render.Key
+	// wish is the value of the annotation that asks for a reconcile.
+	wish string
+	// failed tells that the evaluation ended in an error that only another
+	// input can mend.
+	failed bool
+}
+
+func (m *memory) settled() settled {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.evaluation
+}
+
+func (m *memory) settle(s settled) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.evaluation = s
+}
+
+// unsettle makes the next reconcile evaluate everything.
+func (m *memory) unsettle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.evaluation.done = false
+}
+
+// untouched tells whether a commit leaves the Application as it is evaluated,
+// and if so, counts it as evaluated at that commit too.
+func (m *memory) untouched(s mizzen.Snapshot) bool {
+	e := m.settled()
+	commit := s.Commit().ID
+	if !e.done {
+		return false
+	}
+	if e.commit == commit {
+		return true
+	}
+	if e.failed || !e.key.Holds(s) {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.evaluation.done && m.evaluation.commit == e.commit {
+		m.evaluation.commit = commit
+	}
+	return true
+}
+
+// evaluated tells whether the Application was evaluated at a commit, with
+// success.
+func (m *memory) evaluated(commit string) bool {
+	e := m.settled()
+	return e.done && !e.failed && e.commit == commit
+}
+
+func (m *memory) awaits() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.awaiting
+}
+
+func (m *memory) setAwaiting(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.awaiting = on
+}
+
+// superseder sets what ends a sync that is under way; nil when none is.
+func (m *memory) superseder(cancel func(error)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cancel = cancel
+}
+
+// supersede ends a sync that is under way, because its input is out of date.
+func (m *memory) supersede() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cancel != nil {
+		m.cancel(errSuperseded)
+	}
+}
+
+// takeNews returns what the watches reported, and forgets it.
+func (m *memory) takeNews() (drifted map[mizzen.Ref]live.Event, touched map[mizzen.Ref]struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	drifted, touched = m.drifted, m.touched
+	m.drifted, m.touched = nil, nil
+	return drifted, touched
+}
+
+// report notes an event of a watch.
+func (m *memory) report(e live.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e.Type == live.Touched {
+		if m.touched == nil {
+			m.touched = map[mizzen.Ref]struct{}{}
+		}
+		m.touched[e.Ref] = struct{}{}
+		return
+	}
+	if m.drifted == nil {
+		m.drifted = map[mizzen.Ref]live.Event{}
+	}
+	m.drifted[e.Ref] = e
+}
+
+// memories holds the memory of every Application.
+type memories struct {
+	mu  sync.Mutex
+	all map[mizzen.Name]*memory
+}
+
+func (ms *memories) of(name mizzen.Name) *memory {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if ms.all == nil {
+		ms.all = map[mizzen.Name]*memory{}
+	}
+	m := ms.all[name]
+	if m == nil {
+		m = &memory{}
+		ms.all[name] = m
+	}
+	return m
+}
+
+func (ms *memories) forget(name mizzen.Name) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	delete(ms.all, name)
+}
+
+func (ms *memories) snapshot() map[mizzen.Name]*memory {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return maps.Clone(ms.all)
+}
+
+// fight counts how often a field manager undid what was restored.
+type fight struct {
+	manager string
+	rounds  int
+	last    time.Time
+}
+
+const (
+	// fightWindow is how close two restorations of one object must follow each
+	// other to count as a fight.
+	fightWindow = time.Minute
+	// fightRounds is how many make one.
+	fightRounds = 5
+	// fightPause and fightPauseMost bound the pause before the next round.
+	fightPause     = time.Second
+	fightPauseMost = 5 * time.Minute
+)
+
+// round counts a restoration.
+func (f *fight) round(manager string, now time.Time) {
+	if now.Sub(f.last) > fightWindow+f.pause() {
+		f.rounds = 0
+	}
+	f.rounds++
+	f.last, f.manager = now, manager
+}
+
+// pause is how long the next round must wait.
+func (f *fight) pause() time.Duration {
+	if f.rounds < fightRounds {
+		return 0
+	}
+	return min(fightPause<<min(f.rounds-fightRounds, 16), fightPauseMost)
+}

@@ -1,0 +1,245 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/report"
+)
+
+// Report takes an event of a watch. It never blocks.
+func (r *Reconciler) Report(e live.Event) {
+	if e.Type == live.Removed {
+		return
+	}
+	if e.Type == live.Touched && !r.Engine.Judge.NeedsObject(e.Ref.GroupKind()) {
+		return
+	}
+	if e.Type == live.Foreign && !e.Exclusive {
+		return
+	}
+	r.memories.of(e.Owner).report(e)
+	if e.Type != live.Touched {
+		r.enqueue(e.Owner)
+		return
+	}
+	if q := r.queue.Load(); q != nil {
+		(*q).AddAfter(request(e.Owner), debounce)
+	}
+}
+
+func targetOf(ref mizzen.Ref, version string) live.Target {
+	return live.Target{
+		Kind:      schema.GroupVersionKind{Group: ref.Group, Version: version, Kind: ref.Kind},
+		Namespace: ref.Namespace, Name: ref.Name,
+	}
+}
+
+// news sees to what the watches reported while nothing else changed.
+func (x *run) news(ctx context.Context) *result {
+	drifted, touched := x.m.takeNews()
+	switch {
+	case len(drifted) > 0 && !enabled(x.app.Spec.Sync.SelfHeal):
+		return x.drifted(drifted)
+	case len(drifted) > 0:
+		return x.heal(ctx, drifted)
+	case len(touched) > 0 && !x.m.settled().failed:
+		return x.judge(ctx, touched)
+	}
+	return &result{silent: true}
+}
+
+func enabled(b *bool) bool { return b == nil || *b }
+
+// drifted reports what is not to be restored.
+func (x *run) drifted(events map[mizzen.Ref]live.Event) *result {
+	f := x.previous()
+	f.synced = no(v1alpha1.ReasonDrifted, "drifted, and spec.sync.selfHeal is off: "+describe(events)+"; 'mizzen sync "+x.name.Name+"' restores it")
+	return &result{finding: f}
+}
+
+func describe(events map[mizzen.Ref]live.Event) string {
+	const most = 3
+	texts := make([]string, 0, len(events))
+	for _, e := range events {
+		texts = append(texts, e.String())
+	}
+	slices.Sort(texts)
+	if len(texts) > most {
+		texts = append(texts[:most], fmt.Sprintf("and %d more", len(texts)-most))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// heal restores what drifted, from the revision that is synced.
+func (x *run) heal(ctx context.Context, drifted map[mizzen.Ref]live.Event) *result {
+	ready, wait := x.rounds(drifted)
+	if len(ready) == 0 {
+		return &result{silent: true, after: wait}
+	}
+	release, err := x.busy(ctx)
+	if err != nil {
+		return &result{silent: true}
+	}
+	defer release()
+	inventory, err := readInventory(ctx, x.Uncached, x.app)
+	if err != nil {
+		return x.fail(v1alpha1.ReasonApplyFailed, err)
+	}
+	t := x.target(inventory)
+	t.Suspects, t.Only = map[mizzen.Ref]bool{}, true
+	for ref := range ready {
+		t.Suspects[ref] = true
+	}
+	if x.planned, err = x.Engine.Plan(ctx, t); err == nil {
+		x.outcome, err = x.Engine.Sync(ctx, x.planned)
+	}
+	if err != nil {
+		x.giveBack(ready)
+		return x.failed(err)
+	}
+	x.tell(ready)
+	return x.healed(ctx, inventory, wait)
+}
+
+// giveBack keeps events for the next try.
+func (x *run) giveBack(events map[mizzen.Ref]live.Event) {
+	for _, e := range events {
+		x.m.report(e)
+	}
+}
+
+// healed writes status only if there is something to write: a restored object
+// is as it was, so its entry usually is too.
+func (x *run) healed(ctx context.Context, before engine.Inventory, wait time.Duration) *result {
+	touched := map[mizzen.Ref]struct{}{}
+	changed := len(before) != len(x.outcome.Inventory)
+	for ref, e := range x.outcome.Inventory {
+		changed = changed || before[ref] != e
+	}
+	for _, c := range x.outcome.Written {
+		touched[c.Ref] = struct{}{}
+	}
+	if changed {
+		if err := writeInventory(ctx, x.Client, x.app, x.outcome.Inventory); err != nil {
+			return x.fail(v1alpha1.ReasonApplyFailed, err)
+		}
+	}
+	r := x.judge(ctx, touched)
+	r.after = wait
+	return r
+}
+
+// rounds sorts out the objects that somebody keeps undoing: they wait, longer
+// each time. wait is when the first of them may be tried again.
+func (x *run) rounds(drifted map[mizzen.Ref]live.Event) (ready map[mizzen.Ref]live.Event, wait time.Duration) {
+	ready = map[mizzen.Ref]live.Event{}
+	for ref, e := range drifted {
+		f := x.m.fights[ref]
+		if f == nil {
+			f = &fight{}
+			if x.m.fights == nil {
+				x.m.fights = map[mizzen.Ref]*fight{}
+			}
+			x.m.fights[ref] = f
+		}
+		if left := f.last.Add(f.pause()).Sub(x.now); f.rounds >= fightRounds && left > 0 {
+			x.m.report(e)
+			if wait == 0 || left < wait {
+				wait = left
+			}
+			continue
+		}
+		manager := "somebody"
+		if len(e.Managers) > 0 {
+			manager = strings.Join(e.Managers, ", ")
+		}
+		f.round(manager, x.now)
+		ready[ref] = e
+	}
+	return ready, wait
+}
+
+// fighting names the field managers that keep undoing what is restored.
+func (x *run) fighting() string {
+	var texts []string
+	for ref, f := range x.m.fights {
+		if x.now.Sub(f.last) > fightWindow+f.pause() {
+			delete(x.m.fights, ref)
+			continue
+		}
+		if f.rounds >= fightRounds {
+			texts = append(texts, fmt.Sprintf("%s keeps changing %s; take the field out of Git or stop it", f.manager, ref))
+		}
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, "; ")
+}
+
+// tell makes an Event of every restored object, and counts it.
+func (x *run) tell(events map[mizzen.Ref]live.Event) {
+	for _, c := range x.outcome.Written {
+		e := events[c.Ref]
+		x.Metrics.Restored(x.name, x.Clock.Since(x.now))
+		by := ""
+		if len(e.Managers) > 0 {
+			by = "; changed by " + strings.Join(e.Managers, ", ")
+		}
+		x.Recorder.Eventf(x.app, nil, corev1.EventTypeNormal, "Restored", "Heal", "%s", clip(report.ChangeLine(c)+by, maxMessage))
+	}
+}
+
+// RepositoryChanged wakes the Applications of a Repository that its new
+// content touches.
+func (r *Reconciler) RepositoryChanged(ctx context.Context, repository mizzen.Name) {
+	for _, app := range r.list(ctx, repository.Namespace, byRepository, repository.Name) {
+		name := mizzen.Name{Namespace: app.Namespace, Name: app.Name}
+		m := r.memories.of(name)
+		snapshot, err := r.Sources.Snapshot(ctx, repository, app.Spec.Source.Revision)
+		switch {
+		case err == nil && app.Spec.Hold != nil:
+			// It stays where it is, whatever Git says.
+		case err == nil && m.untouched(snapshot):
+			r.wakeDependents(ctx, name)
+		default:
+			m.supersede()
+			r.enqueue(name)
+		}
+	}
+}
+
+// Reachable wakes the Applications of a destination that went away or came
+// back.
+func (r *Reconciler) Reachable(ctx context.Context, cluster mizzen.Name) {
+	for _, app := range r.list(ctx, cluster.Namespace, byCluster, cluster.Name) {
+		name := mizzen.Name{Namespace: app.Namespace, Name: app.Name}
+		r.memories.of(name).unsettle()
+		r.enqueue(name)
+	}
+}
+
+// KindsChanged wakes the Applications that left objects out because the
+// cluster did not know their kind.
+func (r *Reconciler) KindsChanged() {
+	for name, m := range r.memories.snapshot() {
+		m.mu.Lock()
+		skipped := m.skipped > 0
+		if skipped {
+			m.evaluation.done = false
+		}
+		m.mu.Unlock()
+		if skipped {
+			r.enqueue(name)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+// Package controller runs Mizzen's loops: it installs what they need, elects a
+// leader, joins the loops to each other, and serves webhooks, health and
+// metrics.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/health"
+	"mizzen.dev/mizzen/internal/render"
+	"mizzen.dev/mizzen/internal/source"
+	"mizzen.dev/mizzen/internal/source/git"
+)
+
+// Options configure a controller.
+type Options struct {
+	// Config reaches the cluster that holds the Applications.
+	Config *rest.Config
+	// Installation is the id of this installation; see mizzen.Manager.
+	Installation string
+	// StateDir holds mirrors and rendered output. It may be lost.
+	StateDir string
+	// Listen is the address of webhooks, health and metrics.
+	Listen string
+	// Install applies the CRDs first.
+	Install bool
+	// AllowUnsandboxedRender renders although the system lacks what the
+	// sandbox needs.
+	AllowUnsandboxedRender bool
+	// AllowFileRepositories permits file:// URLs.
+	AllowFileRepositories bool
+	Log                   *slog.Logger
+	// Leading is called when this process starts to lead.
+	Leading func()
+}
+
+const (
+	leaseName = "mizzen-controller"
+	// leaseDuration is how long a dead leader is waited for. A home API that
+	// is away for longer costs the lead, which is then taken again.
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+	// cacheBytes bounds the rendered output on disk.
+	cacheBytes = 2 << 30
+)
+
+// Controller is a controller process.
+type Controller struct {
+	Options
+	clock   clock.WithTicker
+	pool    *render.Pool
+	memo    *render.Memo
+	judge   *health.Judge
+	store   *git.Store
+	metrics *metrics
+	status  *status
+}
+
+// Run runs the loops until the context ends. Losing the lead, as after an
+// outage of the home API, ends nothing: the loops start anew.
+func Run(ctx context.Context, o Options) error {
+	ctrl.SetLogger(logr.FromSlogHandler(o.Log.Handler()))
+	c := &Controller{Options: o, clock: clock.RealClock{}, status: &status{}}
+	if err := c.open(); err != nil {
+		return err
+	}
+	defer c.close()
+	if o.Install {
+		if err := install(ctx, o.Config, o.Log); err != nil {
+			return err
+		}
+	}
+	stop, err := c.serve(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for {
+		err := c.lead(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		o.Log.Warn("the loops ended; starting them anew", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.clock.After(retryPeriod):
+		}
+	}
+}
+
+// open prepares what outlives a term of leadership.
+func (c *Controller) open() (err error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	c.pool, err = render.NewPool(render.PoolConfig{AllowUnsandboxed: c.AllowUnsandboxedRender})
+	if err != nil {
+		return err
+	}
+	kept, err := render.OpenCache(filepath.Join(c.StateDir, "renders"), cacheBytes, c.clock.Now)
+	if err != nil {
+		return err
+	}
+	c.metrics = newMetrics()
+	c.memo = render.NewMemo(render.MemoConfig{Pool: c.pool, Cache: kept, Now: c.clock.Now, Hooks: c.metrics.renderHooks()})
+	if c.judge, err = health.New(health.Options{}); err != nil {
+		return err
+	}
+	c.store, err = git.NewStore(filepath.Join(c.StateDir, "git"), git.Options{AllowFile: c.AllowFileRepositories, Log: c.Log})
+	return err
+}
+
+func (c *Controller) close() {
+	c.pool.Close()
+	if err := c.store.Close(); err != nil {
+		c.Log.Warn("closing the Git mirrors", "error", err)
+	}
+}
+
+// lead runs the loops for one term.
+func (c *Controller) lead(ctx context.Context) error {
+	scheme, err := Scheme()
+	if err != nil {
+		return err
+	}
+	lease, renew, retry := leaseDuration, renewDeadline, retryPeriod
+	config := rest.CopyConfig(c.Config)
+	config.QPS = -1
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:         scheme,
+		Logger:         logr.FromSlogHandler(c.Log.Handler()),
+		LeaderElection: true, LeaderElectionID: leaseName, LeaderElectionNamespace: mizzen.SystemNamespace,
+		LeaderElectionReleaseOnCancel: true, LeaseDuration: &lease, RenewDeadline: &renew, RetryPeriod: &retry,
+		Metrics:                 metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress:  "0",
+		GracefulShutdownTimeout: new(10 * time.Second),
+		Cache:                   cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	loops, err := c.loops(ctx, mgr)
+	if err != nil {
+		return err
+	}
+	defer loops.registry.Close()
+	c.status.begin(loops, mgr)
+	defer c.status.end()
+	go func() {
+		select {
+		case <-mgr.Elected():
+			c.Log.Info("leading")
+			if c.Leading != nil {
+				c.Leading()
+			}
+		case <-ctx.Done():
+		}
+	}()
+	err = mgr.Start(ctx)
+	if err == nil && ctx.Err() == nil {
+		err = errors.New("lost the lead")
+	}
+	return err
+}
+
+// engine returns the engine of a term.
+func (c *Controller) engine() *engine.Engine {
+	return &engine.Engine{Renderer: c.memo, Judge: c.judge, Clock: c.clock}
+}
+
+// sources returns the Repositories of a term.
+func (c *Controller) sources() *source.Sources { return source.New(c.store) }
+
+// busy is how many Applications are planned or applied at a time: enough to
+// keep the API server busy while others wait for it.
+func busy() int { return 4 * runtime.GOMAXPROCS(0) }
+
+func jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return rand.N(d)
+}

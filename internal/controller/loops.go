@@ -1,0 +1,88 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/controller/application"
+	"mizzen.dev/mizzen/internal/controller/cluster"
+	"mizzen.dev/mizzen/internal/controller/repository"
+	"mizzen.dev/mizzen/internal/live"
+)
+
+// loops are those of one term of leadership.
+type loops struct {
+	registry     *cluster.Registry
+	clusters     *cluster.Reconciler
+	repositories *repository.Reconciler
+	applications *application.Reconciler
+}
+
+// Scheme knows Kubernetes' own kinds and ours.
+func Scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	if err := scheme.AddToScheme(s); err != nil {
+		return nil, err
+	}
+	return s, v1alpha1.AddToScheme(s)
+}
+
+// loops makes the loops and joins them: a fetch wakes Applications, a watch
+// wakes the Application whose object it is about.
+func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error) {
+	masker, err := planKey(ctx, mgr.GetAPIReader(), mgr.GetClient())
+	if err != nil {
+		return nil, err
+	}
+	l := &loops{registry: &cluster.Registry{
+		Home: c.Config, Reader: mgr.GetAPIReader(), Installation: c.Installation, Masker: masker, Log: c.Log,
+	}}
+	l.registry.Bind(ctx)
+	sources := c.sources()
+	l.applications = &application.Reconciler{
+		Client: mgr.GetClient(), Uncached: mgr.GetAPIReader(), Sources: sources, Engine: c.engine(), Destinations: l.registry,
+		Recorder: mgr.GetEventRecorder("mizzen"), Metrics: c.metrics, Clock: c.clock,
+		Busy: make(chan struct{}, busy()), Jitter: jitter,
+	}
+	l.repositories = &repository.Reconciler{
+		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Sources: sources, Clock: c.clock,
+		Changed: l.applications.RepositoryChanged, Fetched: c.metrics.fetched,
+	}
+	l.clusters = &cluster.Reconciler{Client: mgr.GetClient(), Registry: l.registry, Clock: c.clock}
+	l.registry.Handler = func(name mizzen.Name) live.Handler { return c.news(ctx, l, name) }
+	for _, set := range []func(ctrl.Manager) error{l.applications.SetUp, l.repositories.SetUp, l.clusters.SetUp} {
+		if err := set(mgr); err != nil {
+			return nil, fmt.Errorf("set up the loops: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// news hands the news of one cluster to the loops.
+func (c *Controller) news(ctx context.Context, l *loops, name mizzen.Name) live.Handler {
+	return live.Handler{
+		Event: l.applications.Report,
+		Kinds: func(schema.GroupResource) { l.applications.KindsChanged() },
+		Watching: func(kind schema.GroupKind, err error) {
+			if err != nil {
+				c.Log.Warn("drift is not seen", "cluster", name.Name, "kind", kind.String(), "error", err)
+			}
+		},
+		Reachable: func(err error) {
+			if err != nil {
+				c.Log.Warn("the cluster does not answer", "cluster", name.Name, "error", err)
+			} else {
+				c.Log.Info("the cluster answers again", "cluster", name.Name)
+			}
+			l.clusters.Trigger(name)
+			l.applications.Reachable(ctx, name)
+		},
+	}
+}

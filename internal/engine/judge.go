@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/apply"
+	"mizzen.dev/mizzen/internal/live"
+)
+
+// judgement is what comparing one object came to.
+type judgement struct {
+	change   mizzen.Change
+	findings []mizzen.Finding
+	// managed is the hash of our managedFields entry if nothing is to be done.
+	managed string
+}
+
+func (j *judgement) find(code mizzen.Code, severity mizzen.Severity, message, remedy string) {
+	j.findings = append(j.findings, mizzen.Finding{
+		Code: code, Severity: severity, Ref: j.change.Ref, Origin: j.change.Origin, Message: message, Remedy: remedy,
+	})
+}
+
+// judge compares one object with the live one, nil if there is none.
+func (p *Planned) judge(ctx context.Context, c candidate, current *unstructured.Unstructured) (judgement, error) {
+	j := judgement{change: p.compareObject(c, current, nil, "")}
+	switch {
+	case j.change.Action == mizzen.Skip:
+		return j, nil
+	case current == nil:
+		return p.judgeNew(ctx, c, j)
+	case j.change.Options.Policy == mizzen.ApplyIfNotPresent:
+		return j, nil
+	}
+	return p.judgeExisting(ctx, c, current, j)
+}
+
+// judgeNew asks the API server about an object that does not exist, if the
+// Application wants that.
+func (p *Planned) judgeNew(ctx context.Context, c candidate, j judgement) (judgement, error) {
+	if !p.target.Policy.DryRunCreates {
+		j.change.NotVerified = "a new object is checked against the cluster's schemas only"
+		return j, nil
+	}
+	if _, err := p.target.Destination.Writer.DryRun(ctx, c.object, nil); err != nil {
+		return p.unverified(j, err)
+	}
+	j.change.NotVerified = ""
+	return j, nil
+}
+
+// unverified marks a change that could not be dry-run because something that
+// the same commit brings is not there yet, or because nobody may ask. What the
+// API server says against the object itself is a Finding that stops the sync.
+func (p *Planned) unverified(j judgement, err error) (judgement, error) {
+	switch mizzen.KindOf(err) {
+	case mizzen.NotFound:
+		j.change.NotVerified = "its namespace does not exist yet"
+	case mizzen.Invalid, mizzen.Conflict, mizzen.Forbidden, mizzen.Refused:
+		j.find(codeOf(err), mizzen.Fatal, err.Error(), "")
+	default:
+		return j, err
+	}
+	return j, nil
+}
+
+func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstructured.Unstructured, j judgement) (judgement, error) {
+	ref := c.object.Ref()
+	owner, ownership := p.target.Destination.Cluster.Owner(ref, current)
+	switch {
+	case ownership == live.Ours && owner != p.target.Name, ownership == live.Another:
+		j.change.Action, j.change.Desired, j.change.Fields = mizzen.Skip, nil, nil
+		j.change.NotVerified, j.change.Reason = "", fmt.Sprintf("it belongs to application %s", owner)
+		j.find(mizzen.CodeOwnedByAnother, mizzen.Fatal,
+			fmt.Sprintf("%s already belongs to application %s", ref, owner), "remove it from one of the two; the first owner keeps it")
+		return j, nil
+	case ownership != live.Ours:
+		j.find(mizzen.CodeAdopted, mizzen.Warning, fmt.Sprintf("%s exists and nobody manages it; the sync adopts it", ref),
+			"check the differences; fields that Git does not name stay as they are")
+	}
+	after, err := p.target.Destination.Writer.DryRun(ctx, c.object, current)
+	if err != nil {
+		return p.unverified(j, err)
+	}
+	j.change = p.compareObject(c, current, after, "")
+	p.handOver(c, current, &j)
+	p.strip(c, current, &j)
+	j.managed, _ = live.ManagedHash(current.GetManagedFields(), p.manager())
+	return j, nil
+}
+
+// handOver says which fields the sync leaves to a controller that took them, or
+// that keep their value although they left Git.
+func (p *Planned) handOver(c candidate, current *unstructured.Unstructured, j *judgement) {
+	settled := apply.Settle(c.object, current, p.manager())
+	for _, taken := range settled.LeftOut {
+		j.find(mizzen.CodeHandedOver, mizzen.Info,
+			fmt.Sprintf("%s belongs to %s, so the value in Git does not count", taken.Path, taken.Manager),
+			"remove the field from Git")
+	}
+	for _, path := range settled.Release {
+		j.find(mizzen.CodeHandedOver, mizzen.Info, fmt.Sprintf("%s left Git and keeps its value", path), "")
+	}
+	j.change.Release = settled.Release
+}
+
+// codeOf returns the code of what an API server says against an object.
+func codeOf(err error) mizzen.Code {
+	if errors.Is(err, apply.ErrImmutable) {
+		return mizzen.CodeImmutableField
+	}
+	return mizzen.CodeRefused
+}
+
+// strip plans to take away what strangers added to an object of an exclusive
+// kind, and mentions what they added to others.
+func (p *Planned) strip(c candidate, current *unstructured.Unstructured, j *judgement) {
+	ref := c.object.Ref()
+	foreign := p.target.Destination.Cluster.Foreign(ref, current)
+	if len(foreign) == 0 {
+		return
+	}
+	if !p.exclusive(ref) || j.change.Options.Policy == mizzen.ApplyMerge {
+		for _, f := range live.Findings(ref, foreign) {
+			f.Origin = j.change.Origin
+			j.findings = append(j.findings, f)
+		}
+		return
+	}
+	for _, f := range foreign {
+		j.change.Strip = append(j.change.Strip, f.Path)
+		j.change.Fields = append(j.change.Fields, f)
+	}
+	j.change.Action = mizzen.Update
+}
+
+func (p *Planned) exclusive(ref mizzen.Ref) bool {
+	return p.target.Destination.Cluster.Exclusive(ref.GroupKind()) || slices.Contains(p.target.Policy.Exclusive, ref.GroupKind())
+}

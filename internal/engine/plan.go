@@ -1,0 +1,290 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/diff"
+	"mizzen.dev/mizzen/internal/lint"
+	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/render"
+)
+
+// Plan renders the target and says what a sync would do, without a write. It
+// fails with a StageError if the sources cannot be rendered or the cluster
+// cannot be read; what is wrong with single objects is in the Plan's Findings.
+func (e *Engine) Plan(ctx context.Context, t Target) (*Planned, error) {
+	out, err := e.render(ctx, &t)
+	if err != nil {
+		return nil, err
+	}
+	objects, findings, err := e.prepare(ctx, t, t.restrict(out.Output.Objects))
+	if err != nil {
+		return nil, &StageError{StageValidate, err}
+	}
+	if len(out.Output.Objects) == 0 && len(t.Known) > 0 && !t.Policy.AllowEmpty {
+		return nil, &StageError{StageEmpty, &mizzen.Error{
+			Kind: mizzen.Invalid, Object: "application " + t.Name.String(),
+			Err:    fmt.Errorf("path %q renders nothing at %s, where %d objects are synced", t.Options.Path, t.Snapshot.Commit().Short(), len(t.Known)),
+			Remedy: "restore the manifests, or set spec.sync.allowEmpty to delete everything",
+		}}
+	}
+	p := &Planned{
+		Plan: &mizzen.Plan{
+			Schema: mizzen.PlanSchema, Application: t.Name, Cluster: t.Destination.Name, Commit: t.Snapshot.Commit(),
+			Findings: append(out.Output.Findings, findings...),
+		},
+		Key: out.Key, Nondeterministic: out.Output.Nondeterministic,
+		target: t, kept: Inventory{}, objects: make(map[mizzen.Ref]mizzen.Object, len(objects)),
+	}
+	for _, o := range objects {
+		p.objects[o.Ref()] = o
+	}
+	if t.Only {
+		p.keepOthers()
+	}
+	if err := e.compare(ctx, p, objects); err != nil {
+		return nil, &StageError{StageRead, err}
+	}
+	p.finish()
+	return p, nil
+}
+
+func (e *Engine) render(ctx context.Context, t *Target) (*render.Result, error) {
+	caps, err := e.capabilities(ctx, t.Destination.Cluster)
+	if err != nil {
+		return nil, &StageError{StageRead, err}
+	}
+	t.Options.Capabilities = caps
+	out, err := e.Renderer.Render(ctx, t.Snapshot, t.Options)
+	if err != nil {
+		return nil, &StageError{StageRender, err}
+	}
+	return out, nil
+}
+
+// restrict leaves out objects that are not suspect, if only those count.
+// Namespaces are not settled yet at this point, so they do not decide.
+func (t Target) restrict(objects []mizzen.Object) []mizzen.Object {
+	if !t.Only {
+		return objects
+	}
+	suspect := make(map[mizzen.Ref]bool, len(t.Suspects))
+	for ref := range t.Suspects {
+		ref.Namespace = ""
+		suspect[ref] = true
+	}
+	var restricted []mizzen.Object
+	for _, o := range objects {
+		ref := o.Ref()
+		if ref.Namespace = ""; suspect[ref] {
+			restricted = append(restricted, o)
+		}
+	}
+	return restricted
+}
+
+// keepOthers takes over what is not looked at.
+func (p *Planned) keepOthers() {
+	for ref, known := range p.target.Known {
+		if _, looked := p.objects[ref]; !looked {
+			p.kept[ref] = known
+			p.Unchanged++
+		}
+	}
+}
+
+// prepare gives the objects their final form and checks that form against the
+// schemas of the destination.
+func (e *Engine) prepare(ctx context.Context, t Target, rendered []mizzen.Object) ([]mizzen.Object, []mizzen.Finding, error) {
+	objects, findings, err := diff.Prepare(rendered, diff.PrepareOptions{
+		Application: t.Name, Installation: t.Destination.Installation, Namespace: t.Policy.Namespace,
+		Scope: func(gvk schema.GroupVersionKind) (namespaced, known bool) {
+			r, err := t.Destination.Cluster.Resource(ctx, gvk)
+			return r.Namespaced, err == nil
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	checked, err := lint.Check(ctx, objects, t.Destination.Schemas)
+	return objects, append(findings, checked...), err
+}
+
+// compare fills in the changes: of what is rendered, then of what is not any
+// more.
+func (e *Engine) compare(ctx context.Context, p *Planned, objects []mizzen.Object) error {
+	open, err := p.settle(ctx, objects)
+	if err != nil {
+		return err
+	}
+	changes, err := p.judgeAll(ctx, open)
+	if err != nil {
+		return err
+	}
+	if p.target.Only {
+		p.Changes = append(p.Changes, changes...)
+		return nil
+	}
+	gone, err := p.prune(ctx)
+	if err != nil {
+		return err
+	}
+	namespace, err := p.namespace(ctx)
+	if err != nil {
+		return err
+	}
+	p.Changes = append(append(append(p.Changes, namespace...), changes...), gone...)
+	return nil
+}
+
+// finish sorts, counts and digests.
+func (p *Planned) finish() {
+	changes := p.Changes[:0]
+	for _, c := range p.Changes {
+		if c.Action == mizzen.None {
+			p.Unchanged++
+			continue
+		}
+		changes = append(changes, c)
+	}
+	p.Changes = changes
+	mizzen.SortChanges(p.Changes)
+	mizzen.SortFindings(p.Findings)
+	p.Digest = p.ComputeDigest()
+}
+
+// candidate is an object that may differ from what the cluster has.
+type candidate struct {
+	object  mizzen.Object
+	content string
+}
+
+func (c candidate) gvk() schema.GroupVersionKind { return c.object.GroupVersionKind() }
+
+func (c candidate) target() live.Target {
+	return live.Target{Kind: c.gvk(), Namespace: c.object.GetNamespace(), Name: c.object.GetName()}
+}
+
+// settle sorts out what needs no look at the whole object: what the inventory
+// and the metadata agree on, and kinds that the cluster does not know.
+func (p *Planned) settle(ctx context.Context, objects []mizzen.Object) ([]candidate, error) {
+	candidates := make([]candidate, 0, len(objects))
+	for _, o := range objects {
+		candidates = append(candidates, candidate{o, diff.ContentHash(o.Unstructured, p.target.Destination.Masker)})
+	}
+	entries, err := p.entries(ctx, candidates)
+	if err != nil {
+		return nil, err
+	}
+	var open []candidate
+	for _, c := range candidates {
+		ref := c.object.Ref()
+		if p.settled(c, entries[ref]) {
+			p.kept[ref] = p.target.Known[ref]
+			p.Unchanged++
+			continue
+		}
+		skipped, err := p.skipUnknown(ctx, c, objects)
+		if err != nil {
+			return nil, err
+		}
+		if !skipped {
+			open = append(open, c)
+		}
+	}
+	return open, nil
+}
+
+// settled tells whether both hashes of the inventory still hold.
+func (p *Planned) settled(c candidate, entry entry) bool {
+	known, synced := p.target.Known[c.object.Ref()]
+	if !synced || known.Managed == "" || entry.managed != known.Managed || entry.owner != p.target.Name || entry.foreign {
+		return false
+	}
+	return c.content != "" && c.content == known.Content || p.Nondeterministic && p.target.RenderKey == p.Key.Digest()
+}
+
+// skipUnknown leaves out an object whose kind the cluster does not know, and
+// plans it unseen if the same commit brings the kind along.
+func (p *Planned) skipUnknown(ctx context.Context, c candidate, objects []mizzen.Object) (bool, error) {
+	_, err := p.target.Destination.Cluster.Resource(ctx, c.gvk())
+	if err == nil {
+		return false, nil
+	}
+	if mizzen.KindOf(err) != mizzen.NotFound {
+		return false, err
+	}
+	if diff.DefinesKind(objects, c.gvk()) {
+		p.Changes = append(p.Changes, p.compareObject(c, nil, nil, "its CustomResourceDefinition is in the same commit"))
+		return true, nil
+	}
+	change := p.compareObject(c, nil, nil, "")
+	change.Action, change.Desired, change.NotVerified = mizzen.Skip, nil, ""
+	change.Reason = "SkippedMissingCRD: the cluster does not know " + c.gvk().GroupKind().String()
+	p.Changes = append(p.Changes, change)
+	severity := mizzen.Warning
+	if change.Options.SkipMissingCRD {
+		severity = mizzen.Info
+	}
+	p.find(mizzen.CodeSkippedMissingCRD, severity, c.object, "the cluster does not know the kind "+c.gvk().String(),
+		"install its CustomResourceDefinition; the object is applied when it appears")
+	return true, nil
+}
+
+func (p *Planned) compareObject(c candidate, current, after *unstructured.Unstructured, notVerified string) mizzen.Change {
+	return diff.Compare(c.object, current, after, diff.CompareOptions{
+		Manager: p.manager(), Masker: p.target.Destination.Masker, NotVerified: notVerified,
+	})
+}
+
+func (p *Planned) manager() string { return mizzen.Manager(p.target.Destination.Installation) }
+
+func (p *Planned) find(code mizzen.Code, severity mizzen.Severity, o mizzen.Object, message, remedy string) {
+	p.Findings = append(p.Findings, mizzen.Finding{
+		Code: code, Severity: severity, Ref: o.Ref(), Origin: o.Origins.Object, Message: message, Remedy: remedy,
+	})
+}
+
+// dryRuns is how many requests one Plan has under way at once.
+const dryRuns = 8
+
+// judgeAll compares every candidate with what is live.
+func (p *Planned) judgeAll(ctx context.Context, open []candidate) ([]mizzen.Change, error) {
+	targets := make([]live.Target, 0, len(open))
+	for _, c := range open {
+		targets = append(targets, c.target())
+	}
+	current, err := p.target.Destination.Cluster.Objects(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
+	judged := make([]judgement, len(open))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(dryRuns)
+	for i, c := range open {
+		g.Go(func() error {
+			var err error
+			judged[i], err = p.judge(ctx, c, current[c.object.Ref()])
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	changes := make([]mizzen.Change, 0, len(open))
+	for i, j := range judged {
+		changes = append(changes, j.change)
+		p.Findings = append(p.Findings, j.findings...)
+		if j.change.Action == mizzen.None {
+			ref := open[i].object.Ref()
+			p.kept[ref] = Entry{Version: open[i].gvk().Version, Content: open[i].content, Managed: j.managed}
+		}
+	}
+	return changes, nil
+}

@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/health"
+	"mizzen.dev/mizzen/internal/live"
+)
+
+// Pauses between two looks at a wave that is not ready yet.
+const (
+	firstLook = 100 * time.Millisecond
+	lastLook  = 2 * time.Second
+)
+
+// ErrDegraded says that an object of a wave is broken, so that the next wave
+// does not begin.
+var ErrDegraded = errors.New("an object of this wave is broken")
+
+// waitReady waits until the objects of a wave are healthy. It fails at once if
+// one is broken, and with ctx; the error names the worst object.
+func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) error {
+	var targets []live.Target
+	for _, ref := range refs {
+		if o, ok := p.objects[ref]; ok {
+			targets = append(targets, targetOf(ref, o.GroupVersionKind().Version))
+		}
+	}
+	for pause := firstLook; ; pause = min(2*pause, lastLook) {
+		unhealthy, err := e.Health(ctx, p.target.Destination.Cluster, targets)
+		if err != nil || len(unhealthy) == 0 {
+			return err
+		}
+		worst := health.Worst(maps.All(unhealthy))
+		if worst.Status == health.Degraded {
+			return notReady(worst, ErrDegraded)
+		}
+		timer := e.Clock.NewTimer(pause)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return notReady(worst, context.Cause(ctx))
+		}
+	}
+}
+
+func notReady(worst health.Summary, cause error) error {
+	kind := mizzen.Timeout
+	if errors.Is(cause, ErrDegraded) {
+		kind = mizzen.Conflict
+	}
+	return &mizzen.Error{
+		Kind: kind, Object: worst.Worst.String(), Err: fmt.Errorf("%s: %w", worst.Message, cause),
+		Remedy: "mend the object in Git; later waves were not begun",
+	}
+}
+
+// targetOf names an object in the version that the inventory has.
+func targetOf(ref mizzen.Ref, version string) live.Target {
+	return live.Target{
+		Kind:      schema.GroupVersionKind{Group: ref.Group, Version: version, Kind: ref.Kind},
+		Namespace: ref.Namespace, Name: ref.Name,
+	}
+}
+
+// Targets returns the objects of an inventory as they can be read.
+func (i Inventory) Targets() []live.Target {
+	targets := make([]live.Target, 0, len(i))
+	for ref, e := range i {
+		targets = append(targets, targetOf(ref, e.Version))
+	}
+	return targets
+}
