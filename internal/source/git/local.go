@@ -56,6 +56,9 @@ func OpenLocal(ctx context.Context, path string, options Options) (*Local, error
 	return &Local{objects: newObjects(run, newCache(options.CacheBytes), options), root: root}, nil
 }
 
+// ErrNoClone is the cause when a path is in no Git working tree.
+var ErrNoClone = errors.New("it is not in a Git working tree")
+
 func notLocal(path string, err error) error {
 	var bad *commandError
 	switch {
@@ -66,7 +69,7 @@ func notLocal(path string, err error) error {
 		}
 	case errors.As(err, &bad), !isContext(err):
 		return &mizzen.Error{
-			Kind: mizzen.NotFound, Object: path, Err: fmt.Errorf("it is not in a Git working tree: %w", err),
+			Kind: mizzen.NotFound, Object: path, Err: fmt.Errorf("%w (%s)", ErrNoClone, strings.TrimPrefix(err.Error(), "git rev-parse: ")),
 			Remedy: "change to a clone of the repository",
 		}
 	}

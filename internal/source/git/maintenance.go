@@ -13,14 +13,22 @@ const maintenanceLock = "maintenance.lock"
 // it. Git decides whether there is something to do.
 type maintenance struct {
 	mu     sync.Mutex
+	count  int
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// start begins a round unless one is under way.
+// maintenanceEvery is after how many fetches with news a round begins. Git's
+// own measure is 50 packs, of which each of them makes one.
+const maintenanceEvery = 16
+
+// start begins a round if it is time, unless one is under way.
 func (w *maintenance) start(m *Mirror, fresh bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.count++; !fresh && w.count%maintenanceEvery != 1 {
+		return
+	}
 	if w.done != nil {
 		select {
 		case <-w.done:

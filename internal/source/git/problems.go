@@ -82,7 +82,10 @@ func (p *inspection) inspectTree(name string, e entry) (bool, error) {
 		return false, nil
 	}
 	if p.visits++; p.visits > maxVisits {
-		return false, tooManyLinks(name)
+		return false, &mizzen.Error{
+			Kind: mizzen.Timeout, Object: name, Origin: mizzen.Origin{File: name},
+			Err: fmt.Errorf("there are more than %d directories below it", maxVisits), Remedy: "name a smaller directory",
+		}
 	}
 	t, err := p.snapshot.tree(e.id)
 	if err != nil {
