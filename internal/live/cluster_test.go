@@ -284,7 +284,7 @@ func (c *cable) pull() {
 	defer c.mu.Unlock()
 	c.cut, c.dials = true, 0
 	for conn := range c.conns {
-		conn.Close()
+		_ = conn.Close()
 	}
 	c.conns = make(map[net.Conn]bool)
 }

@@ -47,16 +47,16 @@ type kindCache struct {
 // seconds per group. The error is of Kind NotFound if the cluster does not
 // know the kind.
 func (c *Cluster) Resource(ctx context.Context, gvk schema.GroupVersionKind) (Resource, error) {
-	return c.find(ctx, gvk.Group, gvk.String(), func(k *kindCache) (Resource, error, bool) {
+	return c.find(ctx, gvk.Group, gvk.String(), func(k *kindCache) (Resource, bool, error) {
 		r, ok := k.kinds[gvk]
-		return r, k.failed[gvk.GroupVersion()], ok
+		return r, ok, k.failed[gvk.GroupVersion()]
 	})
 }
 
 // Preferred returns how the cluster serves a kind in the version that the
 // server prefers. Errors are as those of Resource.
 func (c *Cluster) Preferred(ctx context.Context, gk schema.GroupKind) (Resource, error) {
-	return c.find(ctx, gk.Group, gk.String(), func(k *kindCache) (best Resource, failed error, ok bool) {
+	return c.find(ctx, gk.Group, gk.String(), func(k *kindCache) (best Resource, ok bool, failed error) {
 		for gv, err := range k.failed {
 			if gv.Group == gk.Group {
 				failed = err
@@ -67,35 +67,43 @@ func (c *Cluster) Preferred(ctx context.Context, gk schema.GroupKind) (Resource,
 				best, ok = r, true
 			}
 		}
-		return best, failed, ok
+		return best, ok, failed
 	})
 }
 
-func (c *Cluster) find(ctx context.Context, group, name string, lookup func(*kindCache) (Resource, error, bool)) (Resource, error) {
-	look := func() (r Resource, failed error, ok, current bool) {
-		c.kinds.mu.Lock()
-		defer c.kinds.mu.Unlock()
-		_, dirty := c.kinds.dirty[group]
-		r, failed, ok = lookup(&c.kinds)
-		return r, failed, ok, c.kinds.loaded && !dirty
-	}
-	r, failed, ok, current := look()
-	if (!ok || !current) && c.mayRefresh(group) {
+func (c *Cluster) find(ctx context.Context, group, name string, lookup lookup) (Resource, error) {
+	r, current, err := c.look(group, name, lookup)
+	if (err != nil || !current) && c.mayRefresh(group) {
 		if err := c.refresh(ctx); err != nil {
 			return Resource{}, err
 		}
-		r, failed, ok, _ = look()
+		r, _, err = c.look(group, name, lookup)
 	}
+	return r, err
+}
+
+// look returns what is cached, and whether that is current.
+func (c *Cluster) look(group, name string, lookup lookup) (r Resource, current bool, err error) {
+	k := &c.kinds
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, dirty := k.dirty[group]
+	current = k.loaded && !dirty
+	r, ok, failed := lookup(k)
 	switch {
 	case ok:
-		return r, nil
+		return r, current, nil
 	case failed != nil:
 		// The group is served by an extension API server that is down. That it
 		// has no such kind is not known.
-		return Resource{}, c.apiError(name, failed)
+		return r, current, c.apiError(name, failed)
 	}
-	return Resource{}, unknownKind(name)
+	return r, current, unknownKind(name)
 }
+
+// lookup finds a resource in the cache; failed is why its group could not be
+// asked.
+type lookup func(*kindCache) (r Resource, ok bool, failed error)
 
 // mayRefresh tells whether a miss in the group is worth a request now.
 func (c *Cluster) mayRefresh(group string) bool {

@@ -54,6 +54,10 @@ type entry struct {
 	leaving bool
 }
 
+// exists tells whether the object was seen last, or was written and is yet to
+// be seen.
+func (e *entry) exists() bool { return e.present || e.awaited > 0 }
+
 func (e *entry) ref() mizzen.Ref {
 	return mizzen.Ref{Group: e.kind.gk.Group, Kind: e.kind.gk.Kind, Namespace: e.key.namespace.Value(), Name: e.key.name}
 }

@@ -34,7 +34,7 @@ func (w *Watcher) End(owner mizzen.Name) {
 			switch {
 			case f == nil:
 				w.lost(e)
-			case f.version == 0 || f.version >= e.awaited:
+			case !e.stale(f.version):
 				events = append(events, e.judge(f))
 			}
 		}
@@ -117,7 +117,7 @@ func (w *Watcher) observe(k *kindWatch, f *facts, first bool) []Event {
 		}
 		e = w.discover(k, f, first)
 	}
-	if f.version != 0 && (f.version < e.awaited || e.present && f.version == e.version) {
+	if e.stale(f.version) || e.present && f.version != 0 && f.version == e.version {
 		return nil // older than our last write, or listed once more
 	}
 	if f.uid != e.uid {
@@ -141,6 +141,9 @@ func (w *Watcher) observe(k *kindWatch, f *facts, first bool) []Event {
 	}
 	return []Event{news}
 }
+
+// stale tells whether an event is older than our last write.
+func (e *entry) stale(version uint64) bool { return version != 0 && version < e.awaited }
 
 // discover makes an entry for an object of ours that was not known. The lock
 // is held.
@@ -222,7 +225,7 @@ func (e *entry) event(t EventType) Event {
 // selected any more. The lock is held.
 func (w *Watcher) vanish(k *kindWatch, id key, version uint64) []Event {
 	e := k.entries[id]
-	if e == nil || version != 0 && version < e.awaited {
+	if e == nil || e.stale(version) {
 		return nil
 	}
 	if !e.present && e.awaited == 0 {

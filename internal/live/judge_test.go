@@ -161,8 +161,8 @@ func TestCreated(t *testing.T) {
 		b := newBench(t, nil)
 		b.Begin(app)
 		b.Expect(app, webRef, hashed(t, uid1, "11", fieldsA))
-		if _, ok := b.Lookup(webRef); ok {
-			t.Error("found before it was seen")
+		if e, ok := b.Lookup(webRef); !ok || e.Managed != hashOf(t, apply(ourManager, fieldsA)) {
+			t.Errorf("what we wrote is known as %+v, %v", e, ok)
 		}
 		b.End(app)
 		b.sees(t, o)

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -41,10 +40,10 @@ func parseHash(s string) (uint64, bool) {
 
 func fieldsOf(e *metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
 	set := &fieldpath.Set{}
-	if e.FieldsV1 == nil || len(e.FieldsV1.Raw) == 0 {
+	if e.FieldsV1 == nil || e.FieldsV1.Equal(metav1.FieldsV1{}) {
 		return set, nil
 	}
-	if err := set.FromJSON(bytes.NewReader(e.FieldsV1.Raw)); err != nil {
+	if err := set.FromJSON(e.FieldsV1.GetRawReader()); err != nil {
 		return nil, fmt.Errorf("managed fields of %q: %w", e.Manager, err)
 	}
 	return set, nil

@@ -27,7 +27,7 @@ var (
 func apply(manager, fields string) metav1.ManagedFieldsEntry {
 	return metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1",
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
 	}
 }
 
@@ -96,7 +96,7 @@ func TestManagedHash(t *testing.T) {
 	}
 }
 
-// Sums of weak hashes collide for neighbouring names; these must not.
+// Sums of weak hashes collide for neighboring names; these must not.
 func TestManagedHashNeighbours(t *testing.T) {
 	a := hashOf(t, apply(ourManager, `{"f:data":{"f:k1":{},"f:k4":{}}}`))
 	b := hashOf(t, apply(ourManager, `{"f:data":{"f:k2":{},"f:k3":{}}}`))
@@ -121,10 +121,16 @@ func TestForeign(t *testing.T) {
 		{"parents of our fields", deploymentKind, update("kubectl-create", "", `{"f:spec":{".":{},"f:template":{".":{},"f:spec":{".":{},"f:containers":{".":{},"k:{\"name\":\"web\"}":{".":{},"f:image":{}}}}}}}`, time.Now()), nil, false},
 		{"field", deploymentKind, update("kubectl-edit", "", `{"f:spec":{"f:paused":{}}}`, time.Now()), []string{"kubectl-edit spec.paused"}, false},
 		{"below an empty map of ours", deploymentKind, update("kubectl-edit", "", `{"f:spec":{"f:selector":{"f:matchLabels":{"f:x":{}}}}}`, time.Now()), []string{"kubectl-edit spec.selector.matchLabels"}, false},
-		{"container", deploymentKind, update("kubectl-edit", "", `{"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"bad\"}":{".":{},"f:image":{},"f:name":{}}},"f:volumes":{".":{},"k:{\"name\":\"v\"}":{".":{},"f:name":{}}}}}}}`, time.Now()),
-			[]string{"kubectl-edit spec.template.spec.containers[name=bad]", "kubectl-edit spec.template.spec.volumes"}, true},
-		{"variable", deploymentKind, update("kubectl-set", "", `{"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":{"f:env":{"k:{\"name\":\"B\"}":{".":{},"f:name":{},"f:value":{}}}}}}}}}`, time.Now()),
-			[]string{"kubectl-set spec.template.spec.containers[name=web].env[name=B]"}, true},
+		{
+			"container", deploymentKind, update("kubectl-edit", "", `{"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"bad\"}":{".":{},"f:image":{},"f:name":{}}},"f:volumes":{".":{},"k:{\"name\":\"v\"}":{".":{},"f:name":{}}}}}}}`, time.Now()),
+			[]string{"kubectl-edit spec.template.spec.containers[name=bad]", "kubectl-edit spec.template.spec.volumes"},
+			true,
+		},
+		{
+			"variable", deploymentKind, update("kubectl-set", "", `{"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":{"f:env":{"k:{\"name\":\"B\"}":{".":{},"f:name":{},"f:value":{}}}}}}}}}`, time.Now()),
+			[]string{"kubectl-set spec.template.spec.containers[name=web].env[name=B]"},
+			true,
+		},
 		{"replicas of an HPA", schema.GroupKind{Group: "apps", Kind: "StatefulSet"}, update("kube-controller-manager", "scale", `{"f:spec":{"f:replicas":{}}}`, time.Now()), nil, false},
 		{"admission webhooks of our own request", deploymentKind, update(ourManager, "", `{"f:spec":{"f:paused":{}}}`, time.Now()), nil, false},
 		{"unreadable", deploymentKind, update("x", "", `{"f:`, time.Now()), nil, false},

@@ -24,9 +24,8 @@ const (
 	metadataPage = 500
 	// pagesBeyond is how many pages a LIST may read before it pays to GET what
 	// is still missing; one per this many wanted objects comes on top.
-	pagesBeyond     = 4
-	wantedPerPage   = 50
-	maxRelistTokens = 2
+	pagesBeyond   = 4
+	wantedPerPage = 50
 )
 
 // place is where a LIST can find several targets.
@@ -172,25 +171,20 @@ func readOne[T metav1.Object](ctx context.Context, c *Cluster, r Resource, names
 	return nil
 }
 
-// readList pages through a namespace until every wanted object was seen. If
-// the namespace turns out to hold far more than what is wanted, the rest is
-// read one by one.
+// readList pages through a namespace until every wanted object was seen. What
+// is then still missing, because the namespace holds far more than is wanted
+// or may not be listed, is read one by one.
 func readList[T metav1.Object](ctx context.Context, c *Cluster, r Resource, namespace string, names []string, rd reader[T], out *found[T]) error {
 	missing := make(map[string]bool, len(names))
 	for _, n := range names {
 		missing[n] = true
 	}
-	budget, next, expired := pagesBeyond+len(names)/wantedPerPage, "", 0
-	for len(missing) > 0 && budget > 0 {
+	next := ""
+	for range pagesBeyond + len(names)/wantedPerPage {
 		items, token, err := onePage(ctx, c, r, namespace, next, rd)
-		if isGone(err) && expired < maxRelistTokens {
-			// The token outlived the server's history; start again.
-			expired++
-			next = ""
-			continue
-		}
-		if mizzen.KindOf(err) == mizzen.Forbidden {
-			// A role may name the objects that it lets read.
+		if isGone(err) || mizzen.KindOf(err) == mizzen.Forbidden {
+			// The list outlived the server's history, or a role names the
+			// objects that it lets read.
 			break
 		}
 		if err != nil {
@@ -205,8 +199,9 @@ func readList[T metav1.Object](ctx context.Context, c *Cluster, r Resource, name
 		if token == "" {
 			return nil
 		}
-		next = token
-		budget--
+		if next = token; len(missing) == 0 {
+			break
+		}
 	}
 	for name := range missing {
 		if err := readOne(ctx, c, r, namespace, name, rd, out); err != nil {

@@ -116,8 +116,10 @@ func (e *expiring) RoundTrip(r *http.Request) (*http.Response, error) {
 	if e.gone.Load() {
 		e.seen.Add(1)
 		body := `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","message":"too old resource version","code":410}`
-		return &http.Response{StatusCode: http.StatusGone, Request: r, ProtoMajor: 1, ProtoMinor: 1,
-			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewBufferString(body))}, nil
+		return &http.Response{
+			StatusCode: http.StatusGone, Request: r, ProtoMajor: 1, ProtoMinor: 1,
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewBufferString(body)),
+		}, nil
 	}
 	return e.next.RoundTrip(r)
 }
@@ -202,13 +204,13 @@ func TestDefinitionComesAndGoes(t *testing.T) {
 		_ = l.client(definitions.Kind).Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})
 	})
 
-	if _, err := l.Watcher.c.Resource(t.Context(), widgets); mizzen.KindOf(err) != mizzen.NotFound {
+	if _, err := l.c.Resource(t.Context(), widgets); mizzen.KindOf(err) != mizzen.NotFound {
 		t.Fatalf("an unknown kind: %v", err)
 	}
 	l.appliesAs("test", definition)
 	// Its own Cluster learns of it without being told.
 	receiveKind(t, p, "widgets")
-	r, err := l.Watcher.c.Resource(t.Context(), widgets)
+	r, err := l.c.Resource(t.Context(), widgets)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,7 +162,8 @@ func (w *Watcher) Synced(gk schema.GroupKind) bool {
 	return k != nil && k.synced
 }
 
-// Lookup returns what was last seen of an object of ours.
+// Lookup returns what is known of an object of ours: what was last seen, or
+// what Expect told, until that is seen.
 func (w *Watcher) Lookup(ref mizzen.Ref) (Entry, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -171,14 +172,17 @@ func (w *Watcher) Lookup(ref mizzen.Ref) (Entry, bool) {
 		return Entry{}, false
 	}
 	e := k.entries[keyOf(ref.Namespace, ref.Name)]
-	if e == nil || !e.present {
+	if e == nil || !e.exists() {
 		return Entry{}, false
 	}
 	out := Entry{
 		UID: types.UID(uuid.UUID(e.uid).String()), Owner: e.owner.name,
 		Handed: e.handed, Foreign: e.foreign != 0, Generation: e.generation, Deleting: e.deleting,
 	}
-	if e.entered {
+	switch {
+	case e.version < e.awaited:
+		out.Managed, out.Handed = formatHash(e.known), false
+	case e.entered:
 		out.Managed = formatHash(e.seen)
 	}
 	return out, true
@@ -196,7 +200,7 @@ func (w *Watcher) Owned(owner mizzen.Name) []Target {
 	}
 	var owned []Target
 	for e := o.first; e != nil; e = e.next {
-		if e.present {
+		if e.exists() {
 			owned = append(owned, Target{Kind: e.kind.resource.Kind, Namespace: e.key.namespace.Value(), Name: e.key.name})
 		}
 	}
