@@ -20,6 +20,7 @@ import (
 	"path"
 	"strings"
 
+	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
@@ -125,9 +126,26 @@ func objects(built resmap.ResMap, root *layer) ([]mizzen.Object, error) {
 		if err != nil {
 			return nil, withoutLine(err)
 		}
+		for _, o := range found {
+			nameVersion(o)
+		}
 		all = append(all, found...)
 	}
 	return all, nil
+}
+
+// version is that of the kustomize command with the library that is built in.
+const version = "v5.8.1"
+
+// nameVersion mends the label of buildMetadata: [managedByLabel]. Outside of
+// the kustomize command, the library does not know its version, and what it
+// writes instead is no valid label.
+func nameVersion(o mizzen.Object) {
+	labels := o.GetLabels()
+	if labels[konfig.ManagedbyLabelKey] == "kustomize-(devel)" {
+		labels[konfig.ManagedbyLabelKey] = "kustomize-" + version
+		o.SetLabels(labels)
+	}
 }
 
 // withoutLine removes the line of built text, which is in no file.

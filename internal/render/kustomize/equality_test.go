@@ -1,0 +1,108 @@
+package kustomize_test
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mizzen.dev/mizzen/internal/render"
+	"mizzen.dev/mizzen/internal/render/corpus"
+	"mizzen.dev/mizzen/internal/render/kustomize"
+)
+
+// realKustomizations are the ones that projects install themselves with.
+var realKustomizations = []struct{ module, path string }{
+	{corpus.ArgoCD, "manifests/cluster-install"},
+	{corpus.ArgoCD, "manifests/namespace-install"},
+	{corpus.ArgoCD, "manifests/core-install"},
+	{corpus.ArgoCD, "manifests/ha/cluster-install"},
+	{corpus.ArgoCD, "manifests/cluster-install-with-hydrator"},
+	{corpus.CAdvisor, "deploy/kubernetes/base"},
+	{corpus.ExternalDNS, "kustomize"},
+	{corpus.Gatekeeper, "config/rbac"},
+	{corpus.GatewayAPI, "config/crd"},
+	{corpus.GatewayAPI, "config/crd/experimental"},
+	{corpus.KEDA, "config/default"},
+	{corpus.KEDA, "config/e2e"},
+	{corpus.Kueue, "config/default"},
+	{corpus.Kueue, "config/alpha-enabled"},
+	{corpus.Kueue, "config/dev"},
+	{corpus.Kueue, "config/visibility-apf"},
+	{corpus.Kueue, "config/kueueviz"},
+	{corpus.KWOK, "kustomize/kwok"},
+	{corpus.KWOK, "kustomize/stage/fast"},
+	{corpus.KWOK, "kustomize/metrics/usage"},
+	{corpus.KWOK, "kustomize/stage/pod/general"},
+}
+
+func TestEqualsKustomize(t *testing.T) {
+	for _, c := range realKustomizations {
+		module, _, _ := strings.Cut(c.module, "@")
+		t.Run(filepath.Base(module)+"/"+c.path, func(t *testing.T) {
+			compare(t, corpus.Module(t, c.module), c.path)
+		})
+	}
+}
+
+// TestEqualsKustomizeExamples does the same for every directory below
+// testdata/examples that is named build, which show what Kustomize can do, a
+// feature each. Each is rendered in a process of its own, as workers do where
+// the process is tainted: without that, the example with a schema spoils those
+// that come after it.
+func TestEqualsKustomizeExamples(t *testing.T) {
+	dir, err := filepath.Abs("testdata/examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, child := os.LookupEnv("EXAMPLE"); child {
+		compare(t, dir, name)
+		return
+	}
+	found := 0
+	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && filepath.Base(name) == "build" {
+			found++
+			t.Run(filepath.Dir(name), func(t *testing.T) {
+				cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEqualsKustomizeExamples$")
+				cmd.Env = append(os.Environ(), "EXAMPLE="+name)
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+			})
+		}
+		return err
+	})
+	if err != nil || found == 0 {
+		t.Fatalf("%d examples, %v", found, err)
+	}
+}
+
+// compare with the kustomize command, as sets of parsed objects. There is no
+// difference to list.
+func compare(t *testing.T, repository, path string) {
+	t.Helper()
+	printed, err := corpus.Run(t, repository, corpus.Tool(t, corpus.KustomizeTool), "build", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := corpus.Objects(t, printed)
+	out, err := kustomize.Render(t.Context(), os.DirFS(repository), render.Options{Path: path, FieldOrigins: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]map[string]any{}
+	for _, o := range out.Objects {
+		corpus.Add(got, o.Object)
+	}
+	if len(want) == 0 {
+		t.Fatal("kustomize prints no object")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("objects (-kustomize +mizzen):\n%s", diff)
+	}
+}
