@@ -194,7 +194,7 @@ func TestRevisionsOfAClone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer local.Close()
+	t.Cleanup(func() { _ = local.Close() })
 	for revision, want := range map[string]string{"origin/main": "a: 1\n", "HEAD": "a: 2\n", "topic~1": "a: 1\n", first[:8]: "a: 1\n"} {
 		s, err := local.Snapshot(t.Context(), revision)
 		if err != nil {
@@ -247,7 +247,7 @@ func TestSameIDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tree.Close()
+	t.Cleanup(func() { _ = tree.Close() })
 	taken := open(t, at).Snapshot
 	var names []string
 	err = fs.WalkDir(taken, ".", func(name string, _ fs.DirEntry, err error) error {
@@ -294,7 +294,7 @@ func TestTreeCannotBeLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tree.Close()
+	t.Cleanup(func() { _ = tree.Close() })
 	for _, name := range []string{"abs", "up", "apps/up", "hop", "loop"} {
 		data, err := tree.ReadFile(name)
 		if mizzen.KindOf(err) != mizzen.Refused || !errors.Is(err, fs.ErrNotExist) {

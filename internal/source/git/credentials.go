@@ -56,34 +56,46 @@ func (c Credentials) GoString() string { return "git.Credentials{" + c.String() 
 
 // validate tells early, and in words, what a server would only refuse.
 func (c Credentials) validate(a address) error {
-	bad := func(why, remedy string) error {
-		return &mizzen.Error{Kind: mizzen.Invalid, Object: "credentials of " + Redact(a.given), Err: errors.New(why), Remedy: remedy}
+	why, remedy := c.doubt(a)
+	if why == "" {
+		return nil
 	}
-	for _, s := range []string{c.Username, c.Password, c.Token} {
-		if strings.ContainsFunc(s, unicode.IsControl) {
-			return bad("a user name, password or token holds a line break or another control character",
-				"store it without a final line break")
-		}
+	return &mizzen.Error{Kind: mizzen.Invalid, Object: "credentials of " + Redact(a.given), Err: errors.New(why), Remedy: remedy}
+}
+
+// doubt says what is wrong with the credentials for an address; "" if nothing
+// is.
+func (c Credentials) doubt(a address) (why, remedy string) {
+	if strings.ContainsFunc(c.Username+c.Password+c.Token, unicode.IsControl) {
+		return "a user name, password or token holds a line break or another control character", "store it without a final line break"
 	}
-	switch {
-	case c.Password != "" && c.Token != "":
-		return bad("there is both a password and a token", "keep one of them")
-	case a.scheme == "ssh" && len(c.PrivateKey) == 0:
-		return bad("ssh needs a private key", "add the key identity to the Secret")
-	case a.scheme == "ssh" && len(bytes.TrimSpace(c.KnownHosts)) == 0:
-		return bad("ssh needs the host key of the server",
-			"add known_hosts to the Secret, with what ssh-keyscan says and the server's administrator confirms")
-	case a.scheme != "ssh" && len(c.PrivateKey) > 0:
-		return bad("a private key is of no use for "+a.scheme, "use an ssh URL, or a password or token")
-	case a.scheme != "https" && len(c.CA) > 0:
-		return bad("a certificate authority is of no use for "+a.scheme, "use an https URL, or remove caFile")
+	if c.Password != "" && c.Token != "" {
+		return "there is both a password and a token", "keep one of them"
+	}
+	if len(c.CA) > 0 && a.scheme != "https" {
+		return "a certificate authority is of no use for " + a.scheme, "use an https URL, or remove caFile"
 	}
 	if a.scheme == "ssh" {
-		if _, err := c.signer(); err != nil {
-			return bad(err.Error(), "store the private key in PEM form, and its passphrase if it has one")
-		}
+		return c.doubtSSH()
 	}
-	return nil
+	if len(c.PrivateKey) > 0 {
+		return "a private key is of no use for " + a.scheme, "use an ssh URL, or a password or token"
+	}
+	return "", ""
+}
+
+func (c Credentials) doubtSSH() (why, remedy string) {
+	if len(c.PrivateKey) == 0 {
+		return "ssh needs a private key", "add the key identity to the Secret"
+	}
+	if len(bytes.TrimSpace(c.KnownHosts)) == 0 {
+		return "ssh needs the host key of the server",
+			"add known_hosts to the Secret, with what ssh-keyscan says and the server's administrator confirms"
+	}
+	if _, err := c.signer(); err != nil {
+		return err.Error(), "store the private key in PEM form, and its passphrase if it has one"
+	}
+	return "", ""
 }
 
 // signer returns the private key in the form that an agent takes.
@@ -139,10 +151,10 @@ type session struct {
 // open prepares a session. The caller closes it.
 func (c Credentials) open(a address) (*session, error) {
 	s := &session{close: func() {}}
-	switch {
-	case a.scheme == "ssh":
+	switch a.scheme {
+	case "ssh":
 		return openSSH(c)
-	case a.scheme == "http" || a.scheme == "https":
+	case "http", "https":
 		return s, c.openHTTP(s, a)
 	}
 	return s, nil

@@ -113,7 +113,9 @@ func TestDamagedMirrorIsMadeAnew(t *testing.T) {
 				fetch(t, m)
 				_ = store.Close()
 				repo := filepath.Join(dir, m.Key(), "repo.git")
-				_ = os.Remove(filepath.Join(repo, "packed-refs.lock")) // of an interrupted maintenance
+				for _, name := range []string{"packed-refs.lock", "packed-refs.new"} { // of an interrupted maintenance
+					_ = os.Remove(filepath.Join(repo, name))
+				}
 				if packed {
 					(&upstream{t: t, dir: repo}).git("gc", "-q")
 				}
@@ -224,7 +226,7 @@ func TestLeftoversOfAKilledFetch(t *testing.T) {
 	leftovers := []string{
 		"repo.git/HEAD.lock", "repo.git/packed-refs.lock", "repo.git/config.lock", "repo.git/shallow.lock",
 		"repo.git/refs/heads/main.lock", "repo.git/objects/pack/tmp_pack_x", "repo.git/objects/tmp_obj_x",
-		"repo.git/gc.pid", "new-1/repo.git/HEAD", "new-2/old/HEAD",
+		"repo.git/gc.pid", "repo.git/packed-refs.new", "new-1/repo.git/HEAD", "new-2/old/HEAD",
 	}
 	for _, name := range leftovers {
 		file := filepath.Join(base, name)

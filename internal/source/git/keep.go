@@ -50,8 +50,16 @@ func (m *Mirror) Keep(ctx context.Context, holder string, commitIDs ...string) e
 	}
 	before := k.holders[holder]
 	k.claim(holder, ids)
-	var changes []string
-	for _, id := range ids {
+	if err := m.updateKept(ctx, k.changes(before, ids)); err != nil {
+		k.claim(holder, before)
+		return err
+	}
+	return nil
+}
+
+// changes lists what to do to the refs once a holder needs other commits.
+func (k *keeper) changes(before, after []string) (changes []string) {
+	for _, id := range after {
 		if !k.refs[id] {
 			changes = append(changes, "update "+keepPrefix+id+" "+id)
 		}
@@ -61,11 +69,7 @@ func (m *Mirror) Keep(ctx context.Context, holder string, commitIDs ...string) e
 			changes = append(changes, "delete "+keepPrefix+id)
 		}
 	}
-	if err := m.updateKept(ctx, changes); err != nil {
-		k.claim(holder, before)
-		return err
-	}
-	return nil
+	return changes
 }
 
 // claim notes what a holder needs, in the place of what it needed before.

@@ -24,18 +24,18 @@ func (m *Mirror) sweep(ctx context.Context) error {
 		return err
 	}
 	defer other.Close()
-	entries, err := os.ReadDir(m.base)
-	if err != nil {
-		return err
+	unfinished, err := filepath.Glob(filepath.Join(m.base, "new-*"))
+	for _, dir := range unfinished {
+		err = errors.Join(err, os.RemoveAll(dir))
 	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "new-") || strings.HasPrefix(e.Name(), "old-") {
-			if err := os.RemoveAll(filepath.Join(m.base, e.Name())); err != nil {
-				return err
-			}
-		}
+	if err = errors.Join(err, sweepRepository(m.run.dir)); err == nil {
+		m.swept.Store(true)
 	}
-	err = filepath.WalkDir(m.run.dir, func(path string, d fs.DirEntry, err error) error {
+	return err
+}
+
+func sweepRepository(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
@@ -46,14 +46,16 @@ func (m *Mirror) sweep(ctx context.Context) error {
 		}
 		return os.Remove(path)
 	})
-	m.swept.Store(err == nil)
-	return err
 }
 
 func leftover(name string) bool {
 	return strings.HasSuffix(name, ".lock") || strings.HasPrefix(name, "tmp_") ||
-		strings.HasPrefix(name, ".tmp-") || name == "gc.pid"
+		strings.HasPrefix(name, ".tmp-") || name == "packed-refs.new" || name == "gc.pid"
 }
+
+// removeAll removes what nobody uses any more. What cannot be removed now is
+// left to the next sweep.
+func removeAll(dir string) { _ = os.RemoveAll(dir) }
 
 // unusable says why the mirror cannot be fetched into, as far as that is known
 // without a fetch; "" if nothing is. It makes a mirror where there is none.
@@ -62,7 +64,7 @@ func (m *Mirror) unusable(ctx context.Context) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", m.create(ctx, m.run.dir)
 	}
-	return m.objects.damaged(), err
+	return m.damaged(), err
 }
 
 // create makes an empty repository. It appears as a whole or not at all.
@@ -71,7 +73,7 @@ func (m *Mirror) create(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer removeAll(temp)
 	fresh := filepath.Join(temp, repoName)
 	r := *m.run
 	r.dir = fresh
@@ -102,7 +104,7 @@ func (m *Mirror) rebuild(ctx context.Context, lock *os.File, why string) (Fetche
 	if err != nil {
 		return Fetched{}, m.failed(err)
 	}
-	defer os.RemoveAll(temp)
+	defer removeAll(temp)
 	fresh := *m.run
 	fresh.dir = filepath.Join(temp, repoName)
 	if err := m.create(ctx, fresh.dir); err != nil {
@@ -126,7 +128,7 @@ func (m *Mirror) rebuild(ctx context.Context, lock *os.File, why string) (Fetche
 
 // swap puts the repository at dir in the place of ours.
 func (m *Mirror) swap(dir, temp string) error {
-	return m.objects.replace(func() error {
+	return m.replace(func() error {
 		if err := os.Rename(m.run.dir, filepath.Join(temp, "old")); err != nil {
 			return fmt.Errorf("set the damaged mirror aside: %w", err)
 		}

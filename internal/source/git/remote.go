@@ -65,60 +65,79 @@ var defaultPorts = map[string]string{"https": ":443", "http": ":80", "ssh": ":22
 // parseAddress refuses whatever the git command could take for something else
 // than an address. Its errors are of Kind Invalid.
 func parseAddress(raw string) (address, error) {
-	bad := func(why, remedy string) (address, error) {
-		return address{}, &mizzen.Error{Kind: mizzen.Invalid, Object: "repository " + Redact(raw), Err: errors.New(why), Remedy: remedy}
+	a, why, remedy := readAddress(raw)
+	if why == "" {
+		return a, nil
 	}
-	if raw == "" || len(raw) > 2048 || strings.ContainsFunc(raw, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar
-	}) {
-		return bad("the URL is empty, too long or holds a character that no URL has", "correct the URL")
+	if remedy == "" {
+		remedy = "correct the URL"
+	}
+	return address{}, &mizzen.Error{Kind: mizzen.Invalid, Object: "repository " + Redact(raw), Err: errors.New(why), Remedy: remedy}
+}
+
+// readAddress returns an address, or why it is none and what to do about it.
+func readAddress(raw string) (a address, why, remedy string) {
+	if raw == "" || len(raw) > 2048 || strings.ContainsFunc(raw, noURLCharacter) {
+		return a, "the URL is empty, too long or holds a character that no URL has", ""
 	}
 	if m := scpLike.FindStringSubmatch(raw); m != nil && !strings.Contains(raw, "://") {
 		host := strings.ToLower(m[2])
 		return address{
 			given: raw, scheme: "ssh", host: host, user: m[1],
 			normal: m[1] + "@" + host + ":" + strings.TrimRight(m[3], "/"),
-		}, nil
+		}, "", ""
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		// url.Error repeats the URL, which may hold a password.
-		return bad("the URL cannot be parsed", "correct the URL")
+		return a, "the URL cannot be parsed", ""
 	}
-	if _, has := u.User.Password(); has {
-		return bad("the URL holds a password", "put the password into the Secret of the repository's credentials")
-	}
-	if u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
-		return bad("the URL has a query, a fragment or no path", "correct the URL")
-	}
-	if u.Scheme == "file" {
-		return parseFile(u, bad)
-	}
-	port, known := defaultPorts[u.Scheme]
-	switch {
-	case !known:
-		return bad(fmt.Sprintf("%q is no protocol that Mizzen speaks", u.Scheme), "use https, ssh, http or file")
-	case !hostName.MatchString(u.Host):
-		return bad("the URL has no usable host name", "correct the URL")
-	case u.User.Username() != "" && !userName.MatchString(u.User.Username()):
-		return bad("the user name in the URL has a character that is not allowed", "correct the URL")
-	}
-	host := strings.TrimSuffix(strings.ToLower(u.Host), port)
-	a := address{given: raw, scheme: u.Scheme, host: u.Host, user: u.User.Username()}
-	a.normal = u.Scheme + "://"
-	if a.user != "" {
-		a.normal += a.user + "@"
-	}
-	a.normal += host + strings.TrimRight(u.EscapedPath(), "/")
-	return a, nil
+	return readURL(raw, u)
 }
 
-func parseFile(u *url.URL, bad func(why, remedy string) (address, error)) (address, error) {
+func readURL(raw string, u *url.URL) (a address, why, remedy string) {
+	if _, has := u.User.Password(); has {
+		return a, "the URL holds a password", "put the password into the Secret of the repository's credentials"
+	}
+	if u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		return a, "the URL has a query, a fragment or no path", ""
+	}
+	if u.Scheme == "file" {
+		return readFile(u)
+	}
+	return readServer(raw, u)
+}
+
+func noURLCharacter(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar
+}
+
+func readServer(raw string, u *url.URL) (a address, why, remedy string) {
+	port, known := defaultPorts[u.Scheme]
+	user := u.User.Username()
+	switch {
+	case !known:
+		return a, fmt.Sprintf("%q is no protocol that Mizzen speaks", u.Scheme), "use https, ssh, http or file"
+	case !hostName.MatchString(u.Host):
+		return a, "the URL has no usable host name", ""
+	case user != "" && !userName.MatchString(user):
+		return a, "the user name in the URL has a character that is not allowed", ""
+	}
+	a = address{given: raw, scheme: u.Scheme, host: u.Host, user: user}
+	at := strings.TrimSuffix(strings.ToLower(u.Host), port)
+	if user != "" {
+		at = user + "@" + at
+	}
+	a.normal = u.Scheme + "://" + at + strings.TrimRight(u.EscapedPath(), "/")
+	return a, "", ""
+}
+
+func readFile(u *url.URL) (a address, why, remedy string) {
 	if u.Host != "" || u.User != nil || !path.IsAbs(u.Path) {
-		return bad("a file URL must name an absolute path", "write file:///path/to/repository")
+		return a, "a file URL must name an absolute path", "write file:///path/to/repository"
 	}
 	p := path.Clean(u.Path)
-	return address{given: "file://" + p, scheme: "file", path: p, normal: "file://" + p}, nil
+	return address{given: "file://" + p, scheme: "file", path: p, normal: "file://" + p}, "", ""
 }
 
 // key names the mirror of a remote. Nobody can tell the credentials from it

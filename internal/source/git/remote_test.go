@@ -64,7 +64,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer strict.Close()
+	t.Cleanup(func() { _ = strict.Close() })
 	_, err = strict.Open(git.Remote{URL: "file:///x"})
 	wantError(t, err, mizzen.Refused, "file URLs are not permitted here")
 }
@@ -86,11 +86,13 @@ func TestMirrorsAreShared(t *testing.T) {
 		{git.Remote{URL: "https://host/x", Credentials: secret}, git.Remote{URL: "https://host/x", Credentials: git.Credentials{Token: "b"}}, false},
 		{
 			git.Remote{URL: "https://host/x", Credentials: secret, Identity: "a/b"},
-			git.Remote{URL: "https://host/x", Credentials: git.Credentials{Token: "b"}, Identity: "a/b"}, true,
+			git.Remote{URL: "https://host/x", Credentials: git.Credentials{Token: "b"}, Identity: "a/b"},
+			true,
 		},
 		{
 			git.Remote{URL: "https://host/x", Credentials: secret, Identity: "a/b"},
-			git.Remote{URL: "https://host/x", Credentials: secret, Identity: "a/c"}, false,
+			git.Remote{URL: "https://host/x", Credentials: secret, Identity: "a/c"},
+			false,
 		},
 		// An identity without credentials proves nothing.
 		{git.Remote{URL: "https://host/x", Credentials: secret, Identity: "a/b"}, git.Remote{URL: "https://host/x", Identity: "a/b"}, false},

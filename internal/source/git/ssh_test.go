@@ -89,7 +89,7 @@ func serveSSH(conn net.Conn, config *ssh.ServerConfig) {
 }
 
 func serveChannel(channel ssh.Channel, requests <-chan *ssh.Request) {
-	defer channel.Close()
+	defer func() { _ = channel.Close() }()
 	for r := range requests {
 		var command struct{ Line string }
 		if r.Type != "exec" || ssh.Unmarshal(r.Payload, &command) != nil {

@@ -110,39 +110,45 @@ func NewStore(dir string, options Options) (*Store, error) {
 	return s, nil
 }
 
+const secretBytes = 32
+
 // storeSecret returns the random bytes that make the names of mirrors
 // meaningless to who does not have them; the first caller makes them.
 func storeSecret(file string) ([]byte, error) {
 	for {
 		secret, err := os.ReadFile(file)
-		if err == nil && len(secret) == 32 {
+		switch {
+		case err == nil && len(secret) == secretBytes:
 			return secret, nil
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		if err == nil {
+		case err == nil:
 			// Torn by a crash: nothing depends on it but the mirrors' names.
-			if err := os.Remove(file); err != nil {
-				return nil, err
-			}
+			err = os.Remove(file)
+		case errors.Is(err, fs.ErrNotExist):
+			err = writeSecret(file)
 		}
-		fresh := make([]byte, 32)
-		_, _ = rand.Read(fresh) // it never fails
-		temp, err := os.CreateTemp(filepath.Dir(file), ".secret-")
 		if err != nil {
 			return nil, err
 		}
-		_, err = temp.Write(fresh)
-		err = errors.Join(err, temp.Close())
-		if err == nil {
-			err = os.Link(temp.Name(), file)
-		}
-		_ = os.Remove(temp.Name())
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, err
-		}
 	}
+}
+
+// writeSecret makes the file, as a whole, unless somebody else was first.
+func writeSecret(file string) error {
+	secret := make([]byte, secretBytes)
+	_, _ = rand.Read(secret) // it never fails
+	temp, err := os.CreateTemp(filepath.Dir(file), ".secret-")
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(secret)
+	if err = errors.Join(err, temp.Close()); err == nil {
+		err = os.Link(temp.Name(), file)
+	}
+	_ = os.Remove(temp.Name())
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // Open returns the mirror of a remote without speaking to its server. Remotes

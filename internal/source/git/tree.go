@@ -41,23 +41,12 @@ func parseTree(data []byte, idLen int) (*tree, error) {
 	t := &tree{}
 	// One string backs all names and ids.
 	for rest := string(data); rest != ""; {
-		digits, after, ok := strings.Cut(rest, " ")
-		if !ok {
-			return nil, errTruncated
-		}
-		m, err := parseMode(digits)
+		e, after, err := parseEntry(rest, idLen)
 		if err != nil {
 			return nil, err
 		}
-		name, after, ok := strings.Cut(after, "\x00")
-		if !ok || len(after) < idLen {
-			return nil, errTruncated
-		}
-		if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
-			return nil, fmt.Errorf("malformed tree: %q is no file name", printable(name, 80))
-		}
-		t.entries = append(t.entries, entry{name: name, id: oid(after[:idLen]), mode: m})
-		rest = after[idLen:]
+		t.entries = append(t.entries, e)
+		rest = after
 	}
 	slices.SortFunc(t.entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
 	for i := 1; i < len(t.entries); i++ {
@@ -66,6 +55,26 @@ func parseTree(data []byte, idLen int) (*tree, error) {
 		}
 	}
 	return t, nil
+}
+
+// parseEntry reads "mode name NUL id" and returns what comes after it.
+func parseEntry(s string, idLen int) (e entry, after string, err error) {
+	digits, after, ok := strings.Cut(s, " ")
+	if !ok {
+		return e, "", errTruncated
+	}
+	if e.mode, err = parseMode(digits); err != nil {
+		return e, "", err
+	}
+	e.name, after, ok = strings.Cut(after, "\x00")
+	if !ok || len(after) < idLen {
+		return e, "", errTruncated
+	}
+	if e.name == "" || e.name == "." || e.name == ".." || strings.Contains(e.name, "/") {
+		return e, "", fmt.Errorf("malformed tree: %q is no file name", printable(e.name, 80))
+	}
+	e.id = oid(after[:idLen])
+	return e, after[idLen:], nil
 }
 
 func parseMode(digits string) (mode, error) {

@@ -47,21 +47,36 @@ func Identity(name string, in Tree) (string, error) {
 	if len(links) == 0 {
 		return id, nil
 	}
-	lines := []string{fmt.Sprintf("%q %s\n", name, id)}
+	lines, err := reach(name, in)
+	if err != nil {
+		return "", tooMany(name, err)
+	}
+	slices.Sort(lines)
+	h := sha256.New()
+	h.Write([]byte(id + "\n"))
+	for _, line := range lines {
+		h.Write([]byte(line))
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// reach lists where the links below a directory lead to, and those below that,
+// in no order.
+func reach(name string, in Tree) (lines []string, err error) {
 	seen := map[string]bool{name: true}
 	for work := []string{name}; len(work) > 0; work = work[1:] {
 		links, err := in.Links(work[0])
-		if err != nil {
-			return "", tooMany(name, err)
+		if err == nil && len(lines)+len(links) > MaxLinks {
+			err = ErrTooMany
 		}
-		if len(lines)+len(links) > MaxLinks {
-			return "", tooMany(name, ErrTooMany)
+		if err != nil {
+			return nil, err
 		}
 		for _, link := range links {
 			from := path.Join(work[0], link)
 			to, id, isDir, err := destination(from, in)
 			if err != nil {
-				return "", err
+				return nil, err
 			}
 			lines = append(lines, fmt.Sprintf("%q -> %q %s\n", from, to, id))
 			if isDir && !seen[to] {
@@ -70,12 +85,7 @@ func Identity(name string, in Tree) (string, error) {
 			}
 		}
 	}
-	slices.Sort(lines)
-	h := sha256.New()
-	for _, line := range lines {
-		h.Write([]byte(line))
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return lines, nil
 }
 
 func destination(link string, in Tree) (to, id string, isDir bool, err error) {

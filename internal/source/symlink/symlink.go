@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -31,55 +30,70 @@ type Read func(path string) (target string, isLink bool, err error)
 // Kind Refused for a link that leads out of the repository, for a loop, and
 // for a target that is no path, and with what read fails with.
 func Resolve(name string, followLast bool, read Read) (string, error) {
-	var real []string
-	pending := strings.Split(name, "/")
-	for followed := 0; len(pending) > 0; {
-		element := pending[0]
-		pending = pending[1:]
+	w := walk{name: name, pending: strings.Split(name, "/")}
+	for len(w.pending) > 0 {
+		element := w.pending[0]
+		w.pending = w.pending[1:]
+		var err error
 		switch element {
 		case "", ".":
-			continue
 		case "..":
-			if len(real) == 0 {
-				return "", outside(name, "..")
-			}
-			real = real[:len(real)-1]
-			continue
+			err = w.up()
+		default:
+			err = w.down(element, followLast, read)
 		}
-		at := path.Join(append(slices.Clone(real), element)...)
-		target, isLink, err := read(at)
 		if err != nil {
 			return "", err
 		}
-		if !isLink || len(pending) == 0 && !followLast {
-			real = append(real, element)
-			continue
-		}
-		if followed++; followed > MaxFollowed {
-			return "", refuse(name, errors.New("too many symbolic links"), "remove the loop")
-		}
-		if err := check(at, target); err != nil {
-			return "", err
-		}
-		if leaves(len(real), target) {
-			return "", outside(at, target)
-		}
-		pending = append(strings.Split(target, "/"), pending...)
 	}
-	if len(real) == 0 {
-		return ".", nil
-	}
-	return path.Join(real...), nil
+	return path.Join(append([]string{"."}, w.real...)...), nil
 }
 
-// check refuses targets that cannot be a path within a repository.
-func check(link, target string) error {
+// walk is a name that is half resolved.
+type walk struct {
+	name string
+	// real is where we are, without links; pending is what is still to go.
+	real     []string
+	pending  []string
+	followed int
+}
+
+func (w *walk) up() error {
+	if len(w.real) == 0 {
+		return outside(w.name, "..")
+	}
+	w.real = w.real[:len(w.real)-1]
+	return nil
+}
+
+// down enters an element, or puts the target of a link in front of what is
+// still to go.
+func (w *walk) down(element string, followLast bool, read Read) error {
+	at := path.Join(path.Join(w.real...), element)
+	target, isLink, err := read(at)
+	if err != nil {
+		return err
+	}
+	if !isLink || len(w.pending) == 0 && !followLast {
+		w.real = append(w.real, element)
+		return nil
+	}
+	if w.followed++; w.followed > MaxFollowed {
+		return refuse(w.name, errors.New("too many symbolic links"), "remove the loop")
+	}
+	w.pending = append(strings.Split(target, "/"), w.pending...)
+	return check(at, target, len(w.real))
+}
+
+// check refuses targets that cannot be a path within a repository, from a
+// directory that is depth levels below the root.
+func check(link, target string, depth int) error {
 	switch {
 	case target == "":
 		return fmt.Errorf("%s: empty symbolic link: %w", link, fs.ErrNotExist)
 	case len(target) > MaxTarget || strings.ContainsRune(target, 0) || !utf8.ValidString(target):
 		return refuse(link, errors.New("the target of the symbolic link is no path"), "point it at a file of the repository")
-	case path.IsAbs(target):
+	case path.IsAbs(target), leaves(depth, target):
 		return outside(link, target)
 	}
 	return nil
