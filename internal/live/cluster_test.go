@@ -156,6 +156,14 @@ func (l *lab) deletes(gvk schema.GroupVersionKind, name string) {
 	}
 }
 
+// prunes deletes an object as the engine does it.
+func (l *lab) prunes(gvk schema.GroupVersionKind, ref mizzen.Ref) {
+	l.t.Helper()
+	l.ExpectGone(ref)
+	l.deletes(gvk, ref.Name)
+	l.wants("Removed " + strings.ReplaceAll(ref.String(), l.namespace, "NS"))
+}
+
 // news waits for the next Event that is not Touched.
 func (l *lab) news() Event {
 	l.t.Helper()

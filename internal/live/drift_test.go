@@ -98,16 +98,18 @@ func TestDriftOfConfigMap(t *testing.T) {
 			l.deletes(configMaps, "copy")
 		}, nil},
 	}
+	l := newLab(t, configMaps)
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			l := newLab(t, configMaps)
-			l.applies(configMap)
+			l.t = t
+			ref := l.applies(configMap)
 			tc.edit(l)
 			l.wants(tc.want...)
 			l.wantsNothing(configMaps, configMap)
 			// A sync brings it back, and that is no news.
 			l.applies(configMap)
 			l.wantsNothing(configMaps, configMap)
+			l.prunes(configMaps, ref)
 		})
 	}
 }
@@ -137,9 +139,10 @@ func TestDriftOfDeployment(t *testing.T) {
 			l.appliesAs("intruder", o)
 		}, []string{`Foreign apps/Deployment NS/web by ["intruder"]: ["spec.template.spec.containers[name=bad]"]`}},
 	}
+	l := newLab(t, deployments)
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			l := newLab(t, deployments)
+			l.t = t
 			ref := l.applies(tc.manifest)
 			before := l.resourceVersion(deployments, "web")
 			tc.edit(l)
@@ -149,6 +152,7 @@ func TestDriftOfDeployment(t *testing.T) {
 				return e.Generation > 1 && l.resourceVersion(deployments, "web") != before
 			})
 			l.wantsNothing(deployments, deployment)
+			l.prunes(deployments, ref)
 		})
 	}
 }

@@ -111,21 +111,18 @@ func (w *Watcher) own(e *entry, owner mizzen.Name) {
 func (w *Watcher) observe(k *kindWatch, f *facts, first bool) []Event {
 	k.latest = max(k.latest, f.version)
 	e := k.entries[f.key]
+	if e == nil && f.ownership != Ours {
+		return nil
+	}
 	if e == nil {
-		if f.ownership != Ours {
-			return nil
-		}
 		e = w.discover(k, f, first)
 	}
-	if e.stale(f.version) || e.present && f.version != 0 && f.version == e.version {
-		return nil // older than our last write, or listed once more
+	if e.ignores(f.version) {
+		return nil
 	}
-	if f.uid != e.uid {
-		if f.ownership != Ours {
-			// A stranger stands in the place of our object.
-			return w.vanish(k, f.key, f.version)
-		}
-		e.uid, e.leaving = f.uid, false
+	if f.uid != e.uid && f.ownership != Ours {
+		// A stranger stands in the place of our object.
+		return w.vanish(k, f.key, f.version)
 	}
 	if f.ownership == Ours {
 		w.own(e, f.owner)
@@ -140,6 +137,12 @@ func (w *Watcher) observe(k *kindWatch, f *facts, first bool) []Event {
 		return nil
 	}
 	return []Event{news}
+}
+
+// ignores tells whether the facts of a version are no news: they are older than
+// our last write, or a list shows once more what was seen.
+func (e *entry) ignores(version uint64) bool {
+	return e.stale(version) || e.present && version != 0 && version == e.version
 }
 
 // stale tells whether an event is older than our last write.
@@ -169,6 +172,8 @@ func (o *ownerList) hold(e *entry, f *facts) {
 }
 
 func (e *entry) note(f *facts) {
+	e.leaving = e.leaving && e.uid == f.uid
+	e.uid = f.uid
 	e.present, e.entered, e.seen = true, f.entered, f.hash
 	e.version, e.generation, e.foreign = f.version, f.Generation, f.foreignHash
 	e.deleting = f.DeletionTimestamp != nil

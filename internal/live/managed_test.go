@@ -73,10 +73,10 @@ func TestManagedHash(t *testing.T) {
 	otherVersion.APIVersion = "v2"
 	different := map[string]metav1.ManagedFieldsEntry{
 		"API version":   otherVersion,
-		"field lost":    apply(ourManager, strings.Replace(string(ports.FieldsV1.Raw), `,"f:x":{}`, "", 1)),
-		"key changed":   apply(ourManager, strings.ReplaceAll(string(ports.FieldsV1.Raw), "8080", "8081")),
-		"now a parent":  apply(ourManager, strings.Replace(string(ports.FieldsV1.Raw), `"f:x":{}`, `"f:x":{"f:y":{}}`, 1)),
-		"nested deeper": apply(ourManager, `{"f:spec":`+string(ports.FieldsV1.Raw)+`}`),
+		"field lost":    apply(ourManager, strings.Replace(ports.FieldsV1.GetRawString(), `,"f:x":{}`, "", 1)),
+		"key changed":   apply(ourManager, strings.ReplaceAll(ports.FieldsV1.GetRawString(), "8080", "8081")),
+		"now a parent":  apply(ourManager, strings.Replace(ports.FieldsV1.GetRawString(), `"f:x":{}`, `"f:x":{"f:y":{}}`, 1)),
+		"nested deeper": apply(ourManager, `{"f:spec":`+ports.FieldsV1.GetRawString()+`}`),
 		"empty":         apply(ourManager, `{}`),
 	}
 	for name, e := range different {

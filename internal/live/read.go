@@ -103,6 +103,16 @@ func (f *found[T]) add(kind schema.GroupVersionKind, o T) {
 	f.all[mizzen.Ref{Group: kind.Group, Kind: kind.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}] = o
 }
 
+// addMissing adds those items that are missing, which they no longer are.
+func (f *found[T]) addMissing(kind schema.GroupVersionKind, items []T, missing map[string]bool) {
+	for _, o := range items {
+		if missing[o.GetName()] {
+			delete(missing, o.GetName())
+			f.add(kind, o)
+		}
+	}
+}
+
 func read[T metav1.Object](ctx context.Context, c *Cluster, targets []Target, rd reader[T]) (map[mizzen.Ref]T, error) {
 	out := &found[T]{all: make(map[mizzen.Ref]T, len(targets))}
 	group, ctx := errgroup.WithContext(ctx)
@@ -190,12 +200,7 @@ func readList[T metav1.Object](ctx context.Context, c *Cluster, r Resource, name
 		if err != nil {
 			return err
 		}
-		for _, o := range items {
-			if missing[o.GetName()] {
-				delete(missing, o.GetName())
-				out.add(r.Kind, o)
-			}
-		}
+		out.addMissing(r.Kind, items, missing)
 		if token == "" {
 			return nil
 		}
