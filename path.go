@@ -58,8 +58,8 @@ func bracketStep(s string) (step Step, rest string, ok bool) {
 
 // Lookup returns what stands at the path within a JSON value.
 func (p Path) Lookup(value any) (found any, ok bool) {
-	ok = true
 	for _, step := range p.Steps() {
+		ok := false
 		switch v := value.(type) {
 		case map[string]any:
 			value, ok = v[step.Key]

@@ -25,15 +25,8 @@ func (r *run) applyChange(ctx context.Context, c mizzen.Change) (Result, error) 
 	if c.Action == mizzen.Replace {
 		return r.replace(ctx, c)
 	}
-	if len(c.Strip) > 0 {
-		if err := r.strip(ctx, c); err != nil {
-			return Result{}, err
-		}
-	}
-	if len(c.Release) > 0 {
-		if err := r.release(ctx, *c.Desired, c.UID, c.Release); err != nil {
-			return Result{}, err
-		}
+	if err := r.makeWay(ctx, c); err != nil {
+		return Result{}, err
 	}
 	res, err := r.applySettling(ctx, c)
 	if c.Options.Replace && c.UID != "" && isImmutable(err) {
@@ -45,6 +38,20 @@ func (r *run) applyChange(ctx context.Context, c mizzen.Change) (Result, error) 
 	return res, err
 }
 
+// makeWay does what an apply alone cannot: it takes away what strangers added,
+// and gives up fields that are handed over.
+func (r *run) makeWay(ctx context.Context, c mizzen.Change) error {
+	if len(c.Strip) > 0 {
+		if err := r.strip(ctx, c); err != nil {
+			return err
+		}
+	}
+	if len(c.Release) > 0 {
+		return r.release(ctx, *c.Desired, c.UID, c.Release)
+	}
+	return nil
+}
+
 // applySettling applies, and looks again for a while where the API server has
 // not taken in yet what this very run did to the object's kind: a definition
 // takes effect a moment after it is stored.
@@ -52,7 +59,7 @@ func (r *run) applySettling(ctx context.Context, c mizzen.Change) (res Result, e
 	_, fresh := r.definitions[c.Ref.GroupKind()]
 	pause := firstLook
 	for attempt := 0; ; attempt++ {
-		res, err = r.apply(ctx, *c.Desired, ApplyOptions{UID: c.UID})
+		res, err = r.apply(ctx, *c.Desired, ObjectOptions{UID: c.UID})
 		unsettled := err != nil && fresh && (apierrors.IsNotFound(err) || rejected(err))
 		if !unsettled || attempt == attempts || !r.pause(ctx, pause) {
 			return res, err
@@ -102,7 +109,7 @@ func (r *run) replace(ctx context.Context, c mizzen.Change) (Result, error) {
 			}
 		}
 	}
-	return r.apply(ctx, *c.Desired, ApplyOptions{})
+	return r.apply(ctx, *c.Desired, ObjectOptions{})
 }
 
 // removeChange carries out a Delete or Keep.

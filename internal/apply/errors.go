@@ -17,10 +17,11 @@ import (
 )
 
 var (
-	// ErrImmutable: the API server does not change the field in place. The
-	// Finding is mizzen.CodeImmutableField.
+	// ErrImmutable says that the API server does not change a field in place;
+	// the Finding is mizzen.CodeImmutableField.
 	ErrImmutable = errors.New("immutable field")
-	// ErrStale: the object is not the one that the Plan judged; plan again.
+	// ErrStale says that the object is not the one that the Plan judged: plan
+	// again.
 	ErrStale = errors.New("the object was deleted or replaced since the plan")
 )
 

@@ -24,7 +24,7 @@ func TestForbiddenNamesAccountAndRemedy(t *testing.T) {
 	user := "system:serviceaccount:" + c.namespace + ":deployer"
 	weak := c.applier(user)
 	obj := c.configMap("c", "")
-	_, err := weak.Apply(t.Context(), obj, apply.ApplyOptions{})
+	_, err := weak.Apply(t.Context(), obj, apply.ObjectOptions{})
 	if mizzen.KindOf(err) != mizzen.Forbidden {
 		t.Fatalf("error: %v", err)
 	}
@@ -46,7 +46,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: deployer}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:serviceaccounts:NS"}]`))
 	allowed := c.writer.As(user)
 	eventually(t, func() bool {
-		_, err = allowed.Apply(t.Context(), obj, apply.ApplyOptions{})
+		_, err = allowed.Apply(t.Context(), obj, apply.ObjectOptions{})
 		return err == nil
 	})
 	secret := c.parse("apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: NS}")
@@ -145,7 +145,7 @@ spec:
 func TestSecretsStayHidden(t *testing.T) {
 	c := start(t)
 	secret := c.parse("apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: NS}\ndata: {pin: 4711}")
-	_, err := c.writer.Apply(t.Context(), secret, apply.ApplyOptions{})
+	_, err := c.writer.Apply(t.Context(), secret, apply.ObjectOptions{})
 	if mizzen.KindOf(err) != mizzen.Invalid || strings.Contains(fmt.Sprintf("%v %+v", err, err), "4711") {
 		t.Errorf("error: %v", err)
 	}
@@ -157,11 +157,11 @@ func TestSecretsStayHidden(t *testing.T) {
 func TestMissingNamespaceAndKind(t *testing.T) {
 	c := start(t)
 	obj := c.parse("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: NS-none}")
-	_, err := c.writer.Apply(t.Context(), obj, apply.ApplyOptions{})
+	_, err := c.writer.Apply(t.Context(), obj, apply.ObjectOptions{})
 	if mizzen.KindOf(err) != mizzen.NotFound || !strings.Contains(err.Error(), "createNamespace") {
 		t.Errorf("namespace: %v", err)
 	}
-	_, err = c.writer.Apply(t.Context(), c.widget("nowhere.example.com", ""), apply.ApplyOptions{})
+	_, err = c.writer.Apply(t.Context(), c.widget("nowhere.example.com", ""), apply.ObjectOptions{})
 	if mizzen.KindOf(err) != mizzen.NotFound {
 		t.Errorf("kind: %v", err)
 	}
@@ -269,7 +269,7 @@ func TestRetries(t *testing.T) {
 		"concurrent write":  {[]http.HandlerFunc{status(metav1.Status{Code: 409, Reason: "Conflict"}), fine}, 2, ""},
 		"creation race":     {[]http.HandlerFunc{status(metav1.Status{Code: 409, Reason: "AlreadyExists"}), fine}, 2, ""},
 		"never well":        {[]http.HandlerFunc{status(metav1.Status{Code: 503})}, 6, mizzen.Unreachable},
-		"proxy page":        {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", 502) }}, 6, mizzen.Unreachable},
+		"proxy page":        {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }}, 6, mizzen.Unreachable},
 		"malformed object":  {[]http.HandlerFunc{status(metav1.Status{Code: 500, Message: "failed to create typed patch object"})}, 1, mizzen.Invalid},
 		"invalid object":    {[]http.HandlerFunc{status(metav1.Status{Code: 422, Reason: "Invalid"})}, 1, mizzen.Invalid},
 		"bad credentials":   {[]http.HandlerFunc{status(metav1.Status{Code: 401, Reason: "Unauthorized"})}, 1, mizzen.Forbidden},
@@ -278,7 +278,7 @@ func TestRetries(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			a, calls := flaky(t, c.answers...)
-			_, err := a.Apply(t.Context(), obj, apply.ApplyOptions{})
+			_, err := a.Apply(t.Context(), obj, apply.ObjectOptions{})
 			if got := mizzen.KindOf(err); got != c.kind || calls.Load() != c.calls {
 				t.Errorf("%v after %d calls: %v", got, calls.Load(), err)
 			}

@@ -89,7 +89,7 @@ func released(obj mizzen.Object, live *unstructured.Unstructured, owners []mizze
 		return nil
 	}
 	var paths []mizzen.Path
-	for p := range owners[i].Missing(live.Object, obj.Unstructured.Object) {
+	for p := range owners[i].Missing(live.Object, obj.Object) {
 		shared := slices.ContainsFunc(owners, func(o mizzen.Ownership) bool {
 			return !ours(o, manager) && slices.Contains(o.Paths(live), p)
 		})

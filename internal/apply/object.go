@@ -26,8 +26,8 @@ type Result struct {
 	Created bool
 }
 
-// ApplyOptions says what is known about the live object.
-type ApplyOptions struct {
+// ObjectOptions says what is known about the live object.
+type ObjectOptions struct {
 	// UID of the object that was judged; if the live one has another, nothing
 	// is written and the error is ErrStale. Empty: any.
 	UID string
@@ -48,7 +48,7 @@ func (a *Applier) DryRun(ctx context.Context, obj mizzen.Object, live *unstructu
 	ref := obj.Ref()
 	settled := Settle(obj, live, a.manager)
 	sent := settled.withReleased(live)
-	body, err := json.Marshal(sent.Unstructured.Object)
+	body, err := json.Marshal(sent.Object)
 	if err != nil {
 		return nil, fmt.Errorf("%s: encode: %w", ref, err)
 	}
@@ -71,12 +71,12 @@ func (a *Applier) DryRun(ctx context.Context, obj mizzen.Object, live *unstructu
 
 // Apply makes one object what Git says, by server-side apply. Errors are those
 // of DryRun, and ErrStale.
-func (a *Applier) Apply(ctx context.Context, obj mizzen.Object, o ApplyOptions) (Result, error) {
+func (a *Applier) Apply(ctx context.Context, obj mizzen.Object, o ObjectOptions) (Result, error) {
 	res, err := a.apply(ctx, obj, o)
 	return res, a.explain(obj, obj.Ref(), err)
 }
 
-func (a *Applier) apply(ctx context.Context, obj mizzen.Object, o ApplyOptions) (Result, error) {
+func (a *Applier) apply(ctx context.Context, obj mizzen.Object, o ObjectOptions) (Result, error) {
 	res, deleting, err := a.patch(ctx, obj, o)
 	if taken(err) && !o.Force {
 		current, getErr := a.metadata(ctx, obj)
@@ -108,7 +108,7 @@ func taken(err error) bool {
 
 // patch sends one server-side apply. deleting is set if the object is on its
 // way out.
-func (a *Applier) patch(ctx context.Context, obj mizzen.Object, o ApplyOptions) (res Result, deleting bool, err error) {
+func (a *Applier) patch(ctx context.Context, obj mizzen.Object, o ObjectOptions) (res Result, deleting bool, err error) {
 	body, err := encode(obj, o.UID)
 	if err != nil {
 		return res, false, err
@@ -157,7 +157,7 @@ func (a *Applier) applyRequest(ctx context.Context, obj mizzen.Object, body []by
 
 // encode returns the object as JSON, with the UID that it must have.
 func encode(obj mizzen.Object, uid string) ([]byte, error) {
-	content := obj.Unstructured.Object
+	content := obj.Object
 	if uid != "" {
 		metadata, _ := content["metadata"].(map[string]any)
 		metadata = maps.Clone(metadata)

@@ -88,7 +88,7 @@ func TestAutoscalerKeepsReplicas(t *testing.T) {
 		t.Errorf("plan: %v", texts(p))
 	}
 	// An apply that knows nothing of the autoscaler leaves its field alone too.
-	res, err := c.writer.Apply(t.Context(), obj, apply.ApplyOptions{})
+	res, err := c.writer.Apply(t.Context(), obj, apply.ObjectOptions{})
 	must(t, err)
 	if res.Created || res.UID == "" || res.ResourceVersion == "" || len(res.ManagedFields) == 0 {
 		t.Errorf("result: %+v", res)
@@ -193,19 +193,19 @@ webhooks:
 func TestStaleUID(t *testing.T) {
 	c := start(t)
 	obj := c.parse("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: NS}\ndata: {a: b}")
-	res, err := c.writer.Apply(t.Context(), obj, apply.ApplyOptions{})
+	res, err := c.writer.Apply(t.Context(), obj, apply.ObjectOptions{})
 	must(t, err)
 	if !res.Created {
 		t.Error("not created")
 	}
-	if _, err := c.writer.Apply(t.Context(), obj, apply.ApplyOptions{UID: res.UID}); err != nil {
+	if _, err := c.writer.Apply(t.Context(), obj, apply.ObjectOptions{UID: res.UID}); err != nil {
 		t.Fatal(err)
 	}
 	for _, gone := range []bool{false, true} {
 		if gone {
 			c.remove(obj)
 		}
-		_, err = c.writer.Apply(t.Context(), obj, apply.ApplyOptions{UID: "00000000-0000-0000-0000-000000000000"})
+		_, err = c.writer.Apply(t.Context(), obj, apply.ObjectOptions{UID: "00000000-0000-0000-0000-000000000000"})
 		if !errors.Is(err, apply.ErrStale) || errors.Is(err, apply.ErrImmutable) || mizzen.KindOf(err) != mizzen.Conflict {
 			t.Errorf("gone %v: %v", gone, err)
 		}
@@ -235,7 +235,7 @@ func TestKeepTakesOnlyOurMarks(t *testing.T) {
 	}
 	for _, entry := range after.GetManagedFields() {
 		if entry.Manager == manager {
-			t.Errorf("we still own fields: %s %s", entry.Operation, entry.FieldsV1.Raw)
+			t.Errorf("we still own fields: %s %s", entry.Operation, entry.FieldsV1.GetRawString())
 		}
 	}
 	// It is adopted again like any object that nobody owns.

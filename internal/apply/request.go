@@ -195,15 +195,15 @@ func retriable(method string, err error) bool {
 		return !errors.Is(err, context.Canceled)
 	}
 	s := status.Status()
-	switch {
-	case s.Code == http.StatusConflict:
+	switch s.Code {
+	case http.StatusConflict:
 		return s.Reason == metav1.StatusReasonAlreadyExists && method == http.MethodPatch ||
 			s.Reason == metav1.StatusReasonConflict && !hasCause(s, metav1.CauseTypeFieldManagerConflict) && !uidMismatch(s)
-	case s.Code == http.StatusTooManyRequests:
+	case http.StatusTooManyRequests:
 		return true
-	case s.Code == http.StatusInternalServerError:
+	case http.StatusInternalServerError:
 		return !malformed(s)
-	case s.Code == http.StatusForbidden:
+	case http.StatusForbidden:
 		// A pod in a new namespace comes before the namespace's account.
 		return strings.Contains(s.Message, "error looking up service account")
 	}

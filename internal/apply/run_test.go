@@ -248,7 +248,7 @@ func TestStripTakesForeignFields(t *testing.T) {
 	}
 	for _, e := range live.GetManagedFields() {
 		if e.Manager == manager && e.Operation == metav1.ManagedFieldsOperationUpdate {
-			t.Errorf("taking fields away left us an owner: %s", e.FieldsV1.Raw)
+			t.Errorf("taking fields away left us an owner: %s", e.FieldsV1.GetRawString())
 		}
 	}
 	// What is not what the Plan showed is left alone.

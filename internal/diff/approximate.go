@@ -8,8 +8,8 @@ import (
 // what the cluster has. Defaults are not known, so a field that Git does not
 // name is not judged, unless we own it: then it left Git and will go away.
 func (w *walker) approximate() {
-	want := content(w.desired.Unstructured)
-	have := content(w.live)
+	want := contentOf(w.desired.Unstructured)
+	have := contentOf(w.live)
 	w.overlay(spot{"", have}, spot{"", want})
 	w.leftGit(have)
 }
@@ -70,7 +70,7 @@ func pairedByKey(a, b []any) (keys []string, ok bool) {
 // leftGit finds fields that we own and Git no longer names.
 func (w *walker) leftGit(have map[string]any) {
 	for _, o := range mizzen.OwnershipsOf(w.live) {
-		if !ours(o.Manager, o.Operation, o.Subresource, w.CompareOptions.Manager) {
+		if !ours(o.Manager, o.Operation, o.Subresource, w.options.Manager) {
 			continue
 		}
 		for p, value := range o.Missing(w.live.Object, w.desired.Object) {

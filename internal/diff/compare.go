@@ -65,7 +65,7 @@ func (o CompareOptions) compareExisting(c *mizzen.Change, desired mizzen.Object,
 	w := newWalker(desired, live, o)
 	ownershipMoves := false
 	if dryRun != nil {
-		w.compare(content(live), content(dryRun))
+		w.compare(contentOf(live), contentOf(dryRun))
 		if live.GetResourceVersion() != dryRun.GetResourceVersion() {
 			w.fields = o.withoutOthers(w.fields, live, dryRun)
 		}
@@ -125,7 +125,7 @@ func within(inner, outer mizzen.Path) bool {
 func ourFields(u *unstructured.Unstructured, manager string) []byte {
 	for _, entry := range u.GetManagedFields() {
 		if ours(entry.Manager, entry.Operation, entry.Subresource, manager) && entry.FieldsV1 != nil {
-			return entry.FieldsV1.Raw
+			return entry.FieldsV1.GetRawBytes()
 		}
 	}
 	return nil
@@ -135,9 +135,9 @@ func ours(name string, operation metav1.ManagedFieldsOperationType, subresource,
 	return name == manager && operation == metav1.ManagedFieldsOperationApply && subresource == ""
 }
 
-// content returns an object without what is never desired: status, and what
+// contentOf returns an object without what is never desired: status, and what
 // the API server keeps about the object.
-func content(u *unstructured.Unstructured) map[string]any {
+func contentOf(u *unstructured.Unstructured) map[string]any {
 	c := cloneMap(u.Object)
 	for _, field := range []string{"apiVersion", "kind", "status"} {
 		delete(c, field)

@@ -10,8 +10,15 @@ type pair struct{ before, after int }
 // likelyKeys are the fields that tell elements of a list apart, in Kubernetes
 // and in most other APIs. They only decide how a difference is told.
 var likelyKeys = [][]string{
-	{"name"}, {"containerPort", "protocol"}, {"port", "protocol"}, {"mountPath"}, {"devicePath"}, {"key"}, {"ip"},
-	{"type"}, {"topologyKey", "whenUnsatisfiable"},
+	{"name"},
+	{"containerPort", "protocol"},
+	{"port", "protocol"},
+	{"mountPath"},
+	{"devicePath"},
+	{"key"},
+	{"ip"},
+	{"type"},
+	{"topologyKey", "whenUnsatisfiable"},
 }
 
 // pairLists matches the elements of two lists: by a key that all of them have

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 
@@ -37,18 +37,17 @@ var crdKind = schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResou
 // that of a cluster-scoped one. Where the kind is unknown both are left: such
 // an object is not applied until the cluster knows its kind.
 func (p *preparer) settleNamespace(d *draft) {
-	namespaced, known := p.Scope(d.GroupVersionKind())
-	if !known {
-		namespaced, known = p.definedScope(d)
-	}
 	namespace, isString := d.metadata["namespace"].(string)
-	if namespace == "" && (isString || d.metadata["namespace"] == nil) {
+	if d.metadata["namespace"] != nil && !isString {
+		p.fatal(d, mizzen.CodeInvalidMetadata, "metadata.namespace", "the namespace is not a string", "put it in quotes")
+		return
+	}
+	if namespace == "" {
 		// An empty or null namespace is what templates make of an unset value.
 		delete(d.metadata, "namespace")
 	}
+	namespaced, known := p.scope(d.GroupVersionKind())
 	switch {
-	case d.metadata["namespace"] != nil && !isString:
-		p.fatal(d, mizzen.CodeInvalidMetadata, "metadata.namespace", "the namespace is not a string", "put it in quotes")
 	case known && namespaced && namespace == "":
 		d.metadata["namespace"] = p.Namespace
 	case known && !namespaced && namespace != "":
@@ -61,8 +60,10 @@ func (p *preparer) settleNamespace(d *draft) {
 	}
 }
 
-func (p *preparer) definedScope(d *draft) (namespaced, known bool) {
-	namespaced, known = p.defined[d.GroupVersionKind().GroupKind()]
+func (p *preparer) scope(gvk schema.GroupVersionKind) (namespaced, known bool) {
+	if namespaced, known = p.Scope(gvk); !known {
+		namespaced, known = p.defined[gvk.GroupKind()]
+	}
 	return namespaced, known
 }
 
@@ -106,7 +107,7 @@ func nameProblems(d *draft) []string {
 	case len(name) > utilvalidation.DNS1123SubdomainMaxLength:
 		return []string{utilvalidation.MaxLenError(utilvalidation.DNS1123SubdomainMaxLength)}
 	}
-	return path.IsValidPathSegmentName(name)
+	return content.IsPathSegmentName(name)
 }
 
 // stringMap returns labels or annotations; values that are not strings are

@@ -11,7 +11,7 @@ import (
 // walker descends into the two states of an object side by side, and into what
 // Git says beside them, since a list element may stand at three indexes.
 type walker struct {
-	CompareOptions
+	options CompareOptions
 	desired mizzen.Object
 	live    *unstructured.Unstructured
 	secret  bool
@@ -33,7 +33,7 @@ func (s spot) key(name string) spot {
 }
 
 func newWalker(desired mizzen.Object, live *unstructured.Unstructured, o CompareOptions) *walker {
-	return &walker{CompareOptions: o, desired: desired, live: live, secret: isSecret(desired.Unstructured)}
+	return &walker{options: o, desired: desired, live: live, secret: isSecret(desired.Unstructured)}
 }
 
 // compare finds the differences from before to after.
@@ -84,7 +84,7 @@ func (w *walker) opened(before, after, want spot) bool {
 	}
 	b, isMapB := before.value.(map[string]any)
 	a, isMapA := after.value.(map[string]any)
-	if !(isMapB || before.value == nil) || !(isMapA || after.value == nil) {
+	if before.value != nil && !isMapB || after.value != nil && !isMapA {
 		return false
 	}
 	w.walkMap(b, a, before, after, want)
@@ -129,8 +129,8 @@ func (w *walker) add(before, after, want spot) {
 	}
 	if secretField(w.secret, f.Path) {
 		ref := w.desired.Ref()
-		f.Before = w.Masker.mask(ref, f.Path, f.Before)
-		f.After = w.Masker.mask(ref, f.Path, f.After)
+		f.Before = w.options.Masker.mask(ref, f.Path, f.Before)
+		f.After = w.options.Masker.mask(ref, f.Path, f.After)
 	}
 	w.fields = append(w.fields, f)
 }
@@ -141,7 +141,7 @@ func (w *walker) owner(at mizzen.Path) string {
 	if w.owners == nil {
 		w.owners = map[mizzen.Path]string{}
 		for _, o := range mizzen.OwnershipsOf(w.live) {
-			us := ours(o.Manager, o.Operation, o.Subresource, w.CompareOptions.Manager)
+			us := ours(o.Manager, o.Operation, o.Subresource, w.options.Manager)
 			for _, p := range o.Paths(w.live) {
 				if _, taken := w.owners[p]; us {
 					w.owners[p] = ""
