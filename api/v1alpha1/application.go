@@ -244,6 +244,10 @@ type ApplicationStatus struct {
 	// Attempted is the commit of the last sync, whatever became of it.
 	// +optional
 	Attempted string `json:"attempted,omitempty"`
+	// HandledReconcile is the last value of the annotation mizzen.dev/reconcile
+	// that was acted upon.
+	// +optional
+	HandledReconcile string `json:"handledReconcile,omitempty"`
 	// PlanDigest is that of the last Plan that was carried out.
 	// +optional
 	PlanDigest string `json:"planDigest,omitempty"`

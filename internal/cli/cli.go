@@ -100,6 +100,6 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see 'mizzen %s --help'", err, cmd.Name())
 	})
-	root.AddCommand(a.upCommand(), a.controllerCommand(), a.versionCommand())
+	root.AddCommand(a.planCommand(), a.syncCommand(), a.upCommand(), a.controllerCommand(), a.versionCommand())
 	return root
 }

@@ -52,7 +52,8 @@ type Options struct {
 }
 
 const (
-	leaseName = "mizzen-controller"
+	// LeaseName is the Lease in mizzen.SystemNamespace that the leader holds.
+	LeaseName = "mizzen-controller"
 	// leaseDuration is how long a dead leader is waited for. A home API that
 	// is away for longer costs the lead, which is then taken again.
 	leaseDuration = 15 * time.Second
@@ -148,7 +149,7 @@ func (c *Controller) lead(ctx context.Context) error {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:         scheme,
 		Logger:         logr.FromSlogHandler(c.Log.Handler()),
-		LeaderElection: true, LeaderElectionID: leaseName, LeaderElectionNamespace: mizzen.SystemNamespace,
+		LeaderElection: true, LeaderElectionID: LeaseName, LeaderElectionNamespace: mizzen.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &lease, RenewDeadline: &renew, RetryPeriod: &retry,
 		Metrics:                 metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress:  "0",

@@ -124,6 +124,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if result.silent {
 		return ctrl.Result{RequeueAfter: result.after}, nil
 	}
+	app.Status.HandledReconcile = app.Annotations[mizzen.AnnotationReconcile]
 	result.finding.write(&app.Status, app.Generation, metav1.NewTime(x.now))
 	if err := x.save(ctx); err != nil {
 		m.unsettle()

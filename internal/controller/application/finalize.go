@@ -54,7 +54,7 @@ func (x *run) remove(ctx context.Context) *result {
 	if r := x.locate(ctx); r != nil {
 		return r
 	}
-	inventory, err := readInventory(ctx, x.Uncached, x.app)
+	inventory, err := ReadInventory(ctx, x.Uncached, x.app)
 	if err == nil {
 		err = x.watch(ctx, inventory)
 	}

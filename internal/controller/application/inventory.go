@@ -23,8 +23,8 @@ const maxInline = 1000
 // maxPart is how many entries an Inventory object holds.
 const maxPart = 2000
 
-// readInventory returns what the status and its parts say was applied.
-func readInventory(ctx context.Context, c client.Reader, app *v1alpha1.Application) (engine.Inventory, error) {
+// ReadInventory returns what the status and its parts say was applied.
+func ReadInventory(ctx context.Context, c client.Reader, app *v1alpha1.Application) (engine.Inventory, error) {
 	inventory := engine.Inventory{}
 	add := func(entries []v1alpha1.InventoryEntry) {
 		for _, e := range entries {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"mizzen.dev/mizzen"
@@ -20,7 +21,7 @@ const debounce = 100 * time.Millisecond
 // conclude judges the health of all objects after a sync.
 func (x *run) conclude(ctx context.Context) result {
 	inventory := x.outcome.Inventory
-	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, inventory.Targets())
+	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, x.others(inventory.Targets()))
 	if err != nil {
 		return *x.failed(&engine.StageError{Stage: engine.StageRead, Err: err})
 	}
@@ -42,7 +43,7 @@ func (x *run) judge(ctx context.Context, touched map[mizzen.Ref]struct{}) *resul
 		// The inventory is in parts; the kind's preferred version will do.
 		targets = x.preferred(ctx, touched)
 	}
-	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, targets)
+	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, x.others(targets))
 	if err != nil {
 		return x.failed(&engine.StageError{Stage: engine.StageRead, Err: err})
 	}
@@ -56,6 +57,16 @@ func (x *run) judge(ctx context.Context, touched map[mizzen.Ref]struct{}) *resul
 	r := x.state()
 	return &r
 }
+
+// others leaves out the Application itself, which an app of apps may hold: it
+// would wait for its own health.
+func (x *run) others(targets []live.Target) []live.Target {
+	return slices.DeleteFunc(targets, func(t live.Target) bool {
+		return t.Kind.GroupKind() == applicationKind && t.Namespace == x.name.Namespace && t.Name == x.name.Name
+	})
+}
+
+var applicationKind = v1alpha1.GroupVersion.WithKind("Application").GroupKind()
 
 func (x *run) preferred(ctx context.Context, touched map[mizzen.Ref]struct{}) []live.Target {
 	targets := make([]live.Target, 0, len(touched))

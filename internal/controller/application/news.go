@@ -92,7 +92,7 @@ func (x *run) heal(ctx context.Context, drifted map[mizzen.Ref]live.Event) *resu
 		return &result{silent: true}
 	}
 	defer release()
-	inventory, err := readInventory(ctx, x.Uncached, x.app)
+	inventory, err := ReadInventory(ctx, x.Uncached, x.app)
 	if err != nil {
 		return x.fail(v1alpha1.ReasonApplyFailed, err)
 	}

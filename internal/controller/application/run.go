@@ -158,7 +158,7 @@ func (x *run) plan(ctx context.Context) *result {
 		return &result{silent: true}
 	}
 	defer release()
-	inventory, err := readInventory(ctx, x.Uncached, x.app)
+	inventory, err := ReadInventory(ctx, x.Uncached, x.app)
 	if err != nil {
 		return x.fail(v1alpha1.ReasonFetchFailed, err)
 	}

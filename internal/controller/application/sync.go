@@ -15,7 +15,6 @@ import (
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/live"
-	"mizzen.dev/mizzen/internal/report"
 )
 
 // errSuperseded ends a sync that waits, because a newer commit is there.
@@ -118,24 +117,13 @@ func (x *run) repository() mizzen.Name {
 // note puts the sync into the history, and keeps its commit from getting lost.
 func (x *run) note(ctx context.Context, result v1alpha1.SyncResult, message string, start time.Time, took time.Duration) {
 	commit := x.planned.Commit
-	record := v1alpha1.SyncRecord{
-		Revision: commit.ID, Author: clip(commit.Author, 100), Subject: clip(commit.Subject, 200),
-		Result: result, Message: clip(message, maxMessage), Started: metav1.NewTime(start), Milliseconds: took.Milliseconds(),
-	}
+	record := recordOf(x.planned, x.outcome, result, message, start, took)
 	if x.held {
 		record.Note = "held"
 	} else if from := x.app.Status.Revision; from != "" {
 		if rewritten, err := x.Sources.Rewritten(ctx, x.repository(), from, commit.ID); err == nil && rewritten {
 			record.Note = fmt.Sprintf("rewritten %.8s..%.8s", from, commit.ID)
 		}
-	}
-	written := x.planned.Changes
-	if x.outcome != nil {
-		written = x.outcome.Written
-	}
-	mizzen.SortChanges(written)
-	for _, c := range written[:min(len(written), 8)] {
-		record.Changes = append(record.Changes, clip(report.ChangeLine(c), 200))
 	}
 	remember(&x.app.Status, record)
 	if err := x.Sources.Keep(ctx, x.repository(), x.name.String(), x.needed()...); err != nil {
@@ -154,21 +142,4 @@ func (x *run) needed() []string {
 	}
 	slices.Sort(commits)
 	return slices.Compact(commits)
-}
-
-// summarize says the first Findings in words.
-func summarize(findings []mizzen.Finding) []string {
-	const most = 10
-	var lines []string
-	for _, f := range findings {
-		if f.Severity == mizzen.Info {
-			continue
-		}
-		if len(lines) == most {
-			lines = append(lines, fmt.Sprintf("and %d more", len(findings)-most))
-			break
-		}
-		lines = append(lines, clip(report.FindingLine(f), 300))
-	}
-	return lines
 }

@@ -106,7 +106,7 @@ func (r *Registry) of(ctx context.Context, namespace, cluster string) (*destinat
 		return d, engine.InCluster, err
 	}
 	name := mizzen.Name{Namespace: namespace, Name: cluster}
-	kubeconfig, err := r.kubeconfig(ctx, name)
+	kubeconfig, err := kubeconfigOf(ctx, r.Reader, name)
 	if err != nil {
 		return nil, "", err
 	}
@@ -174,15 +174,25 @@ func (r *Registry) handler(name mizzen.Name, d *destination) live.Handler {
 	return h
 }
 
-func (r *Registry) kubeconfig(ctx context.Context, name mizzen.Name) ([]byte, error) {
+// Config returns how to reach the cluster that a Cluster object names. The
+// errors are those of Registry.Destination.
+func Config(ctx context.Context, reader client.Reader, name mizzen.Name) (*rest.Config, error) {
+	kubeconfig, err := kubeconfigOf(ctx, reader, name)
+	if err != nil {
+		return nil, err
+	}
+	return configOf(name, kubeconfig)
+}
+
+func kubeconfigOf(ctx context.Context, reader client.Reader, name mizzen.Name) ([]byte, error) {
 	remedy := "create the Cluster in the Application's namespace, or correct spec.destination.cluster"
 	var cluster v1alpha1.Cluster
-	if err := r.Reader.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, &cluster); err != nil {
+	if err := reader.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, &cluster); err != nil {
 		return nil, missing(err, "cluster "+name.String(), remedy)
 	}
 	key := client.ObjectKey{Namespace: name.Namespace, Name: cluster.Spec.KubeconfigSecretRef.Name}
 	var secret corev1.Secret
-	if err := r.Reader.Get(ctx, key, &secret); err != nil {
+	if err := reader.Get(ctx, key, &secret); err != nil {
 		return nil, missing(err, "secret "+key.String(), "create it with the key kubeconfig, or correct spec.kubeconfigSecretRef")
 	}
 	for _, k := range []string{"kubeconfig", "value", "config"} {
