@@ -77,6 +77,22 @@ func BenchmarkFetchOneCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkBareGitFetch is the same by the git command alone, as a baseline.
+func BenchmarkBareGitFetch(b *testing.B) {
+	u := monorepo(b)
+	bare := initUpstream(b, b.TempDir())
+	n := 0
+	pull := func() { bare.git("fetch", "-q", "--no-auto-maintenance", u.url(), "+refs/heads/*:refs/mirror/*") }
+	pull()
+	for b.Loop() {
+		b.StopTimer()
+		n++
+		u.push(appPath(n%apps)+"/deployment.yaml", strconv.Itoa(n))
+		b.StartTimer()
+		pull()
+	}
+}
+
 // BenchmarkFetchNothingNew is a poll without news.
 func BenchmarkFetchNothingNew(b *testing.B) {
 	u := monorepo(b)

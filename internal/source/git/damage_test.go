@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -360,4 +361,40 @@ func TestManyRefs(t *testing.T) {
 	})
 	fetch(t, m)
 	resolve(t, m, "v1.0.999")
+}
+
+// TestMalformedObjectsStayOut: what the server has is not let in, and not
+// taken for damage of the mirror.
+func TestMalformedObjectsStayOut(t *testing.T) {
+	u := newUpstream(t)
+	good := u.push("a", "1")
+	m := mirror(t, u)
+	blob := u.git("rev-parse", "HEAD:a")
+	inner := u.gitIn([]byte("100644 blob "+blob+"\tx\n"), "mktree")
+	raw, err := hex.DecodeString(inner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := u.gitIn(append([]byte("40000 ..\x00"), raw...), "hash-object", "-t", "tree", "-w", "--literally", "--stdin")
+	u.git("update-ref", "refs/heads/evil", u.git("commit-tree", "-m", "evil", bad))
+	_, err = m.Fetch(t.Context())
+	wantError(t, err, mizzen.Invalid, "the repository holds a malformed object", "git fsck")
+	if got := resolve(t, m, "main").ID; got != good {
+		t.Errorf("main is at %s", got)
+	}
+	u.git("update-ref", "-d", "refs/heads/evil")
+	if result := fetch(t, m); result.Rebuilt != "" {
+		t.Errorf("the mirror was made anew: %s", result.Rebuilt)
+	}
+}
+
+func TestSHA256Repository(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "sha256.git")
+	u := &upstream{t: t, dir: filepath.Dir(dir)}
+	u.git("init", "-q", "-b", "main", "--object-format=sha256", dir)
+	u.dir = dir
+	u.push("a", "1")
+	m := open(t, newStore(t, git.Options{}), git.Remote{URL: u.url()})
+	_, err := m.Fetch(t.Context())
+	wantError(t, err, mizzen.Invalid, "SHA-256")
 }

@@ -126,6 +126,10 @@ func (m *Mirror) mask(s string) string {
 // noise is what the git command adds to every failure.
 var noise = regexp.MustCompile(`^(@+$|@ +|and the repository exists|Please make sure|Warning: Permanently added|It is also possible|Someone could be|Please contact|Add correct host key)`)
 
+// fickle is what differs from one failure to the next of the same cause. It is
+// left out, so that a message that is kept somewhere does not change for it.
+var fickle = regexp.MustCompile(` after \d+ (ms|milliseconds)|[; ]*\(?\d+ bytes[^;,)]*\)?|, \d+ out of \d+ bytes[^;,]*`)
+
 // salient returns the lines of a command's complaint that say something, on
 // one line of at most 300 bytes.
 func salient(stderr string) string {
@@ -135,6 +139,7 @@ func salient(stderr string) string {
 		for _, prefix := range []string{"fatal: ", "error: ", "warning: "} {
 			line = strings.TrimPrefix(line, prefix)
 		}
+		line = fickle.ReplaceAllString(line, "")
 		if line != "" && !noise.MatchString(line) {
 			lines = append(lines, strings.TrimSuffix(line, "."))
 		}

@@ -2,7 +2,6 @@ package git
 
 import (
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -169,32 +168,3 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Errorf("after drop: %d entries of %d bytes", c.lru.Len(), c.size)
 	}
 }
-
-func TestSymptomsAreFirstMatch(t *testing.T) {
-	cases := map[string]string{
-		"fatal: unable to access 'https://x/': Could not resolve host: x":                                          "the server's name cannot be resolved",
-		"fatal: unable to access 'https://x/': The requested URL returned error: 403":                              "the server refuses the credentials",
-		"remote: Repository not found.\nfatal: repository 'https://github.com/x/y/' not found":                     "there is no such repository, or the credentials may not see it",
-		"remote: HTTP Basic: Access denied\nfatal: Authentication failed for 'https://gitlab.com/x/y.git/'":        "the server refuses the credentials",
-		"ERROR: Repository not found.\nfatal: Could not read from remote repository.":                              "there is no such repository, or the credentials may not see it",
-		"ssh: Could not resolve hostname x: Name or service not known":                                             "the server's name cannot be resolved",
-		"fatal: early EOF\nfatal: index-pack failed":                                                               "the server does not answer as it should",
-		"error: object 1234: badTree: x\nfatal: fsck error in pack objects":                                        "the repository holds a malformed object",
-		"fatal: write error: No space left on device":                                                              "there is no space left for the mirror",
-		"fatal: unable to access 'https://x/': server certificate verification failed. CAfile: none CRLfile: none": "the server's certificate is not trusted",
-	}
-	for said, want := range cases {
-		got := ""
-		for _, s := range symptoms {
-			if s.says.MatchString(said) {
-				got = s.cause
-				break
-			}
-		}
-		if got != want {
-			t.Errorf("%q means %q, want %q", said, got, want)
-		}
-	}
-}
-
-var _ fs.FileInfo = info{}
