@@ -46,8 +46,8 @@ func FromOpenAPI(documents ...[]byte) (*Archive, error) {
 		}
 		kinds = append(kinds, doc.kinds()...)
 		for name, s := range doc.Components.Schemas {
-			if s == nil {
-				continue
+			if s == nil || strings.ContainsAny(name, "\t\n") {
+				continue // no name of a schema, and it would break the lines
 			}
 			walk(s, func(s *apiextensionsv1.JSONSchemaProps) {
 				if s.Ref != nil {

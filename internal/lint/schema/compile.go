@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
-	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
@@ -22,9 +22,10 @@ const (
 
 // Formats that the walker knows beside those of the API server.
 const (
-	formatQuantity = "quantity"
-	formatTime     = "date-time"
-	formatBytes    = "byte"
+	formatQuantity    = "quantity"
+	formatIntOrString = "int-or-string"
+	formatTime        = "date-time"
+	formatBytes       = "byte"
 )
 
 type compiler struct {
@@ -60,7 +61,7 @@ func (c *compiler) embed(n *node) {
 	n.fields["apiVersion"] = &node{types: text}
 	n.fields["kind"] = &node{types: text}
 	metadata := *c.meta
-	if own := n.fields["metadata"]; own != nil && len(own.fields) > 0 {
+	if own := n.fields["metadata"]; own != nil && !own.shared && len(own.fields) > 0 {
 		own.free = true
 		metadata.limits = &limits{allOf: []*node{own}}
 	}
@@ -80,7 +81,7 @@ func (c *compiler) named(name string) (*node, error) {
 	case name == quantityDefinition:
 		n.types, n.format = text|number|integer, formatQuantity
 	case name == intOrStringDefinition:
-		n.types, n.format = text|integer, "int32"
+		n.types, n.format = text|integer, formatIntOrString
 	case c.definitions[name] == nil:
 		n.free = true
 	default:
@@ -149,39 +150,51 @@ func (c *compiler) format(s *apiextensionsv1.JSONSchemaProps) string {
 	if err := validation.StripUnsupportedFormatsPostProcess(probe); err != nil {
 		return ""
 	}
-	return strings.ReplaceAll(probe.Format, "-", "")
+	return probe.Format
 }
 
 // structure compiles what is below s: fields, values and items.
-func (c *compiler) structure(n *node, s *apiextensionsv1.JSONSchemaProps) (err error) {
+func (c *compiler) structure(n *node, s *apiextensionsv1.JSONSchemaProps) error {
 	if len(s.Properties) > 0 {
 		n.fields = make(map[string]*node, len(s.Properties))
-		for name, property := range s.Properties {
-			if n.fields[name], err = c.compile(&property); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-		}
 	}
-	if more := s.AdditionalProperties; more != nil {
-		switch {
-		case more.Schema != nil:
-			if n.values, err = c.compile(more.Schema); err != nil {
-				return fmt.Errorf("values: %w", err)
-			}
-		case more.Allows:
-			n.values = &node{free: true}
+	for name, property := range s.Properties {
+		field, err := c.compile(&property)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
+		n.fields[name] = field
 	}
-	if s.Items != nil && s.Items.Schema != nil {
-		if n.items, err = c.compile(s.Items.Schema); err != nil {
-			return fmt.Errorf("items: %w", err)
-		}
+	if err := c.values(n, s.AdditionalProperties); err != nil {
+		return fmt.Errorf("values: %w", err)
+	}
+	if err := c.items(n, s); err != nil {
+		return fmt.Errorf("items: %w", err)
 	}
 	// A Go type without fields decodes whatever there is, such as RawExtension.
 	if !c.custom && n.fields == nil && n.values == nil {
 		n.free = true
 	}
 	return nil
+}
+
+func (c *compiler) items(n *node, s *apiextensionsv1.JSONSchemaProps) (err error) {
+	n.associative = s.XListType != nil && *s.XListType != "atomic"
+	if s.Items != nil && s.Items.Schema != nil {
+		n.items, err = c.compile(s.Items.Schema)
+	}
+	return err
+}
+
+func (c *compiler) values(n *node, more *apiextensionsv1.JSONSchemaPropsOrBool) (err error) {
+	switch {
+	case more == nil:
+	case more.Schema != nil:
+		n.values, err = c.compile(more.Schema)
+	case more.Allows:
+		n.values = &node{free: true}
+	}
+	return err
 }
 
 func (c *compiler) limits(s *apiextensionsv1.JSONSchemaProps) (*limits, error) {
@@ -207,7 +220,7 @@ func (c *compiler) limits(s *apiextensionsv1.JSONSchemaProps) (*limits, error) {
 	if err := c.alternatives(l, s); err != nil {
 		return nil, err
 	}
-	if l.empty() {
+	if reflect.ValueOf(*l).IsZero() {
 		return nil, nil //nolint:nilnil // no limits are no error
 	}
 	return l, nil
@@ -219,30 +232,21 @@ func (c *compiler) alternatives(l *limits, s *apiextensionsv1.JSONSchemaProps) e
 	if !c.custom && s.Type == "" && len(s.AllOf)+len(s.AnyOf)+len(s.OneOf) > 0 {
 		return errors.New("a Go type with alternatives")
 	}
-	list := func(from []apiextensionsv1.JSONSchemaProps) ([]*node, error) {
-		var nodes []*node
-		for i := range from {
-			n, err := c.compile(&from[i])
-			if err != nil {
-				return nil, err
-			}
-			nodes = append(nodes, n.freed())
-		}
-		return nodes, nil
-	}
-	var err error
-	if l.allOf, err = list(s.AllOf); err != nil {
-		return err
-	}
+	anyOf := s.AnyOf
 	if s.XIntOrString {
-		// Its alternatives only repeat that it is an integer or a string.
-		return nil
+		anyOf = nil // they only repeat that it is an integer or a string
 	}
-	if l.anyOf, err = list(s.AnyOf); err != nil {
-		return err
-	}
-	if l.oneOf, err = list(s.OneOf); err != nil {
-		return err
+	for _, list := range []struct {
+		from []apiextensionsv1.JSONSchemaProps
+		to   *[]*node
+	}{{s.AllOf, &l.allOf}, {anyOf, &l.anyOf}, {s.OneOf, &l.oneOf}} {
+		for i := range list.from {
+			n, err := c.compile(&list.from[i])
+			if err != nil {
+				return err
+			}
+			*list.to = append(*list.to, n.freed())
+		}
 	}
 	if s.Not != nil {
 		not, err := c.compile(s.Not)
@@ -269,11 +273,4 @@ func (n *node) freed() *node {
 		}
 	}
 	return n
-}
-
-func (l *limits) empty() bool {
-	return l.enum == nil && l.pattern == nil && l.minimum == nil && l.maximum == nil && l.multipleOf == nil &&
-		l.minLength == nil && l.maxLength == nil && l.minItems == nil && l.maxItems == nil &&
-		l.minProperties == nil && l.maxProperties == nil &&
-		l.allOf == nil && l.anyOf == nil && l.oneOf == nil && l.not == nil
 }

@@ -31,10 +31,10 @@ func (w *walker) scalar(n *node, v any) {
 }
 
 func (w *walker) intFormat(n *node, v int64) {
-	if n.format != "int32" || v >= math.MinInt32 && v <= math.MaxInt32 {
+	if n.format != "int32" && n.format != formatIntOrString || v >= math.MinInt32 && v <= math.MaxInt32 {
 		return
 	}
-	if !w.builtIn {
+	if !w.builtIn || n.format == formatIntOrString {
 		w.invalid(v, "does not fit into 32 bits")
 		return
 	}

@@ -24,7 +24,7 @@ func (w *walker) invalid(v any, format string, args ...any) {
 
 func (w *walker) limits(n *node, v any) {
 	l := n.limits
-	if l.enum != nil && !(w.builtIn && v == "") {
+	if l.enum != nil && (!w.builtIn || v != "") {
 		w.enum(l, v)
 	}
 	switch v := v.(type) {

@@ -3,8 +3,8 @@ package schema
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -37,7 +37,7 @@ func (w *walker) name(k archive.Kind, object map[string]any) {
 	switch {
 	case k.Custom:
 	case slices.Contains(laxGroups, k.Group):
-		judge = path.ValidatePathSegmentName
+		judge = func(name string, _ bool) []string { return content.IsPathSegmentName(name) }
 	case k.Group == "" && (k.Kind == "Namespace" || k.Kind == "Service"):
 		judge = apivalidation.NameIsDNSLabel
 	}

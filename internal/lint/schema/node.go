@@ -81,8 +81,10 @@ type node struct {
 	// values is the schema of a map's values.
 	values *node
 	items  *node
-	format string
-	limits *limits
+	// associative lists are merged by their elements, or by the keys of them.
+	associative bool
+	format      string
+	limits      *limits
 }
 
 // limits are what a schema says of a value beyond its type.
@@ -109,6 +111,8 @@ type walker struct {
 	trying bool
 	// quiet leaves values out of messages.
 	quiet bool
+	// ordered looks at keys in their order, which takes longer.
+	ordered bool
 	// limit is how many problems to find before stopping.
 	limit    int
 	problems []Problem

@@ -41,7 +41,7 @@ func compileRules(definition *apiextensionsv1.JSONSchemaProps) *rules {
 		return nil
 	}
 	s, err := structural.NewStructural(internal)
-	if err != nil {
+	if err != nil || len(structural.ValidateStructural(nil, s)) > 0 {
 		return nil
 	}
 	return &rules{schema: s, validator: cel.NewValidator(s, true, celconfig.PerCallLimit)}

@@ -62,14 +62,26 @@ const maxProblems = 50
 // Validate returns what is wrong with an object, in no particular order; at
 // most 50 problems. The object is not changed.
 func (s *Schema) Validate(ctx context.Context, object map[string]any) []Problem {
-	w := &walker{builtIn: !s.kind.Custom, quiet: s.kind.Group == "" && s.kind.Kind == "Secret", limit: maxProblems}
-	w.value(s.root, object)
-	w.name(s.kind, object)
+	w := s.walk(object, false)
+	if w.full() {
+		// Once more, so that the same ones are reported each time.
+		w = s.walk(object, true)
+	}
 	refused := slices.ContainsFunc(w.problems, func(p Problem) bool { return p.Severity == mizzen.Fatal })
 	if refused || s.rules == nil {
 		return w.problems
 	}
 	return append(w.problems, s.rules.validate(ctx, object)...)
+}
+
+func (s *Schema) walk(object map[string]any, ordered bool) *walker {
+	w := &walker{
+		builtIn: !s.kind.Custom, quiet: s.kind.Group == "" && s.kind.Kind == "Secret",
+		limit: maxProblems, ordered: ordered,
+	}
+	w.value(s.root, object)
+	w.name(s.kind, object)
+	return w
 }
 
 // Metadata is the compiled schema of ObjectMeta.

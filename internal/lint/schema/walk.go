@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -42,7 +43,8 @@ func (w *walker) null(n *node) {
 	if n.nullable || n.types == 0 || len(w.path) == 0 {
 		return
 	}
-	if !w.builtIn {
+	element := w.path[len(w.path)-1].index != notAnIndex
+	if !w.builtIn || element && w.above[len(w.above)-1].associative {
 		w.report(mizzen.CodeWrongType, func(at mizzen.Path) (string, string) {
 			return string(at) + " must be " + n.types.String() + ", not null", "remove it, or give it a value"
 		})
@@ -91,18 +93,25 @@ func (w *walker) object(n *node, v map[string]any) {
 		w.metadata(v)
 	}
 	w.above = append(w.above, n)
-	for key, item := range v {
+	for key := range w.keys(v) {
 		if w.full() {
 			break
 		}
 		w.at(key)
-		w.field(n, key, item)
+		w.field(n, key, v[key])
 		w.back()
 	}
 	w.above = w.above[:len(w.above)-1]
 	if !w.status {
 		w.missing(n, v)
 	}
+}
+
+func (w *walker) keys(v map[string]any) iter.Seq[string] {
+	if w.ordered {
+		return slices.Values(slices.Sorted(maps.Keys(v)))
+	}
+	return maps.Keys(v)
 }
 
 func (w *walker) field(n *node, key string, item any) {

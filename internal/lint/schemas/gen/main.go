@@ -16,7 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -77,28 +77,30 @@ func fromCluster(config *rest.Config) (*archive.Archive, error) {
 	}
 	var documents [][]byte
 	for path, gv := range paths {
-		if path != "api/v1" && !(strings.HasPrefix(path, "apis/") && builtIn(path)) {
-			continue
-		}
 		doc, err := gv.Schema(runtime.ContentTypeJSON)
 		if err != nil {
 			return nil, fmt.Errorf("read OpenAPI document %s: %w", path, err)
 		}
-		documents = append(documents, doc)
+		ours, err := builtIn(doc)
+		if err != nil {
+			return nil, fmt.Errorf("read OpenAPI document %s: %w", path, err)
+		}
+		if ours {
+			documents = append(documents, doc)
+		}
 	}
 	return archive.FromOpenAPI(documents...)
 }
 
 // builtIn tells Kubernetes' own group-versions from those of definitions that
 // happen to be installed.
-func builtIn(path string) bool {
-	parts := strings.Split(path, "/")
-	if len(parts) != 3 {
-		return false
+func builtIn(doc []byte) (bool, error) {
+	a, err := archive.FromOpenAPI(doc)
+	if err != nil {
+		return false, err
 	}
-	group := parts[1]
-	return !strings.Contains(group, ".") ||
-		strings.HasSuffix(group, ".k8s.io") && !strings.HasSuffix(group, "gateway.networking.k8s.io")
+	custom := slices.ContainsFunc(a.Kinds(), func(k archive.Kind) bool { return k.Custom })
+	return !custom, nil
 }
 
 func fromIstio(ctx context.Context) (map[string]*archive.Archive, error) {
