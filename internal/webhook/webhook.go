@@ -84,8 +84,8 @@ func forbidden() error {
 	}
 }
 
-func invalid(format string, args ...any) error {
-	return &mizzen.Error{Kind: mizzen.Invalid, Object: "webhook", Err: fmt.Errorf(format, args...)}
+func invalid(why string) error {
+	return &mizzen.Error{Kind: mizzen.Invalid, Object: "webhook", Err: errors.New(why)}
 }
 
 // Parse reads a request of a known forge. It fails with Kind Invalid if the
