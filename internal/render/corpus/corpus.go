@@ -25,21 +25,21 @@ import (
 
 // The modules that hold charts and kustomizations.
 const (
-	ArgoCD        = "github.com/argoproj/argo-cd/v3@v3.5.7"
-	CAdvisor      = "github.com/google/cadvisor@v0.56.2"
-	CertManager   = "github.com/cert-manager/cert-manager@v1.18.2"
-	Cilium        = "github.com/cilium/cilium@v1.18.2"
-	Crossplane    = "github.com/crossplane/crossplane/v2@v2.0.2"
-	ExternalDNS   = "sigs.k8s.io/external-dns@v0.19.0"
-	Gatekeeper    = "github.com/open-policy-agent/gatekeeper/v3@v3.20.1"
-	GatewayAPI    = "sigs.k8s.io/gateway-api@v1.4.0"
-	Helm          = "helm.sh/helm/v4@v4.2.4"
-	Istio         = "istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad"
-	Karpenter     = "sigs.k8s.io/karpenter@v1.8.0"
-	KEDA          = "github.com/kedacore/keda/v2@v2.18.0"
-	Kueue         = "sigs.k8s.io/kueue@v0.14.0"
-	KWOK          = "sigs.k8s.io/kwok@v0.8.0"
-	Kyverno       = "github.com/kyverno/kyverno@v1.15.2"
+	ArgoCD      = "github.com/argoproj/argo-cd/v3@v3.5.7"
+	CAdvisor    = "github.com/google/cadvisor@v0.56.2"
+	CertManager = "github.com/cert-manager/cert-manager@v1.18.2"
+	Cilium      = "github.com/cilium/cilium@v1.18.2"
+	Crossplane  = "github.com/crossplane/crossplane/v2@v2.0.2"
+	ExternalDNS = "sigs.k8s.io/external-dns@v0.19.0"
+	Gatekeeper  = "github.com/open-policy-agent/gatekeeper/v3@v3.20.1"
+	GatewayAPI  = "sigs.k8s.io/gateway-api@v1.4.0"
+	Helm        = "helm.sh/helm/v4@v4.2.4"
+	Istio       = "istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad"
+	Karpenter   = "sigs.k8s.io/karpenter@v1.8.0"
+	KEDA        = "github.com/kedacore/keda/v2@v2.18.0"
+	Kueue       = "sigs.k8s.io/kueue@v0.14.0"
+	KWOK        = "sigs.k8s.io/kwok@v0.8.0"
+	Kyverno     = "github.com/kyverno/kyverno@v1.15.2"
 )
 
 // The tools, in the versions of the libraries that Mizzen is built with.

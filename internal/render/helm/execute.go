@@ -55,9 +55,11 @@ type outcome struct {
 // or memory is up, it is left running, and its process must be ended.
 func (r *rendering) run(ctx context.Context, c *chart.Chart, root common.Values, seen *calls) (map[string]string, error) {
 	done := make(chan outcome, 1)
+	// Templates may change values, which must not show in another run.
+	fresh, _ := deepCopy(root).(common.Values)
 	go func() {
 		e := engine.Engine{CustomTemplateFuncs: functions(seen)}
-		rendered, err := e.Render(c, root)
+		rendered, err := e.Render(c, fresh)
 		done <- outcome{rendered, err}
 	}()
 	before := heap()
@@ -107,3 +109,28 @@ func asText(v any) []byte {
 
 // isNotes reports whether a template is the note that Helm shows to people.
 func isNotes(name string) bool { return strings.HasSuffix(name, "NOTES.txt") }
+
+// deepCopy copies the tables and lists of values.
+func deepCopy(v any) any {
+	switch v := v.(type) {
+	case common.Values:
+		return common.Values(copyTable(v))
+	case map[string]any:
+		return copyTable(v)
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = deepCopy(v[i])
+		}
+		return list
+	}
+	return v
+}
+
+func copyTable(t map[string]any) map[string]any {
+	table := make(map[string]any, len(t))
+	for key, value := range t {
+		table[key] = deepCopy(value)
+	}
+	return table
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	yamlv3 "go.yaml.in/yaml/v3"
+	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 
 	"mizzen.dev/mizzen"
@@ -127,4 +128,15 @@ func locate(dir, name string) (string, error) {
 		return "", refused
 	}
 	return file, nil
+}
+
+// asTable returns a mapping of values, which Helm has two types for.
+func asTable(v any) (map[string]any, bool) {
+	switch t := v.(type) {
+	case map[string]any:
+		return t, true
+	case common.Values:
+		return t, true
+	}
+	return nil, false
 }
