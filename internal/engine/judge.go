@@ -90,7 +90,7 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 	}
 	j.change = p.compareObject(c, current, after, "")
 	p.handOver(c, current, &j)
-	p.strip(c, current, &j)
+	p.strip(c, after, &j)
 	j.managed, _ = live.ManagedHash(current.GetManagedFields(), p.manager())
 	return j, nil
 }
@@ -119,10 +119,12 @@ func codeOf(err error) mizzen.Code {
 }
 
 // strip plans to take away what strangers added to an object of an exclusive
-// kind, and mentions what they added to others.
-func (p *Planned) strip(c candidate, current *unstructured.Unstructured, j *judgement) {
+// kind, and mentions what they added to others. It looks at the object as it
+// is after the apply: a stranger who changed an element of an atomic list owns
+// all of it until then.
+func (p *Planned) strip(c candidate, after *unstructured.Unstructured, j *judgement) {
 	ref := c.object.Ref()
-	foreign := p.target.Destination.Cluster.Foreign(ref, current)
+	foreign := p.target.Destination.Cluster.Foreign(ref, after)
 	if len(foreign) == 0 {
 		return
 	}

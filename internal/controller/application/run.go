@@ -28,7 +28,6 @@ type run struct {
 	held    bool
 	planned *engine.Planned
 	outcome *engine.Outcome
-	record  *v1alpha1.SyncRecord
 }
 
 // result is what a reconcile ends in.
