@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -144,11 +145,11 @@ func (k *kindWatch) listWatch() *listWatch {
 // attempt lists and watches until the stream breaks. It logs nothing: what is
 // worth saying goes to the Handler.
 func (k *kindWatch) attempt(lw *listWatch) error {
-	lw.err = nil
+	lw.remember(nil)
 	err := lw.reflector.ListAndWatchWithContext(klog.NewContext(k.ctx, logr.Discard()))
-	if lw.err != nil {
+	if last := lw.err.Load(); *last != nil {
 		// The Reflector swallows some errors and wraps others.
-		err = lw.err
+		err = *last
 	}
 	return k.w.c.apiError("watch of "+k.gk.String(), err)
 }
@@ -233,8 +234,11 @@ type listWatch struct {
 	gvr       schema.GroupVersionResource
 	api       metadata.Getter
 	reflector *cache.Reflector
-	err       error
+	// err is atomic, since a Reflector that is stopped leaves a list behind.
+	err atomic.Pointer[error]
 }
+
+func (l *listWatch) remember(err error) { l.err.Store(&err) }
 
 // ListWithContext lists a page.
 func (l *listWatch) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
@@ -242,7 +246,7 @@ func (l *listWatch) ListWithContext(ctx context.Context, o metav1.ListOptions) (
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	list, err := l.api.List(ctx, o)
-	l.err = err
+	l.remember(err)
 	if err != nil {
 		return nil, hide(err)
 	}
@@ -253,7 +257,7 @@ func (l *listWatch) ListWithContext(ctx context.Context, o metav1.ListOptions) (
 func (l *listWatch) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.LabelSelector = l.k.selector
 	w, err := l.api.Watch(ctx, o)
-	l.err = err
+	l.remember(err)
 	if isGone(err) && o.ResourceVersion == "" {
 		// The Reflector would ask again at once, and for ever, although nothing
 		// is older than "now".
