@@ -30,7 +30,7 @@ func OwnershipOf(entry metav1.ManagedFieldsEntry) (o Ownership, ok bool) {
 	if entry.FieldsV1 == nil {
 		return o, false
 	}
-	return o, json.Unmarshal(entry.FieldsV1.Raw, &o.tree) == nil
+	return o, json.Unmarshal(entry.FieldsV1.GetRawBytes(), &o.tree) == nil
 }
 
 // OwnershipsOf reads the managedFields of an object, in its order.
@@ -205,5 +205,5 @@ func (o Ownership) FieldsV1() *metav1.FieldsV1 {
 	if err != nil {
 		return nil // cannot be: the tree was read from JSON
 	}
-	return &metav1.FieldsV1{Raw: raw}
+	return metav1.NewFieldsV1(string(raw))
 }

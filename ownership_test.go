@@ -13,7 +13,7 @@ import (
 
 func ownership(t *testing.T, fields string) Ownership {
 	t.Helper()
-	o, ok := OwnershipOf(metav1.ManagedFieldsEntry{Manager: "m", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}})
+	o, ok := OwnershipOf(metav1.ManagedFieldsEntry{Manager: "m", FieldsV1: metav1.NewFieldsV1(fields)})
 	if !ok {
 		t.Fatalf("cannot read %s", fields)
 	}
@@ -50,7 +50,7 @@ func TestOwnershipPaths(t *testing.T) {
 func TestOwnershipWithout(t *testing.T) {
 	o := ownership(t, podFields).Without(object(t, pod), "spec.replicas", "spec.containers[1].ports[0]", "spec.finalizers[1]")
 	var got map[string]any
-	if err := json.Unmarshal(o.FieldsV1().Raw, &got); err != nil {
+	if err := json.Unmarshal(o.FieldsV1().GetRawBytes(), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]any{
@@ -64,7 +64,7 @@ func TestOwnershipWithout(t *testing.T) {
 		t.Error(d)
 	}
 	if all := ownership(t, `{"f:spec":{"f:a":{}}}`).Without(object(t, `{"spec":{"a":1}}`), "spec.a"); all.FieldsV1() != nil {
-		t.Errorf("an empty set is %s", all.FieldsV1().Raw)
+		t.Errorf("an empty set is %s", all.FieldsV1().GetRawString())
 	}
 }
 
@@ -84,7 +84,7 @@ func FuzzOwnership(f *testing.F) {
 	f.Add(podFields, pod)
 	f.Add(`{"k:{":{},"i:x":{},"v:":{"f:":{}},"f:a":1}`, `{"a":[[]],"":{"":[1]}}`)
 	f.Fuzz(func(_ *testing.T, fields, object string) {
-		o, ok := OwnershipOf(metav1.ManagedFieldsEntry{FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}})
+		o, ok := OwnershipOf(metav1.ManagedFieldsEntry{FieldsV1: metav1.NewFieldsV1(fields)})
 		u := &unstructured.Unstructured{}
 		if !ok || json.Unmarshal([]byte(object), &u.Object) != nil {
 			return

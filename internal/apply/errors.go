@@ -52,19 +52,27 @@ func (a *Applier) explainStatus(e *mizzen.Error, s metav1.Status) {
 	case immutable(s):
 		e.Kind, e.Err = mizzen.Conflict, fmt.Errorf("%w: %w", ErrImmutable, e.Err)
 		e.Remedy = "delete the object by hand, or annotate it with " + mizzen.AnnotationSyncOptions + ": Replace=true to have it deleted and created again"
-	case s.Code == http.StatusForbidden:
-		e.Kind, e.Remedy = mizzen.Forbidden, a.grant(s)
-	case s.Code == http.StatusUnauthorized:
-		e.Kind, e.Remedy = mizzen.Forbidden, "renew the credentials in the kubeconfig or the Cluster's Secret"
-	case s.Code == http.StatusNotFound:
-		e.Kind, e.Remedy = mizzen.NotFound, missing(s)
-	case s.Code == http.StatusConflict:
-		e.Kind, e.Remedy = mizzen.Conflict, "try again; somebody else writes the object at the same time"
+	case hasCause(s, "NamespaceTerminating"):
+		e.Kind, e.Remedy = mizzen.Conflict, "wait until the namespace is gone, or see what its finalizers wait for; Mizzen tries again by itself"
 	case s.Code == http.StatusTooManyRequests || s.Code >= http.StatusInternalServerError && !malformed(s):
 		e.Kind, e.Remedy = mizzen.Unreachable, "look at the API server, and at the admission webhook if one is named; Mizzen tries again by itself"
 	default:
-		e.Kind, e.Remedy = mizzen.Invalid, "correct the manifest"
+		e.Kind, e.Remedy = a.explainCode(s)
 	}
+}
+
+func (a *Applier) explainCode(s metav1.Status) (kind mizzen.Kind, remedy string) {
+	switch s.Code {
+	case http.StatusForbidden:
+		return mizzen.Forbidden, a.grant(s)
+	case http.StatusUnauthorized:
+		return mizzen.Forbidden, "renew the credentials in the kubeconfig or the Cluster's Secret"
+	case http.StatusNotFound:
+		return mizzen.NotFound, missing(s)
+	case http.StatusConflict:
+		return mizzen.Conflict, "try again; somebody else writes the object at the same time"
+	}
+	return mizzen.Invalid, "correct the manifest"
 }
 
 func missing(s metav1.Status) string {

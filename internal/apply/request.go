@@ -215,6 +215,7 @@ func retriable(method string, err error) bool {
 func malformed(s metav1.Status) bool {
 	return slices.ContainsFunc([]string{
 		"failed to create typed patch object", "failed to convert new object", "error decoding", "failed to create manager for",
+		"etcdserver: request is too large",
 	}, func(part string) bool { return strings.Contains(s.Message, part) })
 }
 
