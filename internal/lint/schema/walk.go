@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -93,13 +92,14 @@ func (w *walker) object(n *node, v map[string]any) {
 		w.metadata(v)
 	}
 	w.above = append(w.above, n)
-	for key := range w.keys(v) {
-		if w.full() {
-			break
+	if w.ordered {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			w.field(n, key, v[key])
 		}
-		w.at(key)
-		w.field(n, key, v[key])
-		w.back()
+	} else {
+		for key, item := range v {
+			w.field(n, key, item)
+		}
 	}
 	w.above = w.above[:len(w.above)-1]
 	if !w.status {
@@ -107,23 +107,21 @@ func (w *walker) object(n *node, v map[string]any) {
 	}
 }
 
-func (w *walker) keys(v map[string]any) iter.Seq[string] {
-	if w.ordered {
-		return slices.Values(slices.Sorted(maps.Keys(v)))
-	}
-	return maps.Keys(v)
-}
-
 func (w *walker) field(n *node, key string, item any) {
+	if w.full() {
+		return
+	}
+	w.at(key)
+	defer w.back()
 	child, known := n.fields[key]
 	switch {
 	case known && item == nil && (w.builtIn || child.defaulted):
 		// As if the field were not there.
 	case known:
-		below := w.status
-		w.status = below || len(w.path) == 1 && key == "status"
+		above := w.status
+		w.status = above || len(w.path) == 1 && key == "status"
 		w.value(child, item)
-		w.status = below
+		w.status = above
 	case n.values != nil:
 		w.value(n.values, item)
 	case !n.free:
