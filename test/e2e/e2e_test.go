@@ -1,0 +1,252 @@
+// Package e2e tells what a user does and sees, as text files: each file of
+// testdata is a repository, commands, and what they answer. The binary runs
+// against a real API server and a real Git server.
+//
+// Beyond the commands of testscript there are:
+//
+//	repo                create a repository from the files below repo/, with a
+//	                    webhook, and a Repository "demo" for it
+//	app NAME PATH [YAML] create an Application of that path; YAML is merged into
+//	                    its spec
+//	push MESSAGE        commit everything below repo/ and push it
+//	until RE CMD ARG…   run a command until its output matches; with ! until it
+//	                    does not
+//	apply FILE          apply a file of the script with kubectl, $NS filled in
+//
+// and the environment has NS, REPO_URL, KUBECONFIG and MIZZEN_URL.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"mizzen.dev/mizzen/internal/labtest"
+)
+
+// patience bounds every wait of a scenario. Nothing is said about speed.
+const patience = 90 * time.Second
+
+// secret signs the webhooks of all scenarios.
+const secret = "e2e-webhook-secret"
+
+func TestScenarios(t *testing.T) {
+	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
+	url := startMizzen(t, lab)
+	bin, err := filepath.Abs("../../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			s := &scenario{t: env.T().(testing.TB), lab: lab, url: url}
+			s.ns = lab.NewNamespace(s.t)
+			env.Values[scenarioKey{}] = s
+			env.Setenv("NS", s.ns)
+			env.Setenv("KUBECONFIG", lab.Kubeconfig)
+			env.Setenv("MIZZEN_URL", url)
+			env.Setenv("MIZZEN_NAMESPACE", s.ns)
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("HOME", env.WorkDir)
+			return s.admit()
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"repo": repo, "app": application, "push": push, "until": until, "apply": applyText,
+		},
+	})
+}
+
+// startMizzen runs the controller as a user would, and ends it with the test.
+func startMizzen(t *testing.T, lab *labtest.Lab) (url string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	logs, err := os.Create(filepath.Join(t.TempDir(), "mizzen.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("../../bin/mizzen", "up", "--kubeconfig", lab.Kubeconfig, "--state-dir", t.TempDir(), "--listen", address)
+	cmd.Stdout, cmd.Stderr = logs, logs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start bin/mizzen (built by 'make build'): %v", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			b, _ := os.ReadFile(logs.Name())
+			t.Logf("mizzen:\n%s", b)
+		}
+	})
+	labtest.Eventually(t, "mizzen is ready", func(ctx context.Context) bool {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+		if err != nil {
+			return false
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return false
+		}
+		return response.Body.Close() == nil && response.StatusCode == http.StatusOK
+	})
+	return "http://" + address
+}
+
+type scenarioKey struct{}
+
+// scenario is one file of testdata while it runs.
+type scenario struct {
+	t    testing.TB
+	lab  *labtest.Lab
+	url  string
+	ns   string
+	repo *labtest.Repo
+}
+
+func of(ts *testscript.TestScript) *scenario { return ts.Value(scenarioKey{}).(*scenario) }
+
+// admit lets the namespace's default service account do what it likes within
+// the namespace, as a tenant's would.
+func (s *scenario) admit() error {
+	return s.kubectl(fmt.Sprintf(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: tenant, namespace: %[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: default, namespace: %[1]s}]
+`, s.ns))
+}
+
+func (s *scenario) kubectl(yaml string) error {
+	cmd := exec.Command(s.lab.Kubectl(), "--kubeconfig", s.lab.Kubeconfig, "apply", "--server-side", "-f", "-")
+	cmd.Stdin = strings.NewReader(yaml)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// repo creates the scenario's repository and the Repository for it.
+func repo(ts *testscript.TestScript, _ bool, _ []string) {
+	s := of(ts)
+	s.repo = s.lab.Repo(s.t, readFiles(ts))
+	s.repo.Hook(s.t, s.url+"/webhook", secret)
+	ts.Setenv("REPO_URL", s.repo.URL)
+	ts.Check(s.kubectl(fmt.Sprintf(`
+apiVersion: v1
+kind: Secret
+metadata: {name: webhook, namespace: %[1]s}
+stringData: {token: %[2]s}
+---
+apiVersion: mizzen.dev/v1alpha1
+kind: Repository
+metadata: {name: demo, namespace: %[1]s}
+spec: {url: %[3]s, interval: 1h, webhookSecretRef: {name: webhook}}
+`, s.ns, secret, s.repo.URL)))
+}
+
+// readFiles returns the files below repo/ of the script's directory.
+func readFiles(ts *testscript.TestScript) map[string]string {
+	root := ts.MkAbs("repo")
+	files := map[string]string{}
+	ts.Check(filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		name, _ := filepath.Rel(root, path)
+		files[name] = strings.ReplaceAll(string(b), "$NS", of(ts).ns)
+		return err
+	}))
+	return files
+}
+
+func application(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: app NAME PATH [SPEC]")
+	}
+	spec := ""
+	for _, line := range args[2:] {
+		spec += "  " + line + "\n"
+	}
+	ts.Check(of(ts).kubectl(fmt.Sprintf(`
+apiVersion: mizzen.dev/v1alpha1
+kind: Application
+metadata: {name: %s, namespace: %s}
+spec:
+  source: {repository: demo, path: %s}
+%s`, args[0], of(ts).ns, args[1], spec)))
+}
+
+func push(ts *testscript.TestScript, _ bool, args []string) {
+	s := of(ts)
+	if len(args) != 1 {
+		ts.Fatalf("usage: push MESSAGE")
+	}
+	s.repo.Git(s.t, "rm", "-rq", "--ignore-unmatch", ".")
+	ts.Setenv("COMMIT", s.repo.Push(s.t, s.repo.Commit(s.t, args[0], readFiles(ts))))
+}
+
+// applyText applies a file of the script with kubectl, NS filled in.
+func applyText(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: apply FILE")
+	}
+	ts.Check(of(ts).kubectl(strings.ReplaceAll(ts.ReadFile(args[0]), "$NS", of(ts).ns)))
+}
+
+// until runs a command until its output matches a regular expression, or with
+// ! until it does not.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: until RE CMD ARG...")
+	}
+	re, err := regexp.Compile(args[0])
+	ts.Check(err)
+	var out string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		cmd := exec.Command(args[1], args[2:]...)
+		cmd.Dir = ts.Getenv("WORK")
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+ts.Getenv("KUBECONFIG"), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"))
+		cmd.Path = lookPath(ts, args[1])
+		b, _ := cmd.CombinedOutput() // the exit code is part of what is waited for
+		out = string(b)
+		if re.MatchString(out) != neg {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("%s never became %q; last output:\n%s", strings.Join(args[1:], " "), args[0], out)
+}
+
+func lookPath(ts *testscript.TestScript, name string) string {
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if path := filepath.Join(dir, name); isExecutable(path) {
+			return path
+		}
+	}
+	ts.Fatalf("no %s in PATH", name)
+	return ""
+}
+
+func isExecutable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
