@@ -49,6 +49,12 @@ func (l *Lab) cluster(t testing.TB, i int) *Cluster {
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
+// prefix is the test's name as the beginning of an object's name.
+func prefix(t testing.TB) string {
+	test := notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-")
+	return strings.Trim(test[:min(len(test), 40)], "-")
+}
+
 // NewNamespace creates a further namespace that is deleted when the test ends,
 // and returns its name once pods can be created in it.
 func (c *Cluster) NewNamespace(t testing.TB) string {
@@ -57,8 +63,7 @@ func (c *Cluster) NewNamespace(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("client of %s: %v", c.Name, err)
 	}
-	test := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), "-")
-	name := test[:min(len(test), 40)] + "-" + strings.ToLower(rand.Text()[:8])
+	name := prefix(t) + "-" + strings.ToLower(rand.Text()[:8])
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if _, err := client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatalf("namespace: %v", err)

@@ -131,14 +131,12 @@ func (l *Lab) Resume(t testing.TB, c *Cluster) {
 	l.run(t, "start", c.Name)
 }
 
-// run executes a verb of bin/lab and returns what it prints.
-func (l *Lab) run(t testing.TB, args ...string) string {
+// run executes a verb of bin/lab.
+func (l *Lab) run(t testing.TB, args ...string) {
 	t.Helper()
-	out, err := l.tools.lab(l.Dir, args...).CombinedOutput()
-	if err != nil {
+	if out, err := l.tools.lab(l.Dir, args...).CombinedOutput(); err != nil {
 		t.Fatalf("lab %v: %v\n%s", args, err, out)
 	}
-	return string(out)
 }
 
 type labStatus struct {

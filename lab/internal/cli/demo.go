@@ -43,7 +43,7 @@ func createDemo(ctx context.Context, w io.Writer, dir state.Dir) error {
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	defer os.RemoveAll(files)
+	defer func() { _ = os.RemoveAll(files) }()
 	if !gitserver.Root(dir.Git()).Exists(demoRepository) {
 		if err := demo.Write(files); err != nil {
 			return err

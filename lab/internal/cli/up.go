@@ -19,7 +19,9 @@ import (
 const (
 	// poll is how often a waiting verb reads the Status.
 	poll = 20 * time.Millisecond
-	// hopeless is after how many failures of a cluster `up` gives up.
+	// birth is how long a supervisor may take to its first Status.
+	birth = 2 * time.Second
+	// hopeless is after how many failures of a cluster in a row `up` gives up.
 	hopeless = 3
 )
 
@@ -136,7 +138,10 @@ func launch(dir state.Dir, lock *os.File) (<-chan error, error) {
 	gone := make(chan error, 1)
 	go func() {
 		err := cmd.Wait()
-		gone <- fmt.Errorf("the supervisor ended (%v):\n%s", err, tail(dir.Log()))
+		if err == nil {
+			err = errors.New("somebody ended it")
+		}
+		gone <- fmt.Errorf("the supervisor did not stay: %w\n%s", err, tail(dir.Log()))
 	}()
 	return gone, nil
 }
@@ -155,29 +160,27 @@ func notify(dir state.Dir) error {
 }
 
 // await returns the first Status that has observed generation and is Ready.
+// gone tells of the end of a supervisor of ours; without it, await returns
+// errGone when no supervisor shows up.
 func await(ctx context.Context, dir state.Dir, generation int64, gone <-chan error) (state.Status, error) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	missing := 0
+	// Before the first Status of a new supervisor there is the last one's.
+	absent := time.Now()
 	for {
 		status, err := dir.ReadStatus()
 		if err != nil {
 			return status, err
 		}
-		current := status.ObservedGeneration >= generation
-		if current && status.State == state.Ready {
-			return status, nil
-		}
-		for _, c := range status.Clusters {
-			if current && c.State == state.Failed && c.Restarts >= hopeless {
-				return status, fmt.Errorf("%s does not start: %s\nlook at `lab logs %[1]s`; `lab down` starts from nothing", c.Name, c.Message)
+		if status.ObservedGeneration >= generation {
+			if done, err := judge(status); done {
+				return status, err
 			}
 		}
-		// Before the first Status of a new supervisor there is the last one's.
-		if missing++; status.Supervisor.Alive() {
-			missing = 0
+		if status.Supervisor.Alive() {
+			absent = time.Now()
 		}
-		if gone == nil && missing > 100 {
+		if gone == nil && time.Since(absent) > birth {
 			return status, errGone
 		}
 		select {
@@ -188,6 +191,16 @@ func await(ctx context.Context, dir state.Dir, generation int64, gone <-chan err
 		case <-tick.C:
 		}
 	}
+}
+
+// judge reports whether it is settled that the lab is up, or cannot be.
+func judge(status state.Status) (done bool, err error) {
+	for _, c := range status.Clusters {
+		if c.State == state.Failed && c.Failures >= hopeless {
+			return true, fmt.Errorf("%s does not start: %s\nlook at `lab logs %[1]s`; `lab down` starts from nothing", c.Name, c.Message)
+		}
+	}
+	return status.State == state.Ready, nil
 }
 
 // tail returns the end of a file, for a message.

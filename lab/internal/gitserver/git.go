@@ -62,7 +62,7 @@ func (c Commit) write(ctx context.Context, repository string) error {
 	}
 	name, address, _ := strings.Cut(strings.TrimSuffix(c.Author, ">"), " <")
 	index := filepath.Join(repository, "index.first")
-	defer os.Remove(index)
+	defer func() { _ = os.Remove(index) }()
 	date := fmt.Sprintf("%d +0000", c.Date.Unix())
 	env := []string{
 		"GIT_DIR=" + repository, "GIT_WORK_TREE=" + files, "GIT_INDEX_FILE=" + index,

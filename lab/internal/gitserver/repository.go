@@ -94,7 +94,7 @@ func (r Root) Create(ctx context.Context, name string, settings Settings, first 
 	if err != nil {
 		return fmt.Errorf("repository: %w", err)
 	}
-	defer os.RemoveAll(temporary)
+	defer func() { _ = os.RemoveAll(temporary) }() // gone already if all is well
 	if err := initialize(ctx, temporary); err != nil {
 		return err
 	}

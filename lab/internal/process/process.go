@@ -1,6 +1,6 @@
 // Package process identifies, starts and ends the processes of a lab. A
 // process is its id and the moment of its start, so that an id which the
-// kernel gave to somebody else meanwhile is never signalled; children die with
+// kernel gave to somebody else meanwhile gets no signal; children die with
 // the process that started them.
 package process
 
@@ -69,7 +69,7 @@ func (id ID) Signal(sig unix.Signal) error {
 	} else if err != nil {
 		return fmt.Errorf("process %d: %w", id.PID, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if !id.Alive() {
 		return os.ErrProcessDone
 	}

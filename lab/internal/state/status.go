@@ -66,8 +66,10 @@ type Cluster struct {
 	// answered, and pods could be scheduled.
 	ServingSeconds float64 `json:"servingSeconds,omitempty"`
 	ReadySeconds   float64 `json:"readySeconds,omitempty"`
-	// Restarts counts how often it ended by itself.
+	// Restarts counts how often it ended by itself, and Failures how often it
+	// did since it was last Ready.
 	Restarts int `json:"restarts"`
+	Failures int `json:"failures"`
 	// Message is why it failed.
 	Message string `json:"message,omitempty"`
 }

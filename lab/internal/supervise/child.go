@@ -31,10 +31,9 @@ type child struct {
 	// kill ends the process; nil if there is none.
 	kill func() error
 	// port is what the kubeconfig says once it is written.
-	port     int
-	began    time.Time
-	retryAt  time.Time
-	failures int
+	port    int
+	began   time.Time
+	retryAt time.Time
 }
 
 func newChild(s *supervisor, name string) *child {
@@ -110,9 +109,9 @@ func (c *child) follow(cmd *exec.Cmd, reports io.ReadCloser) {
 		at := time.Since(c.began)
 		c.s.events <- func() { c.reported(r, at) }
 	}
-	err := cmd.Wait()
+	_ = cmd.Wait() // its state says it
 	if last == nil {
-		last = fmt.Errorf("process ended: %v; see %s", err, c.view.Log)
+		last = fmt.Errorf("the process ended (%s); see %s", cmd.ProcessState, c.view.Log)
 	}
 	c.s.events <- func() { c.ended(last) }
 }
@@ -129,7 +128,7 @@ func (c *child) reported(r Report, after time.Duration) {
 	case cluster.Ready:
 		c.view.ReadySeconds = after.Seconds()
 		c.view.State = state.Ready
-		c.failures = 0
+		c.view.Failures = 0
 		c.s.log.Info("ready", "cluster", c.view.Name, "seconds", after.Seconds())
 	}
 }
@@ -146,8 +145,8 @@ func (c *child) ended(err error) {
 }
 
 func (c *child) failed(err error) {
-	wait := min(backoff<<min(c.failures, 10), maxBackoff)
-	c.failures++
+	wait := min(backoff<<min(c.view.Failures, 10), maxBackoff)
+	c.view.Failures++
 	c.view.Restarts++
 	c.view.State, c.view.Message = state.Failed, err.Error()
 	c.retryAt = time.Now().Add(wait)

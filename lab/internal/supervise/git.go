@@ -34,7 +34,9 @@ func (s *supervisor) serveGit() (end func(), err error) {
 	}()
 	return func() {
 		// Closing the connections ends the backends that serve them.
-		server.Close()
+		if err := server.Close(); err != nil {
+			s.log.Error("end git server", "err", err)
+		}
 		handler.Close()
 	}, nil
 }
