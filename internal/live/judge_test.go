@@ -231,7 +231,10 @@ func TestVanished(t *testing.T) {
 		b.wants(t, "Gone ConfigMap shop/web")
 	})
 	t.Run("deleted by us", func(t *testing.T) {
-		b := newBench(t, nil, first)
+		b := newBench(t, func(r *http.Request) (int, string) {
+			t.Errorf("%s is asked for", r.URL)
+			return http.StatusNotFound, notFound
+		}, first)
 		b.ExpectGone(webRef)
 		b.seesDeleted(t, deleted)
 		b.wants(t, "Removed ConfigMap shop/web")
@@ -281,7 +284,9 @@ func TestRelistFindsWhatWasMissed(t *testing.T) {
 	z := object("z", uid2, "6", apply(ourManager, fieldsA))
 	b := newBench(t, nil, a, z)
 	list("20", a, z)(b)
-	b.wants(t)
+	if len(b.events) > 0 {
+		t.Errorf("a list of what is known is told: %v", b.events)
+	}
 	list("21", object("a", uid1, "15", apply(ourManager, fieldsB)))(b)
 	b.wants(t, "Changed ConfigMap shop/a", "Gone ConfigMap shop/z")
 
@@ -309,6 +314,21 @@ func TestForeignFieldsAreToldOncePerChange(t *testing.T) {
 		t.Error("Lookup does not tell")
 	}
 	b.End(app)
+	b.wants(t, `Foreign ConfigMap shop/web by ["kubectl-edit"]: ["data.extra"]`)
+}
+
+// Who changes a field of ours and adds another is told once, as Changed; what
+// they added is told when the sync that mended ours has left it.
+func TestForeignFieldBesideChangedOne(t *testing.T) {
+	b := newBench(t, nil, object("web", uid1, "5", apply(ourManager, fieldsA)))
+	extra := update("kubectl-edit", "", `{"f:data":{"f:a":{},"f:extra":{}}}`, time.Now())
+	b.sees(t, object("web", uid1, "11", apply(ourManager, `{}`), extra))
+	b.sees(t, object("web", uid1, "12", apply(ourManager, `{}`), extra))
+	b.wants(t, `Changed ConfigMap shop/web by ["kubectl-edit"]: ["data"]`)
+	b.Begin(app)
+	b.Expect(app, webRef, hashed(t, uid1, "13", fieldsA))
+	b.End(app)
+	b.sees(t, object("web", uid1, "13", apply(ourManager, fieldsA), extra))
 	b.wants(t, `Foreign ConfigMap shop/web by ["kubectl-edit"]: ["data.extra"]`)
 }
 
