@@ -25,8 +25,7 @@ func Supported() Report {
 	r.add(Environment, nil)
 	r.add(Limits, nil)
 	r.add(Seccomp, seccompSupported())
-	_, err = landlockABI()
-	r.add(Landlock, err)
+	r.add(Landlock, landlockSupported())
 	return r
 }
 
@@ -118,25 +117,26 @@ func setLimits(b Bounds) error {
 // restrictFiles leaves no file, no TCP port and no foreign process in reach,
 // as far as the kernel's version of Landlock goes.
 func restrictFiles() error {
-	if _, err := landlockABI(); err != nil {
+	if err := landlockSupported(); err != nil {
 		return err
 	}
 	return landlock.V10.BestEffort().Restrict()
 }
 
-// landlockABI returns the version of Landlock that the kernel offers.
-func landlockABI() (int, error) {
+// landlockSupported asks for the version of Landlock, which any kernel that
+// has it tells.
+func landlockSupported() error {
 	const versionFlag = 1
-	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, versionFlag)
+	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, versionFlag)
 	switch {
 	case errors.Is(errno, unix.ENOSYS):
-		return 0, errors.New("the kernel is older than 5.13")
+		return errors.New("the kernel is older than 5.13")
 	case errors.Is(errno, unix.EOPNOTSUPP):
-		return 0, errors.New("it is not enabled in this kernel")
+		return errors.New("it is not enabled in this kernel")
 	case errno != 0:
-		return 0, errno
+		return errno
 	}
-	return int(v), nil
+	return nil
 }
 
 // seccompSupported asks for the actions of the filter, and offers one that
