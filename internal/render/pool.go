@@ -64,6 +64,11 @@ func (c PoolConfig) withDefaults() (PoolConfig, error) {
 	if len(c.Command) > 0 {
 		return c, nil
 	}
+	if len(os.Args) > 1 && os.Args[1] == WorkerCommand {
+		// Without this, a test binary that lacks the call would start itself
+		// for ever.
+		return c, errors.New("a render worker starts no workers; main, or TestMain, must call worker.Main")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return c, fmt.Errorf("find the binary to start render workers from: %w", err)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -144,6 +145,8 @@ func renderTouchy(ctx context.Context, fsys fs.FS, o render.Options) (*render.Ou
 		out, err := renderFiles(ctx, fsys, render.Options{Path: o.Path})
 		out.Tainted = true
 		return out, err
+	case "test the file system":
+		return &render.Output{Renderer: touchy}, fstest.TestFS(fsys, "a/b", "c/d/e")
 	case "exit":
 		os.Exit(3)
 	case "wait":
@@ -177,6 +180,15 @@ func TestPoolRenders(t *testing.T) {
 	want := configMap(nil).Origins
 	if d := cmp.Diff(want, r.Output.Objects[0].Origins); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestFileSystem holds what a renderer is given against the rules of io/fs.
+func TestFileSystem(t *testing.T) {
+	p := newPool(t, render.PoolConfig{})
+	tree := memtree.Tree{"a/b": "hello", "a/empty": "", "c/d/e": "x"}
+	if _, err := p.Render(t.Context(), tree, render.Options{Path: "a", Renderer: touchy, ReleaseName: "test the file system"}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -341,6 +353,11 @@ func TestPoolRefusesWithoutSandbox(t *testing.T) {
 	}
 	if p.Sandbox().Confined() {
 		t.Error("the pool says that it is confined")
+	}
+	p = newPool(t, render.PoolConfig{Command: []string{script}, AllowUnsandboxed: true, Timeout: 100 * time.Millisecond})
+	_, err = p.Render(t.Context(), memtree.Tree{"a/b": "x"}, render.Options{Path: "a", Renderer: files})
+	if mizzen.KindOf(err) != mizzen.Timeout {
+		t.Errorf("the job does not reach the worker that was allowed: %v", err)
 	}
 }
 

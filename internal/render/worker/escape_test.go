@@ -60,7 +60,7 @@ func TestEscapeRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(leaked)
+	t.Cleanup(func() { _ = unix.Close(leaked) })
 	t.Setenv("MIZZEN_TEST_TOKEN", "secret")
 	p := newPool(t, render.PoolConfig{})
 	const denied = "operation not permitted"
@@ -91,6 +91,7 @@ func TestEscapeRefused(t *testing.T) {
 		{"environment", "", "[] in /, 3 arguments"},
 		{"leave the repository", "", "invalid"},
 		{"print", "", "done"},
+		{"hold 200 MiB", "", "done"},
 		{"fill stderr", "", "done"},
 		{"time zone", "", "1970-01-01T01:00:00+01:00 UTC"},
 	}

@@ -134,6 +134,11 @@ var attempts = map[string]attempt{
 			runtime.KeepAlive(held)
 		}
 	},
+	"hold 200 MiB": func(context.Context, fs.FS, string) (string, error) {
+		held := bytes.Repeat([]byte{1}, 200<<20)
+		runtime.KeepAlive(held)
+		return "done", nil
+	},
 	"loop": func(context.Context, fs.FS, string) (string, error) {
 		for n := 0; ; n++ {
 			runtime.KeepAlive(n)
@@ -196,6 +201,9 @@ var attempts = map[string]attempt{
 
 func recurse(n int) int {
 	var pad [1024]byte
+	if n < 0 {
+		return 0 // after more stack than there is
+	}
 	pad[n%1024] = byte(n)
 	return recurse(n+1) + int(pad[(n+1)%1024])
 }

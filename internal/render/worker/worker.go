@@ -15,8 +15,7 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
-	// Templates convert to time zones, whose files are out of reach.
-	_ "time/tzdata"
+	_ "time/tzdata" // templates convert to time zones, whose files are out of reach
 
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/render/sandbox"
