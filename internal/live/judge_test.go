@@ -320,15 +320,16 @@ func TestForeignFieldsAreToldOncePerChange(t *testing.T) {
 // Who changes a field of ours and adds another is told once, as Changed; what
 // they added is told when the sync that mended ours has left it.
 func TestForeignFieldBesideChangedOne(t *testing.T) {
-	b := newBench(t, nil, object("web", uid1, "5", apply(ourManager, fieldsA)))
-	extra := update("kubectl-edit", "", `{"f:data":{"f:a":{},"f:extra":{}}}`, time.Now())
-	b.sees(t, object("web", uid1, "11", apply(ourManager, `{}`), extra))
-	b.sees(t, object("web", uid1, "12", apply(ourManager, `{}`), extra))
-	b.wants(t, `Changed ConfigMap shop/web by ["kubectl-edit"]: ["data"]`)
+	both := `{"f:data":{"f:a":{},"f:b":{}}}`
+	b := newBench(t, nil, object("web", uid1, "5", apply(ourManager, both)))
+	extra := update("kubectl-edit", "", `{"f:data":{"f:extra":{}}}`, time.Now())
+	b.sees(t, object("web", uid1, "11", apply(ourManager, fieldsA), extra))
+	b.sees(t, object("web", uid1, "12", apply(ourManager, fieldsA), extra))
+	b.wants(t, `Changed ConfigMap shop/web by ["kubectl-edit"]: ["data.extra"]`)
 	b.Begin(app)
-	b.Expect(app, webRef, hashed(t, uid1, "13", fieldsA))
+	b.Expect(app, webRef, hashed(t, uid1, "13", both))
 	b.End(app)
-	b.sees(t, object("web", uid1, "13", apply(ourManager, fieldsA), extra))
+	b.sees(t, object("web", uid1, "13", apply(ourManager, both), extra))
 	b.wants(t, `Foreign ConfigMap shop/web by ["kubectl-edit"]: ["data.extra"]`)
 }
 
