@@ -91,7 +91,11 @@ var harmlessOptions = []string{
 // Argo CD's. The messages say what could not be understood; the options then
 // are those of the parts that could.
 func OptionsOf(u *unstructured.Unstructured) (o SyncOptions, problems []string) {
-	annotations := rawAnnotations(u)
+	return OptionsOfAnnotations(rawAnnotations(u))
+}
+
+// OptionsOfAnnotations is OptionsOf for an object whose metadata is at hand.
+func OptionsOfAnnotations(annotations map[string]string) (o SyncOptions, problems []string) {
 	if len(annotations) == 0 {
 		return o, nil
 	}

@@ -24,6 +24,7 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/health"
+	"mizzen.dev/mizzen/internal/observe"
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/source"
 	"mizzen.dev/mizzen/internal/source/git"
@@ -47,6 +48,8 @@ type Options struct {
 	// AllowFileRepositories permits file:// URLs.
 	AllowFileRepositories bool
 	Log                   *slog.Logger
+	// Version is this binary's, for traces.
+	Version string
 	// Leading is called when this process starts to lead.
 	Leading func()
 }
@@ -66,21 +69,21 @@ const (
 // Controller is a controller process.
 type Controller struct {
 	Options
-	clock   clock.WithTicker
-	pool    *render.Pool
-	memo    *render.Memo
-	judge   *health.Judge
-	store   *git.Store
-	metrics *metrics
-	status  *status
+	clock    clock.WithTicker
+	pool     *render.Pool
+	memo     *render.Memo
+	judge    *health.Judge
+	store    *git.Store
+	observer *observe.Observer
+	status   *status
 }
 
 // Run runs the loops until the context ends. Losing the lead, as after an
 // outage of the home API, ends nothing: the loops start anew.
 func Run(ctx context.Context, o Options) error {
-	ctrl.SetLogger(logr.FromSlogHandler(o.Log.Handler()))
+	observe.Adopt(o.Log)
 	c := &Controller{Options: o, clock: clock.RealClock{}, status: &status{}}
-	if err := c.open(); err != nil {
+	if err := c.open(ctx); err != nil {
 		return err
 	}
 	defer c.close()
@@ -109,7 +112,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // open prepares what outlives a term of leadership.
-func (c *Controller) open() (err error) {
+func (c *Controller) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
@@ -121,8 +124,17 @@ func (c *Controller) open() (err error) {
 	if err != nil {
 		return err
 	}
-	c.metrics = newMetrics()
-	c.memo = render.NewMemo(render.MemoConfig{Pool: c.pool, Cache: kept, Now: c.clock.Now, Hooks: c.metrics.renderHooks()})
+	metrics := observe.NewMetrics(c.clock.Now)
+	traces, err := observe.StartTraces(ctx, c.Version, c.Log)
+	if err != nil {
+		return err
+	}
+	c.observer = &observe.Observer{Metrics: metrics, Traces: traces, Now: c.clock.Now}
+	c.memo = render.NewMemo(render.MemoConfig{Pool: c.pool, Cache: kept, Now: c.clock.Now, Hooks: render.Hooks{
+		Rendered: func(_ render.Renderer, took time.Duration, err error) { metrics.Rendered(took, err) },
+		Kept:     func(render.Renderer) { metrics.RenderKept() },
+		NotKept:  func(err error) { c.Log.Warn("rendered output is not kept", "error", err) },
+	}})
 	if c.judge, err = health.New(health.Options{}); err != nil {
 		return err
 	}
@@ -131,6 +143,11 @@ func (c *Controller) open() (err error) {
 }
 
 func (c *Controller) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := c.observer.Traces.Stop(ctx); err != nil {
+		c.Log.Warn("some traces were not sent", "error", err)
+	}
 	c.pool.Close()
 	if err := c.store.Close(); err != nil {
 		c.Log.Warn("closing the Git mirrors", "error", err)

@@ -48,12 +48,12 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 	sources := c.sources()
 	l.applications = &application.Reconciler{
 		Client: mgr.GetClient(), Uncached: mgr.GetAPIReader(), Sources: sources, Engine: c.engine(), Destinations: l.registry,
-		Recorder: mgr.GetEventRecorder("mizzen"), Metrics: c.metrics, Clock: c.clock,
+		Recorder: mgr.GetEventRecorder("mizzen"), Observer: c.observer, Clock: c.clock,
 		Busy: make(chan struct{}, busy()), Jitter: jitter,
 	}
 	l.repositories = &repository.Reconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Sources: sources, Clock: c.clock,
-		Changed: l.applications.RepositoryChanged, Fetched: c.metrics.fetched,
+		Changed: l.applications.RepositoryChanged,
 	}
 	l.clusters = &cluster.Reconciler{Client: mgr.GetClient(), Registry: l.registry, Clock: c.clock}
 	l.registry.Handler = func(name mizzen.Name) live.Handler { return c.news(ctx, l, name) }

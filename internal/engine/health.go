@@ -6,6 +6,7 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/health"
 	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/observe"
 )
 
 // Health judges the objects of the targets that need more than existence to
@@ -21,7 +22,9 @@ func (e *Engine) Health(ctx context.Context, c *live.Cluster, targets []live.Tar
 	if len(ask) == 0 {
 		return nil, nil
 	}
+	ctx, end := observe.Span(ctx, observe.Health)
 	objects, err := c.Objects(ctx, ask)
+	defer func() { end(err) }()
 	if err != nil {
 		return nil, err
 	}

@@ -85,11 +85,20 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 			"check the differences; fields that Git does not name stay as they are")
 	}
 	after, err := p.target.Destination.Writer.DryRun(ctx, c.object, current)
+	if errors.Is(err, apply.ErrImmutable) && j.change.Options.Replace {
+		j.change.Action, j.change.Reason = mizzen.Replace, "a field cannot be changed in place, and the object asks to be replaced (Replace=true)"
+		j.change.NotVerified = "an object that is replaced is not dry-run"
+		return j, nil
+	}
 	if err != nil {
 		return p.unverified(j, err)
 	}
-	j.change = p.compareObject(c, current, after, "")
-	p.handOver(c, current, &j)
+	settled := apply.Settle(c.object, current, p.manager())
+	j.change = p.compareObject(c, current, after, "", settled.Release...)
+	// What is applied lacks the fields that were handed over: to apply them
+	// with the value that they have would take a share of them back.
+	j.change.Desired = &settled.Object
+	p.handOver(settled, &j)
 	p.strip(c, after, &j)
 	j.managed, _ = live.ManagedHash(current.GetManagedFields(), p.manager())
 	return j, nil
@@ -97,8 +106,7 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 
 // handOver says which fields the sync leaves to a controller that took them, or
 // that keep their value although they left Git.
-func (p *Planned) handOver(c candidate, current *unstructured.Unstructured, j *judgement) {
-	settled := apply.Settle(c.object, current, p.manager())
+func (p *Planned) handOver(settled apply.Settled, j *judgement) {
 	for _, taken := range settled.LeftOut {
 		j.find(mizzen.CodeHandedOver, mizzen.Info,
 			fmt.Sprintf("%s belongs to %s, so the value in Git does not count", taken.Path, taken.Manager),
@@ -107,7 +115,6 @@ func (p *Planned) handOver(c candidate, current *unstructured.Unstructured, j *j
 	for _, path := range settled.Release {
 		j.find(mizzen.CodeHandedOver, mizzen.Info, fmt.Sprintf("%s left Git and keeps its value", path), "")
 	}
-	j.change.Release = settled.Release
 }
 
 // codeOf returns the code of what an API server says against an object.

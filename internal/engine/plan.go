@@ -12,6 +12,7 @@ import (
 	"mizzen.dev/mizzen/internal/diff"
 	"mizzen.dev/mizzen/internal/lint"
 	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/observe"
 	"mizzen.dev/mizzen/internal/render"
 )
 
@@ -48,7 +49,10 @@ func (e *Engine) Plan(ctx context.Context, t Target) (*Planned, error) {
 	if t.Only {
 		p.keepOthers()
 	}
-	if err := e.compare(ctx, p, objects); err != nil {
+	spanned, end := observe.Span(ctx, observe.Diff)
+	err = e.compare(spanned, p, objects)
+	end(err)
+	if err != nil {
 		return nil, &StageError{StageRead, err}
 	}
 	p.finish()
@@ -61,7 +65,9 @@ func (e *Engine) render(ctx context.Context, t *Target) (*render.Result, error) 
 		return nil, &StageError{StageRead, err}
 	}
 	t.Options.Capabilities = caps
-	out, err := e.Renderer.Render(ctx, t.Snapshot, t.Options)
+	spanned, end := observe.Span(ctx, observe.Render)
+	out, err := e.Renderer.Render(spanned, t.Snapshot, t.Options)
+	end(err)
 	if err != nil {
 		return nil, &StageError{StageRender, err}
 	}
@@ -112,7 +118,9 @@ func (e *Engine) prepare(ctx context.Context, t Target, rendered []mizzen.Object
 	if err != nil {
 		return nil, nil, err
 	}
-	checked, err := lint.Check(ctx, objects, t.Destination.Schemas)
+	spanned, end := observe.Span(ctx, observe.Lint)
+	checked, err := lint.Check(spanned, objects, t.Destination.Schemas)
+	end(err)
 	return objects, append(findings, checked...), err
 }
 
@@ -237,9 +245,9 @@ func (p *Planned) skipUnknown(ctx context.Context, c candidate, objects []mizzen
 	return true, nil
 }
 
-func (p *Planned) compareObject(c candidate, current, after *unstructured.Unstructured, notVerified string) mizzen.Change {
+func (p *Planned) compareObject(c candidate, current, after *unstructured.Unstructured, notVerified string, release ...mizzen.Path) mizzen.Change {
 	return diff.Compare(c.object, current, after, diff.CompareOptions{
-		Manager: p.manager(), Masker: p.target.Destination.Masker, NotVerified: notVerified,
+		Manager: p.manager(), Masker: p.target.Destination.Masker, NotVerified: notVerified, Release: release,
 	})
 }
 

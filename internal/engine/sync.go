@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -13,6 +14,7 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/apply"
 	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/observe"
 )
 
 // Outcome is what became of a Sync. It is complete even if the Sync failed:
@@ -42,7 +44,9 @@ func (e *Engine) Sync(ctx context.Context, p *Planned) (*Outcome, error) {
 		defer d.Watcher.End(p.Application)
 		x.ensure(ctx)
 	}
+	ctx, end := observe.Span(ctx, observe.Apply)
 	err := e.run(ctx, x)
+	end(err)
 	x.keepKnown()
 	if err != nil {
 		return x.outcome, &StageError{StageApply, err}
@@ -63,6 +67,8 @@ func (e *Engine) run(ctx context.Context, x *execution) error {
 	_, err := x.p.target.Destination.Writer.Run(ctx, x.p.Plan, apply.RunOptions{
 		Ready:   func(ctx context.Context, refs []mizzen.Ref) error { return e.waitReady(ctx, x.p, refs) },
 		Observe: x.observe,
+		// The sync's own deadline bounds its waves.
+		WaveTimeout: max(x.p.target.Policy.Timeout, time.Minute),
 	})
 	if err != nil && ctx.Err() != nil {
 		// The cause names what was waited for, or who superseded the sync.

@@ -28,6 +28,7 @@ import (
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/controller/cluster"
 	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/observe"
 	sources "mizzen.dev/mizzen/internal/source"
 )
 
@@ -48,7 +49,7 @@ type Reconciler struct {
 	Engine       *engine.Engine
 	Destinations *cluster.Registry
 	Recorder     events.EventRecorder
-	Metrics      Metrics
+	Observer     *observe.Observer
 	Clock        clock.WithTicker
 	// Busy bounds how many Applications are planned or applied at a time.
 	Busy chan struct{}
@@ -58,15 +59,6 @@ type Reconciler struct {
 	memories  memories
 	announcer announcer
 	queue     atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
-}
-
-// Metrics is told what the loop does.
-type Metrics interface {
-	// Synced hears of every sync: how long it took, and the error it ended in.
-	Synced(app mizzen.Name, took time.Duration, counts mizzen.Counts, err error)
-	// Restored hears of every object that drifted, and how long it took to
-	// restore it.
-	Restored(app mizzen.Name, took time.Duration)
 }
 
 // SetUp registers the loop.
@@ -111,6 +103,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, &app); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.memories.forget(name)
+			r.Observer.Metrics.ForgetApplication(name)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -122,6 +115,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	result := x.do(ctx)
 	if result.silent {
+		if m.first() {
+			r.show(&app)
+		}
 		return ctrl.Result{RequeueAfter: result.after}, nil
 	}
 	app.Status.HandledReconcile = app.Annotations[mizzen.AnnotationReconcile]
@@ -130,8 +126,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		m.unsettle()
 		return ctrl.Result{}, err
 	}
+	r.show(&app)
 	r.wakeDependents(ctx, name)
 	return ctrl.Result{RequeueAfter: result.after}, nil
+}
+
+// show makes the metrics say how an Application is.
+func (r *Reconciler) show(app *v1alpha1.Application) {
+	shown := observe.Application{
+		Name: mizzen.Name{Namespace: app.Namespace, Name: app.Name}, Repository: app.Spec.Source.Repository,
+		Cluster: app.Spec.Destination.Cluster, Health: app.Status.Health, Conditions: map[string]string{},
+	}
+	for _, c := range app.Status.Conditions {
+		shown.Conditions[c.Type] = string(c.Status)
+		if c.Type == v1alpha1.ConditionSynced && c.Status != metav1.ConditionTrue {
+			shown.BehindSince = c.LastTransitionTime.Time
+		}
+	}
+	r.Observer.Metrics.SetApplication(shown)
 }
 
 // refresh replaces a status that the cache does not have yet by the one that

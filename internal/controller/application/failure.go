@@ -67,6 +67,7 @@ func (x *run) backoff() time.Duration {
 
 // failed turns an error of the engine into what the status says of it.
 func (x *run) failed(err error) *result {
+	x.err = err
 	stage := engine.Stage("")
 	var at *engine.StageError
 	if errors.As(err, &at) {

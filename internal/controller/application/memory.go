@@ -37,6 +37,8 @@ type memory struct {
 	cancel func(error)
 	// awaiting: the Application waits for one that it depends on.
 	awaiting bool
+	// seen: the Application was looked at since this process leads.
+	seen bool
 	// skipped counts objects of kinds that the cluster did not know.
 	skipped int
 }
@@ -102,6 +104,15 @@ func (m *memory) untouched(s mizzen.Snapshot) bool {
 func (m *memory) evaluated(commit string) bool {
 	e := m.settled()
 	return e.done && !e.failed && e.commit == commit
+}
+
+// first tells once that the Application was looked at.
+func (m *memory) first() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := m.seen
+	m.seen = true
+	return !seen
 }
 
 func (m *memory) awaits() bool {

@@ -190,7 +190,7 @@ func (x *run) fighting() string {
 func (x *run) tell(events map[mizzen.Ref]live.Event) {
 	for _, c := range x.outcome.Written {
 		e := events[c.Ref]
-		x.Metrics.Restored(x.name, x.Clock.Since(x.now))
+		x.Observer.Metrics.Restored(x.Clock.Since(x.now))
 		by := ""
 		if len(e.Managers) > 0 {
 			by = "; changed by " + strings.Join(e.Managers, ", ")

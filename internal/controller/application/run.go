@@ -24,8 +24,10 @@ type run struct {
 
 	destination engine.Destination
 	snapshot    mizzen.Snapshot
-	// wanted says why the snapshot is this one, if not because Git is there.
-	held    bool
+	// held: the snapshot is not what Git is at, because the spec says so.
+	held bool
+	// err is what the evaluation ended in, for its trace.
+	err     error
 	planned *engine.Planned
 	outcome *engine.Outcome
 }
@@ -42,8 +44,20 @@ type result struct {
 // do runs the phases until one of them has the last word.
 func (x *run) do(ctx context.Context) result {
 	for _, phase := range []func(context.Context) *result{
-		x.admit, x.locate, x.resolve, x.quiet, x.protect, x.await, x.plan, x.gate, x.sync,
+		x.admit, x.locate, x.resolve, x.quiet, x.protect, x.await,
 	} {
+		if r := phase(ctx); r != nil {
+			return *r
+		}
+	}
+	return x.evaluate(ctx)
+}
+
+// evaluate is the part of a reconcile that is worth a trace.
+func (x *run) evaluate(ctx context.Context) result {
+	ctx, end := x.Observer.Sync(ctx, x.name, x.snapshot.Commit().ID)
+	defer func() { end(x.err) }()
+	for _, phase := range []func(context.Context) *result{x.plan, x.gate, x.sync} {
 		if r := phase(ctx); r != nil {
 			return *r
 		}

@@ -15,6 +15,7 @@ import (
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/observe"
 )
 
 // errSuperseded ends a sync that waits, because a newer commit is there.
@@ -63,7 +64,7 @@ func (x *run) sync(ctx context.Context) *result {
 	if errors.Is(err, errSuperseded) || err != nil && ctx.Err() != nil {
 		return x.interrupted(ctx)
 	}
-	x.Metrics.Synced(x.name, took, x.outcome.Counts, err)
+	x.Observer.Metrics.Changed(x.outcome.Counts)
 	if writeErr := writeInventory(ctx, x.Client, x.app, x.outcome.Inventory); writeErr != nil {
 		return x.fail(v1alpha1.ReasonApplyFailed, writeErr)
 	}
@@ -118,6 +119,7 @@ func (x *run) repository() mizzen.Name {
 func (x *run) note(ctx context.Context, result v1alpha1.SyncResult, message string, start time.Time, took time.Duration) {
 	commit := x.planned.Commit
 	record := recordOf(x.planned, x.outcome, result, message, start, took)
+	record.Trace = observe.TraceID(ctx)
 	if x.held {
 		record.Note = "held"
 	} else if from := x.app.Status.Revision; from != "" {

@@ -44,8 +44,6 @@ type Reconciler struct {
 	Clock   clock.PassiveClock
 	// Changed is called when a fetch brought something new.
 	Changed func(ctx context.Context, name mizzen.Name)
-	// Fetched is told how long each fetch took, and whether it worked.
-	Fetched func(name mizzen.Name, took time.Duration, err error)
 
 	triggers chan event.GenericEvent
 	secrets  secrets
@@ -103,11 +101,7 @@ func (r *Reconciler) fetch(ctx context.Context, name mizzen.Name, repo *v1alpha1
 	if err := r.Sources.Set(name, repo.Spec, secrets.credentials); err != nil {
 		return err
 	}
-	start := r.Clock.Now()
 	fetched, err := r.Sources.Fetch(ctx, name)
-	if r.Fetched != nil {
-		r.Fetched(name, r.Clock.Since(start), err)
-	}
 	if err != nil {
 		r.forgetSecrets(name)
 		return err
