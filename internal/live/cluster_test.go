@@ -225,7 +225,7 @@ func patience(t testing.TB) <-chan struct{} {
 	return ctx.Done()
 }
 
-// installs applies the definitions of a file, unless they are there already.
+// installs applies the definitions of a file.
 func (l *lab) installs(file string) {
 	l.t.Helper()
 	raw, err := os.ReadFile(file)

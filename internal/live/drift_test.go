@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/labtest"
 )
 
 var (
@@ -170,7 +171,9 @@ func TestHandedOverIsSeen(t *testing.T) {
 }
 
 func TestExclusiveKinds(t *testing.T) {
-	l := newLab(t)
+	// A lab of its own, so that nobody takes the small definitions for Istio's.
+	own := labtest.Private(t, labtest.ControlPlane)
+	l := openLab(t, own.Config, own.Namespace)
 	l.installs("testdata/crds/security.yaml")
 	l.ensures(peers, policies)
 	l.applies(`
