@@ -15,7 +15,7 @@ import (
 // take for granted about where they run.
 type controllerFlags struct {
 	installation, stateDir, listen, logFormat string
-	verbose, unsandboxed, files               bool
+	verbose, unsandboxed, files, profile      bool
 }
 
 func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) {
@@ -26,6 +26,7 @@ func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) 
 	flags.StringVar(&f.logFormat, "log-format", "", "text or json (default: text on a terminal)")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	flags.BoolVar(&f.unsandboxed, "allow-unsandboxed-render", false, "render although this system cannot confine charts")
+	flags.BoolVar(&f.profile, "pprof", false, "serve Go's profiles at /debug/pprof")
 	flags.BoolVar(&f.files, "allow-file-repositories", false, "permit file:// repositories, which read this machine's files")
 }
 
@@ -64,7 +65,7 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	}
 	err = controller.Run(cmd.Context(), controller.Options{
 		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
-		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, Log: a.logger(f),
+		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, Profile: f.profile, Log: a.logger(f),
 	})
 	return explain(err, "cluster "+config.Host, "")
 }

@@ -47,7 +47,10 @@ type Options struct {
 	AllowUnsandboxedRender bool
 	// AllowFileRepositories permits file:// URLs.
 	AllowFileRepositories bool
-	Log                   *slog.Logger
+	// Profile serves Go's profiles at /debug/pprof. They show what the process
+	// works on, secrets in memory included.
+	Profile bool
+	Log     *slog.Logger
 	// Version is this binary's, for traces.
 	Version string
 	// Leading is called when this process starts to lead.
