@@ -196,16 +196,55 @@ spec: {action: DENY, rules: [{from: [{source: {namespaces: [x]}}]}]}
 	l.patches(policies, "deny", "kubectl-edit", "", `{"spec":{"selector":{"matchLabels":{"app":"nobody"}}}}`)
 	l.wants(`Foreign security.istio.io/AuthorizationPolicy NS/deny by ["kubectl-edit"]: ["spec.selector"]`)
 
-	objects, err := l.Objects(t.Context(), []Target{{peers, l.namespace, "default"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := l.hashesAgree(Target{peers, l.namespace, "default"}, Target{policies, l.namespace, "deny"})
+	delete(objects, mizzen.Ref{Group: policies.Group, Kind: policies.Kind, Namespace: l.namespace, Name: "deny"})
 	for ref, o := range objects {
 		fields := l.Foreign(ref, o)
 		if len(fields) != 1 || fields[0].Path != "spec.portLevelMtls" || fields[0].Manager != "kubectl-edit" {
 			t.Errorf("foreign: %+v", fields)
 		}
 	}
+}
+
+// hashesAgree checks that an object and its metadata, which the server encodes
+// in other ways, have the same hash, and returns the objects.
+func (l *lab) hashesAgree(targets ...Target) map[mizzen.Ref]*unstructured.Unstructured {
+	l.t.Helper()
+	objects, err := l.Objects(l.t.Context(), targets)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	metadata, err := l.Metadata(l.t.Context(), targets)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, target := range targets {
+		x, ok := ManagedHash(objects[target.Ref()].GetManagedFields(), l.manager)
+		y, _ := ManagedHash(metadata[target.Ref()].GetManagedFields(), l.manager)
+		if !ok || x != y {
+			l.t.Errorf("%s: hash is %q from the object, %q from its metadata", target.Ref(), x, y)
+		}
+	}
+	return objects
+}
+
+func TestHashesAgree(t *testing.T) {
+	l := newLab(t, configMaps, services)
+	l.applies(configMap)
+	l.applies(`
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: odd, annotations: {"example.test/a": "x"}}
+data: {"A.b-c_d": "1", a: "2"}
+`)
+	l.applies(`
+apiVersion: v1
+kind: Service
+metadata: {name: web, finalizers: [mizzen.dev/z, mizzen.dev/a]}
+spec: {ports: [{port: 8080, name: b}, {port: 9, name: a}, {port: 80, protocol: UDP, name: c}]}
+`)
+	l.hashesAgree(Target{configMaps, l.namespace, "web"}, Target{configMaps, l.namespace, "odd"}, Target{services, l.namespace, "web"})
+	l.patches(services, "web", "cleanup", "", `{"metadata":{"finalizers":null}}`)
 }
 
 func TestEndpointSlicesInheritLabels(t *testing.T) {

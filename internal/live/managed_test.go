@@ -1,9 +1,6 @@
 package live
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/yaml"
 
 	"mizzen.dev/mizzen"
 )
@@ -242,36 +238,4 @@ func FuzzManagedFields(f *testing.F) {
 		p.latest()
 		p.handed()
 	})
-}
-
-// Real managedFields, as a kube-apiserver wrote them.
-func TestRecordedObjects(t *testing.T) {
-	files, err := filepath.Glob("testdata/managed/*.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(raw, &o.Object); err != nil {
-			t.Fatal(err)
-		}
-		// As JSON, the fields come in another order and form.
-		b, err := json.Marshal(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		meta := &metav1.PartialObjectMetadata{}
-		if err := json.Unmarshal(b, meta); err != nil {
-			t.Fatal(err)
-		}
-		x, _ := ManagedHash(o.GetManagedFields(), ourManager)
-		y, _ := ManagedHash(meta.GetManagedFields(), ourManager)
-		if x == "" || x != y {
-			t.Errorf("%s: hash is %q from the object, %q from its metadata", file, x, y)
-		}
-	}
 }
