@@ -82,12 +82,18 @@ func (m *Memo) Render(ctx context.Context, s mizzen.Snapshot, o Options) (*Resul
 }
 
 // Holding returns the Key of the kept result that Render would answer with,
-// without reading it. It renders nothing.
+// without reading it. It renders nothing. A result with the origins of fields
+// also answers who asks for less.
 func (m *Memo) Holding(s mizzen.Snapshot, o Options) (Key, bool) {
 	if m.config.Cache == nil {
 		return Key{}, false
 	}
-	return m.config.Cache.find(requestDigest(o), func(k Key) bool { return k.Matches(o) && k.Holds(s) })
+	key, ok := m.config.Cache.find(requestDigest(o), func(k Key) bool { return k.Matches(o) && k.Holds(s) })
+	if !ok && !o.FieldOrigins {
+		o.FieldOrigins = true
+		return m.Holding(s, o)
+	}
+	return key, ok
 }
 
 // Lookup returns the kept result of a Key by its digest, whatever Git says by

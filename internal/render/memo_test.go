@@ -136,6 +136,18 @@ func TestMemoConsultedOptions(t *testing.T) {
 	m.want(t, false, tree, o)
 }
 
+func TestMemoAnswersWithMore(t *testing.T) {
+	m := newMemo(t, 1<<20)
+	tree := memtree.Tree{"a/b": "x"}
+	more := appA
+	more.FieldOrigins = true
+	m.want(t, true, tree, more)
+	m.want(t, false, tree, appA)
+	tree["a/b"] = "y"
+	m.want(t, true, tree, appA)
+	m.want(t, true, tree, more)
+}
+
 func TestMemoScopes(t *testing.T) {
 	m := newMemo(t, 1<<20)
 	tree := memtree.Tree{"a/b": "x"}
