@@ -69,26 +69,33 @@ func keyPath(names []string) mizzen.Path {
 // reference returns the names behind .Values, if the action has one such
 // reference and no other that could yield a value.
 func reference(at place) ([]string, bool) {
-	var found [][]string
+	var chains [][]string
 	plain := true
 	eachNode(at.action.Pipe, func(n parse.Node) {
 		switch n := n.(type) {
 		case *parse.FieldNode:
-			plain = plain && at.root && n.Ident[0] == "Values" && len(n.Ident) > 1
-			found = append(found, n.Ident[1:])
+			plain = plain && at.root
+			chains = append(chains, n.Ident)
 		case *parse.VariableNode:
-			plain = plain && n.Ident[0] == "$" && len(n.Ident) > 2 && n.Ident[1] == "Values" && at.inFile()
-			found = append(found, n.Ident[min(2, len(n.Ident)):])
+			plain = plain && n.Ident[0] == "$" && at.inFile()
+			chains = append(chains, n.Ident[1:])
 		case *parse.IdentifierNode:
 			plain = plain && slices.Contains(faithful, n.Ident)
 		case *parse.ChainNode, *parse.DotNode:
 			plain = false
 		}
 	})
-	if !plain || len(found) != 1 {
+	if !plain || len(chains) != 1 {
 		return nil, false
 	}
-	return found[0], true
+	return behindValues(chains[0])
+}
+
+func behindValues(chain []string) ([]string, bool) {
+	if len(chain) < 2 || chain[0] != "Values" {
+		return nil, false
+	}
+	return chain[1:], true
 }
 
 // inFile reports whether the action stands outside of any define, where $ is

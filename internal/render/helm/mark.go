@@ -125,15 +125,9 @@ func (m *marker) list(l *parse.ListNode, root bool) {
 	for _, n := range l.Nodes {
 		switch n := n.(type) {
 		case *parse.TextNode:
-			if len(n.Text) > 0 {
-				m.mark(n.Pos, nil, root)
-				m.out.WriteString(escape(string(n.Text)))
-			}
+			m.text(n)
 		case *parse.ActionNode:
-			if len(n.Pipe.Decl) == 0 {
-				m.mark(n.Pos, n, root)
-			}
-			m.out.WriteString("{{" + m.pipe(n.Pipe) + "}}")
+			m.action(n, root)
 		case *parse.TemplateNode:
 			m.template(n)
 		case *parse.IfNode:
@@ -146,6 +140,20 @@ func (m *marker) list(l *parse.ListNode, root bool) {
 			m.out.WriteString(n.String())
 		}
 	}
+}
+
+func (m *marker) text(n *parse.TextNode) {
+	if len(n.Text) > 0 {
+		m.mark(n.Pos, nil, false)
+		m.out.WriteString(escape(string(n.Text)))
+	}
+}
+
+func (m *marker) action(n *parse.ActionNode, root bool) {
+	if len(n.Pipe.Decl) == 0 {
+		m.mark(n.Pos, n, root)
+	}
+	m.out.WriteString("{{" + m.pipe(n.Pipe) + "}}")
 }
 
 // escape writes text so that the brace at its end does not run together with

@@ -2,6 +2,7 @@ package helm_test
 
 import (
 	"bufio"
+	"bytes"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -228,12 +229,11 @@ type sources struct {
 func (s sources) line(t *testing.T, at mizzen.Origin) string {
 	t.Helper()
 	if s.lines[at.File] == nil {
-		f, err := s.fsys.Open(at.File)
+		data, err := fs.ReadFile(s.fsys, at.File)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		scanner := bufio.NewScanner(f)
+		scanner := bufio.NewScanner(bytes.NewReader(data))
 		scanner.Buffer(nil, 8<<20)
 		for scanner.Scan() {
 			s.lines[at.File] = append(s.lines[at.File], scanner.Text())

@@ -1,6 +1,8 @@
 package kustomize_test
 
 import (
+	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -40,12 +42,34 @@ var realKustomizations = []struct{ module, path string }{
 	{corpus.KWOK, "kustomize/stage/pod/general"},
 }
 
+var update = flag.Bool("update", false, "write golden files")
+
+// TestEqualsKustomize compares with the kustomize command, and counts the
+// fields whose line is known.
 func TestEqualsKustomize(t *testing.T) {
+	var summary strings.Builder
+	fmt.Fprintf(&summary, "%-60s %7s %7s %7s\n", "kustomization", "fields", "exact", "unknown")
 	for _, c := range realKustomizations {
 		module, _, _ := strings.Cut(c.module, "@")
-		t.Run(filepath.Base(module)+"/"+c.path, func(t *testing.T) {
-			compare(t, corpus.Module(t, c.module), c.path)
+		name := filepath.Base(module) + "/" + c.path
+		t.Run(name, func(t *testing.T) {
+			dir := corpus.Module(t, c.module)
+			exact, unknown := count(t, compare(t, dir, c.path), os.DirFS(dir))
+			fmt.Fprintf(&summary, "%-60s %7d %7d %7d\n", name, exact+unknown, exact, unknown)
 		})
+	}
+	const golden = "testdata/origins.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(summary.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), summary.String()); diff != "" {
+		t.Errorf("run with -update and read the difference:\n%s", diff)
 	}
 }
 
@@ -84,7 +108,7 @@ func TestEqualsKustomizeExamples(t *testing.T) {
 
 // compare with the kustomize command, as sets of parsed objects. There is no
 // difference to list.
-func compare(t *testing.T, repository, path string) {
+func compare(t *testing.T, repository, path string) *render.Output {
 	t.Helper()
 	printed, err := corpus.Run(t, repository, corpus.Tool(t, corpus.KustomizeTool), "build", path)
 	if err != nil {
@@ -105,4 +129,5 @@ func compare(t *testing.T, repository, path string) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("objects (-kustomize +mizzen):\n%s", diff)
 	}
+	return out
 }

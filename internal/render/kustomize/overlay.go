@@ -31,18 +31,12 @@ func layOver(files *fileSystem, root *layer, o render.Options, metadata []string
 		return err
 	}
 	node := docs[0].Root
-	changes := map[string]any{}
 	if len(o.Images) > 0 {
-		if changes["images"], err = mergeImages(root.parsed.Images, o.Images); err != nil {
-			return err
-		}
-		remove(node, "imageTags")
+		remove(node, "imageTags") // parsed holds them among images
 	}
-	if o.NamePrefix != "" {
-		changes["namePrefix"] = o.NamePrefix + root.parsed.NamePrefix
-	}
-	if len(metadata) > 0 {
-		changes["buildMetadata"] = metadata
+	changes, err := changesOf(root, o, metadata)
+	if err != nil {
+		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(changes)) {
 		if err := set(node, key, changes[key]); err != nil {
@@ -55,6 +49,25 @@ func layOver(files *fileSystem, root *layer, o render.Options, metadata []string
 	}
 	files.overlay[root.file] = text
 	return nil
+}
+
+// changesOf returns the keys that the options set, with their values.
+func changesOf(root *layer, o render.Options, metadata []string) (map[string]any, error) {
+	changes := map[string]any{}
+	if len(o.Images) > 0 {
+		images, err := mergeImages(root.parsed.Images, o.Images)
+		if err != nil {
+			return nil, err
+		}
+		changes["images"] = images
+	}
+	if o.NamePrefix != "" {
+		changes["namePrefix"] = o.NamePrefix + root.parsed.NamePrefix
+	}
+	if len(metadata) > 0 {
+		changes["buildMetadata"] = metadata
+	}
+	return changes, nil
 }
 
 func set(root *yamlv3.Node, key string, value any) error {

@@ -153,6 +153,11 @@ func (l *layer) at(key string) mizzen.Origin {
 	return o
 }
 
+// atNode returns where a node of the kustomization stands.
+func (l *layer) atNode(n *yamlv3.Node) mizzen.Origin {
+	return mizzen.Origin{File: l.file, Line: n.Line}
+}
+
 // An entry is a string of a kustomization file, with its place.
 type entry struct {
 	value string
