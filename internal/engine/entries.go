@@ -61,5 +61,5 @@ func (p *Planned) watched(ref mizzen.Ref) (e entry, ok bool) {
 	if !exists {
 		return entry{}, true
 	}
-	return entry{owner: seen.Owner, managed: seen.Managed}, true
+	return entry{owner: seen.Owner, managed: seen.Managed, foreign: seen.Foreign && p.exclusive(ref)}, true
 }

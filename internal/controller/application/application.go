@@ -109,6 +109,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	m := r.memories.of(name)
 	m.refresh(&app)
+	m.learn(&app)
 	x := &run{Reconciler: r, app: &app, before: app.DeepCopy(), name: name, m: m, now: r.Clock.Now()}
 	if !app.DeletionTimestamp.IsZero() {
 		return x.finalize(ctx)

@@ -2,8 +2,11 @@ package application
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
@@ -39,6 +42,8 @@ type memory struct {
 	awaiting bool
 	// seen: the Application was looked at since this process leads.
 	seen bool
+	// exclusive are the kinds that the Application itself wants for itself.
+	exclusive []schema.GroupKind
 	// skipped counts objects of kinds that the cluster did not know.
 	skipped int
 }
@@ -113,6 +118,23 @@ func (m *memory) first() bool {
 	seen := m.seen
 	m.seen = true
 	return !seen
+}
+
+// learn takes over what watches need to know of the spec.
+func (m *memory) learn(app *v1alpha1.Application) {
+	var kinds []schema.GroupKind
+	for _, kind := range app.Spec.Sync.Exclusive {
+		kinds = append(kinds, live.ParseGroupKind(kind))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.exclusive = kinds
+}
+
+func (m *memory) excludes(kind schema.GroupKind) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.exclusive, kind)
 }
 
 func (m *memory) awaits() bool {

@@ -25,10 +25,11 @@ func (r *Reconciler) Report(e live.Event) {
 	if e.Type == live.Touched && !r.Engine.Judge.NeedsObject(e.Ref.GroupKind()) {
 		return
 	}
-	if e.Type == live.Foreign && !e.Exclusive {
+	m := r.memories.of(e.Owner)
+	if e.Type == live.Foreign && !e.Exclusive && !m.excludes(e.Ref.GroupKind()) {
 		return
 	}
-	r.memories.of(e.Owner).report(e)
+	m.report(e)
 	if e.Type != live.Touched {
 		r.enqueue(e.Owner)
 		return

@@ -1,0 +1,67 @@
+// Command bench measures Mizzen on a lab of its own, beside baselines in the
+// same run, and writes RESULTS.md and the raw samples. It judges nothing: a
+// figure is a ratio or a distribution, and the machine is said.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// measurement is one figure, or several that are measured together.
+type measurement struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+var measurements = []measurement{
+	{"first-sync", firstSync},
+	{"large-sync", largeSync},
+	{"change", change},
+	{"idle", idle},
+	{"drift", drift},
+	{"memory", memory},
+}
+
+func main() {
+	runs := flag.Int("runs", 5, "alternating runs of what is compared with a baseline")
+	only := flag.String("only", "", "comma-separated names of measurements")
+	scale := flag.Float64("scale", 1, "size of everything, for trying the bench out")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := measure(ctx, *runs, *scale, *only); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func measure(ctx context.Context, runs int, scale float64, only string) error {
+	b := &bench{runs: runs, scale: scale, results: newResults()}
+	for _, m := range measurements {
+		if only != "" && !slices.Contains(strings.Split(only, ","), m.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "== %s\n", m.name)
+		if err := m.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	return b.results.write("bench", scale == 1 && only == "")
+}
+
+// bench is what measurements share.
+type bench struct {
+	runs    int
+	scale   float64
+	results *results
+}
+
+// n scales a count.
+func (b *bench) n(count int) int { return max(1, int(float64(count)*b.scale)) }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a running bin/mizzen.
+type process struct {
+	cmd *exec.Cmd
+	url string
+	log string
+}
+
+// startMizzen runs the controller against the lab and returns at once.
+func startMizzen(ctx context.Context, l *lab) (*process, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	p := &process{url: "http://" + address, log: filepath.Join(l.dir, "mizzen.log")}
+	out, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	p.cmd = exec.Command("bin/mizzen", "up", "--kubeconfig", l.kubeconfig, "--state-dir", filepath.Join(l.dir, "state"),
+		"--listen", address, "--pprof", "--log-format", "json")
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return p, p.cmd.Start()
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Wait()
+}
+
+// ready waits until the process answers.
+func (p *process) ready(ctx context.Context) error {
+	return poll(ctx, func() (bool, error) {
+		body, err := p.get(ctx, "/readyz")
+		return err == nil && strings.HasPrefix(body, "ok"), nil
+	})
+}
+
+func (p *process) get(ctx context.Context, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	return string(b), err
+}
+
+// metric returns the sum of a metric's series.
+func (p *process) metric(ctx context.Context, name string) (float64, error) {
+	body, err := p.get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+	for scanner := bufio.NewScanner(strings.NewReader(body)); scanner.Scan(); {
+		rest, ok := strings.CutPrefix(scanner.Text(), name)
+		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+			continue
+		}
+		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += value
+	}
+	return sum, nil
+}
+
+// liveHeap is the heap in bytes after a collection.
+func (p *process) liveHeap(ctx context.Context) (float64, error) {
+	// The second collection takes what finalizers of the first let go.
+	for range 2 {
+		if _, err := p.get(ctx, "/debug/pprof/heap?gc=1"); err != nil {
+			return 0, err
+		}
+	}
+	return p.metric(ctx, "go_memstats_heap_alloc_bytes")
+}
+
+// usage is the processor time and resident memory of a process and all below
+// it.
+func (p *process) usage() (cpu time.Duration, rss int64) {
+	return usageOf(p.cmd.Process.Pid)
+}
+
+func usageOf(pid int) (cpu time.Duration, rss int64) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	const clockTick, page = 100, 4096
+	ticks := 0
+	for _, i := range []int{11, 12, 13, 14} { // utime, stime and those of ended children
+		n, _ := strconv.Atoi(fields[i])
+		ticks += n
+	}
+	pages, _ := strconv.ParseInt(fields[21], 10, 64)
+	cpu, rss = time.Duration(ticks)*time.Second/clockTick, pages*page
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for child := range strings.FieldsSeq(string(children)) {
+		n, _ := strconv.Atoi(child)
+		c, r := usageOf(n)
+		cpu, rss = cpu+c, rss+r
+	}
+	return cpu, rss
+}
+
+// poll looks until it is satisfied; it gives up after ten minutes.
+func poll(ctx context.Context, look func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	for {
+		if done, err := look(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
