@@ -20,12 +20,13 @@ var (
 // stale result: so whatever is not plain counts as yes.
 func (r *rendering) consult() {
 	s := &r.out.Consulted
-	eachTree(r.templates, func(_ *template, tree *parse.Tree) {
-		w := mentions{}
-		w.list(tree.Root, true)
-		s.Capabilities = s.Capabilities || w.capabilities || w.everything
-		s.IsUpgrade = s.IsUpgrade || w.release || w.everything
-	})
+	w := mentions{aliases: map[string]bool{"$": true}}
+	// Twice, since a name may be given to the root after it is used.
+	for range 2 {
+		eachTree(r.templates, func(_ *template, tree *parse.Tree) { w.list(tree.Root, true) })
+	}
+	s.Capabilities = s.Capabilities || w.capabilities || w.everything
+	s.IsUpgrade = w.release || w.everything
 	if !usesTpl(r.templates) {
 		return
 	}
@@ -54,9 +55,12 @@ func (r *rendering) textMentions(words []string) bool {
 	return found
 }
 
-// mentions walks a template and notes what it refers to.
+// mentions walks templates and notes what they refer to.
 type mentions struct {
 	capabilities, release, everything bool
+	// aliases are the names under which the root is handed on: variables, and
+	// keys of dicts such as "context".
+	aliases map[string]bool
 }
 
 // list visits nodes. root says whether dot may be the root of everything here.
@@ -91,14 +95,13 @@ func (w *mentions) branch(b *parse.BranchNode, root, inner bool) {
 // rootElements reports whether an element that a range visits may be the root.
 // A range over the root itself visits capabilities and release.
 func (w *mentions) rootElements(p *parse.PipeNode, root bool) bool {
-	if len(p.Cmds) == 1 && len(p.Cmds[0].Args) == 1 && isRoot(p, root) {
+	if len(p.Cmds) == 1 && len(p.Cmds[0].Args) == 1 && w.carries(p, root) {
 		w.everything = true
 	}
 	return isRoot(p, root)
 }
 
-// isRoot reports whether the root has a part in what a pipeline yields. Only
-// dot and $ stand for it: a variable that dot is assigned to was noted there.
+// isRoot reports whether the root has a part in what a pipeline yields.
 func isRoot(p *parse.PipeNode, root bool) bool {
 	found := false
 	eachNode(p, func(n parse.Node) {
@@ -106,58 +109,105 @@ func isRoot(p *parse.PipeNode, root bool) bool {
 		case *parse.DotNode:
 			found = found || root
 		case *parse.VariableNode:
-			found = found || len(n.Ident) == 1 && n.Ident[0] == "$"
+			found = found || len(n.Ident) == 1
 		}
 	})
 	return found
 }
 
+// The functions that the root may be given to: passes lead to a template that
+// is walked itself, or tell nothing of it; carriers yield something that holds
+// it. Whatever else is given the root may print all of it.
+var (
+	passes   = []string{"include", "tpl", "empty", "not", "and", "or", "hasKey"}
+	carriers = []string{"dict", "list", "set", "omit", "merge", "mustMerge", "mergeOverwrite", "mustMergeOverwrite", "deepCopy", "default"}
+)
+
 func (w *mentions) pipe(p *parse.PipeNode, root bool) {
+	carried := false
 	for _, cmd := range p.Cmds {
-		w.command(cmd, root)
+		if name := function(cmd); carried && !slices.Contains(passes, name) && !slices.Contains(carriers, name) {
+			w.everything = true
+		}
+		w.command(cmd, root, len(p.Decl) > 0)
+		carried = carried || w.commandCarries(cmd, root)
 	}
-}
-
-// passes are the functions that hand the root on to what is inspected itself.
-var passes = []string{"include", "tpl", "dict", "list", "set", "omit", "merge", "mustMerge", "mergeOverwrite", "mustMergeOverwrite", "deepCopy", "empty", "not", "and", "or", "hasKey"}
-
-func (w *mentions) command(cmd *parse.CommandNode, root bool) {
-	function := ""
-	if id, ok := cmd.Args[0].(*parse.IdentifierNode); ok {
-		function = id.Ident
-	}
-	for _, arg := range cmd.Args {
-		switch n := arg.(type) {
-		case *parse.FieldNode:
-			w.fields(n.Ident)
-		case *parse.VariableNode:
-			w.fields(n.Ident[1:])
-			w.handedOn(len(n.Ident) == 1 && n.Ident[0] == "$", function)
-		case *parse.ChainNode:
-			w.fields(n.Field)
-			w.node(n.Node, root)
-		case *parse.DotNode:
-			w.handedOn(root, function)
-		case *parse.PipeNode:
-			w.pipe(n, root)
-		case *parse.StringNode:
-			w.word(n.Text)
+	for _, v := range p.Decl {
+		if carried {
+			w.aliases[v.Ident[0]] = true
 		}
 	}
 }
 
-func (w *mentions) node(n parse.Node, root bool) {
-	if p, ok := n.(*parse.PipeNode); ok {
-		w.pipe(p, root)
+// command notes the arguments of a command; declared is set if its result is
+// kept in a variable and not printed.
+func (w *mentions) command(cmd *parse.CommandNode, root, declared bool) {
+	name := function(cmd)
+	shown := !slices.Contains(passes, name) && !slices.Contains(carriers, name) && (name != "" || !declared)
+	for i, arg := range cmd.Args {
+		w.argument(arg, root)
+		if !w.carries(arg, root) {
+			continue
+		}
+		w.everything = w.everything || shown
+		if key, ok := before(cmd.Args, i); ok && slices.Contains(carriers, name) {
+			w.aliases[key] = true
+		}
 	}
 }
 
-// handedOn notes the root as an argument. Printed or ranged over, it shows
-// everything.
-func (w *mentions) handedOn(isRoot bool, function string) {
-	if isRoot && !slices.Contains(passes, function) {
-		w.everything = true
+// before returns the string that stands before an argument: in a dict, its
+// key.
+func before(args []parse.Node, i int) (string, bool) {
+	if i == 0 {
+		return "", false
 	}
+	key, ok := args[i-1].(*parse.StringNode)
+	if !ok {
+		return "", false
+	}
+	return key.Text, true
+}
+
+func (w *mentions) argument(arg parse.Node, root bool) {
+	switch n := arg.(type) {
+	case *parse.FieldNode:
+		w.fields(n.Ident)
+	case *parse.VariableNode:
+		w.fields(n.Ident[1:])
+	case *parse.ChainNode:
+		w.fields(n.Field)
+		w.argument(n.Node, root)
+	case *parse.PipeNode:
+		w.pipe(n, root)
+	case *parse.StringNode:
+		w.word(n.Text)
+	}
+}
+
+// carries reports whether an argument is the root, or holds it.
+func (w *mentions) carries(arg parse.Node, root bool) bool {
+	switch n := arg.(type) {
+	case *parse.DotNode:
+		return root
+	case *parse.VariableNode:
+		return w.aliases[n.Ident[len(n.Ident)-1]]
+	case *parse.FieldNode:
+		return w.aliases[n.Ident[len(n.Ident)-1]]
+	case *parse.ChainNode:
+		return w.aliases[n.Field[len(n.Field)-1]]
+	case *parse.PipeNode:
+		return slices.ContainsFunc(n.Cmds, func(c *parse.CommandNode) bool { return w.commandCarries(c, root) })
+	}
+	return false
+}
+
+// commandCarries reports whether the result of a command holds the root.
+func (w *mentions) commandCarries(cmd *parse.CommandNode, root bool) bool {
+	if len(cmd.Args) > 1 && !slices.Contains(carriers, function(cmd)) {
+		return false
+	}
+	return slices.ContainsFunc(cmd.Args, func(arg parse.Node) bool { return w.carries(arg, root) })
 }
 
 func (w *mentions) word(s string) {

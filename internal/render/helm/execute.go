@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	// maxHeap bounds the memory that templates may take, maxOutput what they
+	// maxHeap bounds the memory that templates may take, below what kills a
+	// worker, so that the error can say what happened; maxOutput bounds what they
 	// print.
-	maxHeap   = 768 << 20
+	maxHeap   = 320 << 20
 	maxOutput = 64 << 20
 	// watchInterval is how often memory is looked at.
 	watchInterval = 20 * time.Millisecond

@@ -288,6 +288,11 @@ func TestConsulted(t *testing.T) {
 		"by name":            {`{{ (index . "Release").IsUpgrade }}`, "", render.Consulted{Capabilities: true, IsUpgrade: true}},
 		"everything":         {`{{ if toYaml $ }}{{ end }}`, "", render.Consulted{Capabilities: true, IsUpgrade: true}},
 		"range":              {`{{ range . }}{{ end }}`, "", render.Consulted{Capabilities: true, IsUpgrade: true}},
+		"named":              {`{{ $root := . }}{{ $root.Values.x }}{{ include "f" (dict "context" $) }}`, "-- app/templates/_f.tpl --\n{{ define \"f\" }}{{ .context.Values.x }}{{ end }}\n", render.Consulted{}},
+		"named and shown":    {`{{ $root := . }}{{ if toYaml $root }}{{ end }}`, "", render.Consulted{Capabilities: true, IsUpgrade: true}},
+		"in a dict, shown":   {`{{ include "f" (dict "context" $) }}`, "-- app/templates/_f.tpl --\n{{ define \"f\" }}{{ if toYaml .context }}{{ end }}{{ end }}\n", render.Consulted{Capabilities: true, IsUpgrade: true}},
+		"merged and shown":   {`{{ if merge (dict) . | toYaml }}{{ end }}`, "", render.Consulted{Capabilities: true, IsUpgrade: true}},
+		"of a dict":          {`{{ include "f" (dict "context" $) }}`, "-- app/templates/_f.tpl --\n{{ define \"f\" }}{{ .context.Capabilities.KubeVersion }}{{ end }}\n", render.Consulted{Capabilities: true}},
 		"a value":            {`{{ tpl .Values.x . }}`, "-- app/values.yaml --\nx: '{{ .Capabilities.KubeVersion.Minor }}'\n", render.Consulted{Capabilities: true}},
 		"a harmless value":   {`{{ tpl .Values.x . }}`, "-- app/values.yaml --\nx: '{{ .Release.Name }}'\n", render.Consulted{}},
 	}

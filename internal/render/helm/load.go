@@ -36,10 +36,11 @@ type loaded struct {
 	// sources tells where the files of charts are. Copies of a chart under
 	// another alias share their files.
 	sources map[*common.File]source
-	// charts tells where the files of a chart are, by their first template or
-	// file; see sourceOf.
-	files    int
-	bytes    int
+	// files and bytes are what the chart is made of, to be bounded.
+	files int
+	bytes int
+	// findings are about the YAML of values.yaml and its like, metadata is the
+	// root node of Chart.yaml.
 	findings []mizzen.Finding
 	metadata *yamlv3.Node
 }

@@ -23,7 +23,7 @@ const schemaName = "file:///values.schema.json"
 // Helm does, except that a schema is never fetched.
 func (r *rendering) validate(c *chart.Chart, scope map[string]any) error {
 	if c.Schema != nil {
-		if err := r.validateBy(c, scope); err != nil {
+		if err := validateBy(c, scope); err != nil {
 			return err
 		}
 	}
@@ -67,30 +67,30 @@ func (offline) Load(address string) (any, error) {
 	return nil, remoteSchema{address}
 }
 
-func (r *rendering) validateBy(c *chart.Chart, scope map[string]any) error {
+func validateBy(c *chart.Chart, scope map[string]any) error {
 	object := "values.schema.json of chart " + c.Name()
 	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(c.Schema))
 	if err != nil {
-		return r.schemaError(mizzen.Invalid, object, err, "correct the schema")
+		return schemaError(mizzen.Invalid, object, err, "correct the schema")
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.UseLoader(offline{})
 	if err := compiler.AddResource(schemaName, schema); err != nil {
-		return r.schemaError(mizzen.Invalid, object, err, "correct the schema")
+		return schemaError(mizzen.Invalid, object, err, "correct the schema")
 	}
 	compiled, err := compiler.Compile(schemaName)
 	var notLoaded *jsonschema.LoadURLError
 	if errors.As(err, &notLoaded) {
-		return r.schemaError(mizzen.Refused, object, notLoaded.Err, "copy the schema that it refers to into its $defs")
+		return schemaError(mizzen.Refused, object, notLoaded.Err, "copy the schema that it refers to into its $defs")
 	}
 	if err != nil {
-		return r.schemaError(mizzen.Invalid, object, err, "correct the schema")
+		return schemaError(mizzen.Invalid, object, err, "correct the schema")
 	}
 	var violated *jsonschema.ValidationError
 	if err := compiled.Validate(scope); errors.As(err, &violated) {
-		return r.schemaError(mizzen.Invalid, "values of chart "+c.Name(), errors.New(strings.Join(violations(violated), "; ")), "correct the values")
+		return schemaError(mizzen.Invalid, "values of chart "+c.Name(), errors.New(strings.Join(violations(violated), "; ")), "correct the values")
 	} else if err != nil {
-		return r.schemaError(mizzen.Invalid, object, err, "correct the schema")
+		return schemaError(mizzen.Invalid, object, err, "correct the schema")
 	}
 	return nil
 }
@@ -117,6 +117,6 @@ func violations(e *jsonschema.ValidationError) []string {
 	return []string{"at '/" + strings.Join(e.InstanceLocation, "/") + "': " + said}
 }
 
-func (*rendering) schemaError(k mizzen.Kind, object string, err error, remedy string) error {
+func schemaError(k mizzen.Kind, object string, err error, remedy string) error {
 	return &mizzen.Error{Kind: k, Object: object, Err: err, Remedy: remedy}
 }
