@@ -79,9 +79,9 @@ func (w *mentions) list(l *parse.ListNode, root bool) {
 		case *parse.IfNode:
 			w.branch(&n.BranchNode, root, root)
 		case *parse.RangeNode:
-			w.branch(&n.BranchNode, root, w.rootElements(n.Pipe, root))
+			w.rangeOver(n, root)
 		case *parse.WithNode:
-			w.branch(&n.BranchNode, root, isRoot(n.Pipe, root))
+			w.branch(&n.BranchNode, root, w.carries(n.Pipe, root))
 		}
 	}
 }
@@ -92,35 +92,25 @@ func (w *mentions) branch(b *parse.BranchNode, root, inner bool) {
 	w.list(b.ElseList, root)
 }
 
-// rootElements reports whether an element that a range visits may be the root.
-// A range over the root itself visits capabilities and release.
-func (w *mentions) rootElements(p *parse.PipeNode, root bool) bool {
-	if len(p.Cmds) == 1 && len(p.Cmds[0].Args) == 1 && w.carries(p, root) {
+// rangeOver visits a range. One over the root itself visits capabilities and
+// release; an element of what holds the root may be the root.
+func (w *mentions) rangeOver(n *parse.RangeNode, root bool) {
+	holds := w.carries(n.Pipe, root)
+	if holds && len(n.Pipe.Cmds) == 1 && len(n.Pipe.Cmds[0].Args) == 1 {
 		w.everything = true
 	}
-	return isRoot(p, root)
-}
-
-// isRoot reports whether the root has a part in what a pipeline yields.
-func isRoot(p *parse.PipeNode, root bool) bool {
-	found := false
-	eachNode(p, func(n parse.Node) {
-		switch n := n.(type) {
-		case *parse.DotNode:
-			found = found || root
-		case *parse.VariableNode:
-			found = found || len(n.Ident) == 1
-		}
-	})
-	return found
+	w.branch(&n.BranchNode, root, holds)
 }
 
 // The functions that the root may be given to: passes lead to a template that
 // is walked itself, or tell nothing of it; carriers yield something that holds
 // it. Whatever else is given the root may print all of it.
 var (
-	passes   = []string{"include", "tpl", "empty", "not", "and", "or", "hasKey"}
-	carriers = []string{"dict", "list", "set", "omit", "merge", "mustMerge", "mergeOverwrite", "mustMergeOverwrite", "deepCopy", "default"}
+	passes   = []string{"include", "tpl", "empty", "not", "hasKey"}
+	carriers = []string{
+		"dict", "list", "set", "omit", "merge", "mustMerge", "mergeOverwrite", "mustMergeOverwrite", "deepCopy",
+		"default", "and", "or", "coalesce", "ternary",
+	}
 )
 
 func (w *mentions) pipe(p *parse.PipeNode, root bool) {
@@ -143,7 +133,7 @@ func (w *mentions) pipe(p *parse.PipeNode, root bool) {
 // kept in a variable and not printed.
 func (w *mentions) command(cmd *parse.CommandNode, root, declared bool) {
 	name := function(cmd)
-	shown := !slices.Contains(passes, name) && !slices.Contains(carriers, name) && (name != "" || !declared)
+	shown := !slices.Contains(passes, name) && !slices.Contains(carriers, name) && !byName(cmd) && (name != "" || !declared)
 	for i, arg := range cmd.Args {
 		w.argument(arg, root)
 		if !w.carries(arg, root) {
@@ -154,6 +144,18 @@ func (w *mentions) command(cmd *parse.CommandNode, root, declared bool) {
 			w.aliases[key] = true
 		}
 	}
+}
+
+// byName reports whether a command takes a field by a name that is written
+// there: index . "Release".
+func byName(cmd *parse.CommandNode) bool {
+	if name := function(cmd); name != "index" && name != "get" || len(cmd.Args) < 3 {
+		return false
+	}
+	return !slices.ContainsFunc(cmd.Args[2:], func(n parse.Node) bool {
+		_, literal := n.(*parse.StringNode)
+		return !literal
+	})
 }
 
 // before returns the string that stands before an argument: in a dict, its
