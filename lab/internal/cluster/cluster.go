@@ -87,6 +87,9 @@ func Run(ctx context.Context, o Options, report func(Phase)) error {
 			}
 		}()
 	}
+	// client-go makes the user agent, and the API server the field manager, of
+	// the program's name. Whose scale it was has to read as in a real cluster.
+	os.Args[0] = "kube-controller-manager"
 	component("kube-apiserver", func() error { return runAPIServer(ctx, o.Listener) })
 	client, err := waitServing(ctx)
 	if err != nil {
