@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"mizzen.dev/mizzen"
@@ -56,8 +55,7 @@ func NewMetrics(now func() time.Time) *Metrics {
 			Name: "mizzen_drift_restore_seconds", Help: "From seeing a drift to its end.", Buckets: seconds,
 		}),
 	}
-	m.registry.MustRegister(m.applications, m.syncs, m.stages, m.changes, m.renders, m.renderTime, m.restored, m.restoredTime,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.applications, m.syncs, m.stages, m.changes, m.renders, m.renderTime, m.restored, m.restoredTime)
 	for _, result := range []string{succeeded, failed} {
 		m.syncs.WithLabelValues(result) // a rate needs a zero to start from
 		m.renders.WithLabelValues(result)
