@@ -210,7 +210,7 @@ type SyncPolicy struct {
 	// +optional
 	// +kubebuilder:default="10m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="must be at least 1s"
-	Timeout metav1.Duration `json:"timeout,omitempty"`
+	Timeout metav1.Duration `json:"timeout,omitzero"`
 	// Exclusive lists further kinds ("Kind.group") whose spec nobody else may
 	// add fields to; Istio, Gateway API, RBAC, NetworkPolicy and webhook
 	// configurations always are.

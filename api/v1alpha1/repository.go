@@ -41,12 +41,12 @@ type RepositorySpec struct {
 	// +optional
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="must be at least 1s"
-	Interval metav1.Duration `json:"interval,omitempty"`
+	Interval metav1.Duration `json:"interval,omitzero"`
 
 	// Timeout bounds one fetch.
 	// +optional
 	// +kubebuilder:default="60s"
-	Timeout metav1.Duration `json:"timeout,omitempty"`
+	Timeout metav1.Duration `json:"timeout,omitzero"`
 
 	// SecretRef names a Secret of the same namespace with the credentials:
 	// username and password, or token (https); identity and known_hosts (ssh);

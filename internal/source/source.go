@@ -128,6 +128,17 @@ func (s *Sources) Fetch(ctx context.Context, name mizzen.Name) (git.Fetched, err
 	return fetched, nil
 }
 
+// Fetched tells whether there is any content of a Repository to read.
+func (s *Sources) Fetched(name mizzen.Name) bool {
+	r, err := s.get(name)
+	if err != nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fetched
+}
+
 // NotFetchedError says that a Repository has no content yet.
 type NotFetchedError struct{ Repository mizzen.Name }
 

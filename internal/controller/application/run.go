@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
@@ -119,8 +120,9 @@ func (x *run) resolve(ctx context.Context) *result {
 	}
 	var notFetched sources.NotFetchedError
 	switch {
-	case errors.As(err, &notFetched) && x.app.Status.Revision != "":
-		// The Repository's own condition says what is wrong; what runs goes on.
+	case errors.As(err, &notFetched) && (x.app.Status.Revision != "" || !x.refused(ctx, repository)):
+		// What runs goes on, and the first fetch wakes the rest; if it fails,
+		// the Repository's own condition says why.
 		return &result{silent: true}
 	case errors.As(err, &notFetched):
 		return &result{finding: x.waitingFor(v1alpha1.ReasonRepositoryNotReady,
@@ -131,6 +133,13 @@ func (x *run) resolve(ctx context.Context) *result {
 		return x.stall(v1alpha1.ReasonRevisionNotFound, err.Error()+"; the cluster stays as it is")
 	}
 	return x.fail(v1alpha1.ReasonFetchFailed, err)
+}
+
+// refused tells whether a Repository was tried to fetch, in vain.
+func (x *run) refused(ctx context.Context, name mizzen.Name) bool {
+	var repo v1alpha1.Repository
+	err := x.Client.Get(ctx, request(name).NamespacedName, &repo)
+	return err == nil && meta.IsStatusConditionFalse(repo.Status.Conditions, v1alpha1.ConditionReady)
 }
 
 // missing tells whether the Repository itself does not exist.

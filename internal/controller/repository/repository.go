@@ -90,6 +90,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if writeErr := r.write(ctx, &repo, err); writeErr != nil {
 		return ctrl.Result{}, writeErr
 	}
+	if err != nil && !r.Sources.Fetched(name) {
+		// There is nothing to sync from; those who wait for it say so.
+		r.Changed(ctx, name)
+	}
 	return ctrl.Result{RequeueAfter: r.pause(&repo, err)}, nil
 }
 
