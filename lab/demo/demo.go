@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"istio.io/istio/manifests"
@@ -35,15 +36,56 @@ var charts = []struct{ from, to string }{
 	{"charts/gateway", "helm-charts/gateway/charts/gateway"},
 }
 
+// Place is where a demo repository is served.
+type Place struct {
+	// URL is what Mizzen fetches; empty leaves the placeholder.
+	URL string
+	// WebhookSecret names the Secret of the namespace mizzen-system that signs
+	// announced pushes; empty for none.
+	WebhookSecret string
+}
+
+// What stands in repo/ for a Place.
+const (
+	placeholderURL = "http://git.invalid/demo.git"
+	noSecretValue  = `webhookSecret: ""`
+	noSecretRef    = "# webhookSecretRef:"
+)
+
 // Write writes the repository's files below dir, which must be empty.
-func Write(dir string) error {
+func Write(dir string, at Place) error {
 	if err := copyTree(content, "repo", dir); err != nil {
 		return err
+	}
+	for _, file := range []string{"bootstrap.yaml", "apps/values.yaml"} {
+		if err := at.fill(filepath.Join(dir, filepath.FromSlash(file))); err != nil {
+			return err
+		}
 	}
 	for _, c := range charts {
 		if err := copyTree(manifests.FS, c.from, filepath.Join(dir, filepath.FromSlash(c.to))); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// fill writes the Place into a file.
+func (p Place) fill(file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	text := string(data)
+	if p.URL != "" {
+		text = strings.ReplaceAll(text, placeholderURL, p.URL)
+	}
+	if p.WebhookSecret != "" {
+		text = strings.ReplaceAll(text, noSecretValue, "webhookSecret: "+p.WebhookSecret)
+		text = strings.ReplaceAll(text, noSecretRef+" {}", "webhookSecretRef: {name: "+p.WebhookSecret+"}")
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("demo: %w", err)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // charts/ is what each wrapper's Chart.yaml asks for.
 func TestChartsAreTheirWrappersDependencies(t *testing.T) {
 	dir := t.TempDir()
-	if err := Write(dir); err != nil {
+	if err := Write(dir, Place{}); err != nil {
 		t.Fatal(err)
 	}
 	type chart struct {
@@ -56,6 +56,30 @@ func TestOwnContentHoldsNoChartOfIstio(t *testing.T) {
 		}
 		if !strings.HasPrefix(c.to, "helm-charts/") {
 			t.Errorf("%s is outside of helm-charts", c.to)
+		}
+	}
+}
+
+func TestPlaceIsWrittenWhereMizzenLooks(t *testing.T) {
+	dir := t.TempDir()
+	if err := Write(dir, Place{URL: "http://127.0.0.1:1/demo.git", WebhookSecret: "signs"}); err != nil {
+		t.Fatal(err)
+	}
+	for file, wants := range map[string][]string{
+		"bootstrap.yaml":   {"url: http://127.0.0.1:1/demo.git\n", "\n  webhookSecretRef: {name: signs}\n"},
+		"apps/values.yaml": {"url: http://127.0.0.1:1/demo.git\n", "\n  webhookSecret: signs\n"},
+	} {
+		data, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(data), want) {
+				t.Errorf("%s lacks %q:\n%s", file, want, data)
+			}
+		}
+		if strings.Contains(string(data), "invalid") {
+			t.Errorf("%s still has the placeholder", file)
 		}
 	}
 }

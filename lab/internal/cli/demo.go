@@ -14,18 +14,22 @@ import (
 	"mizzen.dev/mizzen/lab/internal/state"
 )
 
-// demoRepository is the name of the demo's repository.
-const demoRepository = "demo"
+const (
+	// demoRepository is the name of the demo's repository.
+	demoRepository = "demo"
+	// demoSecret is the Secret that `make up` creates for its webhook.
+	demoSecret = "demo-webhook"
+)
 
 func newDemo(o *options) *cobra.Command {
-	var directory string
+	var directory, url string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Create the demo's repository, unless it exists, and print its URL",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if directory != "" {
-				return demo.Write(directory)
+				return demo.Write(directory, demo.Place{URL: url})
 			}
 			dir, err := o.locate()
 			if err != nil {
@@ -35,9 +39,11 @@ func newDemo(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&directory, "write", "", "write its files to an empty directory instead")
+	cmd.Flags().StringVar(&url, "url", "", "with --write: where these files will be served")
 	return cmd
 }
 
+// createDemo creates the repository of a lab that runs: its own URL is in it.
 func createDemo(ctx context.Context, w io.Writer, dir state.Dir) error {
 	files, err := os.MkdirTemp("", "lab-demo-")
 	if err != nil {
@@ -45,7 +51,15 @@ func createDemo(ctx context.Context, w io.Writer, dir state.Dir) error {
 	}
 	defer func() { _ = os.RemoveAll(files) }()
 	if !gitserver.Root(dir.Git()).Exists(demoRepository) {
-		if err := demo.Write(files); err != nil {
+		status, err := dir.ReadStatus()
+		if err != nil {
+			return err
+		}
+		if status.State == state.Stopped || status.URLs["git"] == "" {
+			return errors.New("the lab does not run, so that the demo has no URL: start it with `lab up`")
+		}
+		at := demo.Place{URL: status.URLs["git"] + "/" + demoRepository + ".git", WebhookSecret: demoSecret}
+		if err := demo.Write(files, at); err != nil {
 			return err
 		}
 	}
