@@ -22,7 +22,7 @@ func newDown(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "End every process of the lab and remove its clusters",
-		Long: "Ends every process of the lab. The data of the clusters is removed, Git repositories and ports stay.\n" +
+		Long: "Ends every process of the lab, and programs that `lab run` started. The data of the clusters is removed, Git repositories and ports stay.\n" +
 			"A lab that is down already stays down.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,6 +42,9 @@ func newDown(o *options) *cobra.Command {
 func down(ctx context.Context, dir state.Dir, keep, purge bool) error {
 	if _, err := os.Stat(string(dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err := endPrograms(dir); err != nil {
+		return err
 	}
 	lock, err := endSupervisor(ctx, dir)
 	if err != nil {

@@ -93,7 +93,8 @@ func printRepository(w io.Writer, dir state.Dir, name string) error {
 }
 
 func newGitHook(o *options) *cobra.Command {
-	return &cobra.Command{
+	var only bool
+	cmd := &cobra.Command{
 		Use:   "hook NAME URL SECRET",
 		Short: "Announce each push to a URL, as GitHub does, signed with the secret",
 		Args:  cobra.ExactArgs(3),
@@ -105,9 +106,15 @@ func newGitHook(o *options) *cobra.Command {
 			if u, err := url.Parse(args[1]); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 				return fmt.Errorf("%q is no http or https URL", args[1])
 			}
-			return gitserver.Root(dir.Git()).AddHook(args[0], gitserver.Hook{URL: args[1], Secret: args[2]})
+			root, hook := gitserver.Root(dir.Git()), gitserver.Hook{URL: args[1], Secret: args[2]}
+			if only {
+				return root.SetHooks(args[0], hook)
+			}
+			return root.AddHook(args[0], hook)
 		},
 	}
+	cmd.Flags().BoolVar(&only, "only", false, "announce pushes to no other URL any more")
+	return cmd
 }
 
 func newGitList(o *options) *cobra.Command {

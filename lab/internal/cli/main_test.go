@@ -47,7 +47,7 @@ func newLab(t *testing.T) lab {
 
 func (l lab) start(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", append(args, "--dir", string(l.dir))...)
+	cmd := exec.Command("/proc/self/exe", append([]string{"--dir", string(l.dir)}, args...)...)
 	cmd.Env = append(os.Environ(), beLab+"=1")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

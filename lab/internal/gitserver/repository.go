@@ -167,6 +167,15 @@ func (r Root) AddHook(name string, h Hook) error {
 			hooks = append(hooks, old)
 		}
 	}
+	return r.SetHooks(name, hooks...)
+}
+
+// SetHooks makes the repository tell exactly these hooks about each push.
+func (r Root) SetHooks(name string, hooks ...Hook) error {
+	s, err := r.Settings(name)
+	if err != nil {
+		return err
+	}
 	s.Hooks = hooks
 	path, err := r.path(name)
 	if err != nil {
