@@ -9,19 +9,19 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
-	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/health"
 	"mizzen.dev/mizzen/internal/observe"
@@ -65,6 +65,9 @@ const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
+	// gracePeriod is how long the loops may take to end. It is over before the
+	// Lease of a leader that cannot renew it is.
+	gracePeriod = 4 * time.Second
 	// cacheBytes bounds the rendered output on disk.
 	cacheBytes = 2 << 30
 )
@@ -79,6 +82,10 @@ type Controller struct {
 	store    *git.Store
 	observer *observe.Observer
 	status   *status
+	home     *home
+	identity *identity
+	// http reaches the home API, in one connection for all terms.
+	http *http.Client
 }
 
 // Run runs the loops until the context ends. Losing the lead, as after an
@@ -86,6 +93,7 @@ type Controller struct {
 func Run(ctx context.Context, o Options) error {
 	observe.Adopt(o.Log)
 	c := &Controller{Options: o, clock: clock.RealClock{}, status: &status{}}
+	c.home = &home{log: o.Log, clock: c.clock}
 	if err := c.open(ctx); err != nil {
 		return err
 	}
@@ -100,15 +108,31 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer stop()
+	c.Log.Info("started", "version", o.Version, "cluster", o.Config.Host, "state", o.StateDir)
+	defer c.Log.Info("stopped")
+	c.terms(ctx)
+	return nil
+}
+
+// terms leads again and again until the context ends. The same failure is said
+// once, however often it is met.
+func (c *Controller) terms(ctx context.Context) {
+	said := ""
 	for {
-		err := c.lead(ctx)
+		err := c.lead(ctx, c.term)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
-		o.Log.Warn("the loops ended; starting them anew", "error", err)
+		switch {
+		case unanswered(err):
+			c.home.note(err)
+		case err != nil && err.Error() != said:
+			c.Log.Warn("the loops ended; starting them anew", "error", err)
+			said = err.Error()
+		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-c.clock.After(retryPeriod):
 		}
 	}
@@ -118,6 +142,15 @@ func Run(ctx context.Context, o Options) error {
 func (c *Controller) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w", err)
+	}
+	if c.identity, err = claimIdentity(c.StateDir, c.Config.Host); err != nil {
+		return err
+	}
+	if c.identity.shared() {
+		c.Log.Warn("another process uses this state directory too", "state", c.StateDir)
+	}
+	if c.http, err = rest.HTTPClientFor(c.Config); err != nil {
+		return fmt.Errorf("client for %s: %w", c.Config.Host, err)
 	}
 	c.pool, err = render.NewPool(render.PoolConfig{AllowUnsandboxed: c.AllowUnsandboxedRender})
 	if err != nil {
@@ -155,27 +188,17 @@ func (c *Controller) close() {
 	if err := c.store.Close(); err != nil {
 		c.Log.Warn("closing the Git mirrors", "error", err)
 	}
+	if err := c.identity.Close(); err != nil {
+		c.Log.Warn("closing the state directory", "error", err)
+	}
 }
 
-// lead runs the loops for one term.
-func (c *Controller) lead(ctx context.Context) error {
-	scheme, err := Scheme()
-	if err != nil {
-		return err
-	}
-	lease, renew, retry := leaseDuration, renewDeadline, retryPeriod
-	config := rest.CopyConfig(c.Config)
-	config.QPS = -1
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:         scheme,
-		Logger:         logr.FromSlogHandler(c.Log.Handler()),
-		LeaderElection: true, LeaderElectionID: LeaseName, LeaderElectionNamespace: mizzen.SystemNamespace,
-		LeaderElectionReleaseOnCancel: true, LeaseDuration: &lease, RenewDeadline: &renew, RetryPeriod: &retry,
-		Metrics:                 metricsserver.Options{BindAddress: "0"},
-		HealthProbeBindAddress:  "0",
-		GracefulShutdownTimeout: new(10 * time.Second),
-		Cache:                   cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
-	})
+// errLost ends a term.
+var errLost = errors.New("lost the lead")
+
+// term runs the loops while this process leads.
+func (c *Controller) term(ctx context.Context) error {
+	mgr, err := c.manager()
 	if err != nil {
 		return err
 	}
@@ -186,11 +209,10 @@ func (c *Controller) lead(ctx context.Context) error {
 		return err
 	}
 	defer loops.registry.Close()
-	c.status.begin(loops, mgr)
-	defer c.status.end()
 	go func() {
 		select {
 		case <-mgr.Elected():
+			c.status.begin(loops)
 			c.Log.Info("leading")
 			if c.Leading != nil {
 				c.Leading()
@@ -198,11 +220,35 @@ func (c *Controller) lead(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	err = mgr.Start(ctx)
-	if err == nil && ctx.Err() == nil {
-		err = errors.New("lost the lead")
+	defer c.status.end()
+	return mgr.Start(ctx)
+}
+
+// manager is what the loops of a term run in. It elects nobody: that is done
+// before.
+func (c *Controller) manager() (ctrl.Manager, error) {
+	scheme, err := Scheme()
+	if err != nil {
+		return nil, err
 	}
-	return err
+	config := rest.CopyConfig(c.Config)
+	config.QPS = -1
+	return ctrl.NewManager(config, ctrl.Options{
+		Scheme:                  scheme,
+		Metrics:                 metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress:  "0",
+		GracefulShutdownTimeout: new(gracePeriod),
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			DefaultWatchErrorHandler: func(ctx context.Context, r *toolscache.Reflector, err error) {
+				if unanswered(err) {
+					c.home.note(err)
+					return
+				}
+				toolscache.DefaultWatchErrorHandler(ctx, r, err)
+			},
+		},
+	})
 }
 
 // engine returns the engine of a term.

@@ -6,35 +6,43 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"sync"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/webhook"
 )
 
-// status is what the HTTP server knows of the current term.
+// status is what the HTTP server knows of the loops.
 type status struct {
-	mu      sync.Mutex
-	loops   *loops
-	manager manager.Manager
+	mu sync.Mutex
+	// loops are those of the term; nil without one.
+	loops *loops
+	// standing tells that another process leads.
+	standing bool
 }
 
-func (s *status) begin(l *loops, m manager.Manager) {
+func (s *status) begin(l *loops) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.loops, s.manager = l, m
+	s.loops = l
 }
 
-func (s *status) end() { s.begin(nil, nil) }
+func (s *status) end() { s.begin(nil) }
 
-func (s *status) term() (*loops, manager.Manager) {
+func (s *status) standBy(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.loops, s.manager
+	s.standing = on
+}
+
+func (s *status) term() (l *loops, standing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loops, s.standing
 }
 
 // serve starts the HTTP server; stop ends it.
@@ -48,7 +56,7 @@ func (c *Controller) serve(ctx context.Context) (stop func(), err error) {
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	mux.Handle("POST /webhook", webhook.Handler(c.hooked, c.push))
+	mux.Handle("POST /webhook", c.atLeader(webhook.Handler(c.hooked, c.push)))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return nil, &mizzen.Error{
@@ -70,31 +78,49 @@ func (c *Controller) serve(ctx context.Context) (stop func(), err error) {
 	}, nil
 }
 
-// ready answers 200 if the home API answers, whether this process leads or
-// stands by.
+// ready answers 200 if the home API answers, and this process leads or stands
+// by while another one does.
 func (c *Controller) ready(w http.ResponseWriter, r *http.Request) {
-	_, mgr := c.status.term()
-	if mgr == nil {
-		http.Error(w, "starting", http.StatusServiceUnavailable)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Config.Host+"/readyz", nil)
-	if err == nil {
-		var response *http.Response
-		if response, err = mgr.GetHTTPClient().Do(request); err == nil {
-			_ = response.Body.Close()
-			if response.StatusCode != http.StatusOK {
-				err = errors.New("it is not ready: " + response.Status)
-			}
-		}
-	}
-	if err != nil {
+	if err := c.askHome(r.Context()); err != nil {
 		http.Error(w, "the Kubernetes API does not answer: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	if leading, standing := c.status.term(); leading == nil && !standing {
+		http.Error(w, "starting", http.StatusServiceUnavailable)
+		return
+	}
 	_, _ = w.Write([]byte("ok\n"))
+}
+
+// askHome asks the home API whether it is ready.
+func (c *Controller) askHome(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.Config.Host, "/")+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New("it is not ready: " + response.Status)
+	}
+	return nil
+}
+
+// atLeader refuses what only the leader can do, so that the sender tries again.
+func (c *Controller) atLeader(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if leading, _ := c.status.term(); leading == nil {
+			w.Header().Set("Retry-After", "5")
+			http.Error(w, "this process does not lead", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // hooked returns the Repositories that a push may be about.
