@@ -14,6 +14,7 @@ import (
 	"mizzen.dev/mizzen/internal/controller/application"
 	"mizzen.dev/mizzen/internal/controller/cluster"
 	"mizzen.dev/mizzen/internal/controller/repository"
+	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/live"
 )
 
@@ -48,11 +49,11 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 	sources := c.sources()
 	l.applications = &application.Reconciler{
 		Client: mgr.GetClient(), Uncached: mgr.GetAPIReader(), Sources: sources, Engine: c.engine(), Destinations: l.registry,
-		Recorder: mgr.GetEventRecorder("mizzen"), Observer: c.observer, Clock: c.clock,
+		Recorder: mgr.GetEventRecorder("mizzen"), Log: c.Log, Observer: c.observer, Clock: c.clock,
 		Busy: make(chan struct{}, busy()), Jitter: jitter,
 	}
 	l.repositories = &repository.Reconciler{
-		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Sources: sources, Clock: c.clock,
+		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Sources: sources, Clock: c.clock, Log: c.Log,
 		Changed: l.applications.RepositoryChanged,
 	}
 	l.clusters = &cluster.Reconciler{Client: mgr.GetClient(), Registry: l.registry, Clock: c.clock}
@@ -76,7 +77,9 @@ func (c *Controller) news(ctx context.Context, l *loops, name mizzen.Name) live.
 			}
 		},
 		Reachable: func(err error) {
-			if err != nil {
+			if name == (mizzen.Name{Name: engine.InCluster}) {
+				c.home.note(err)
+			} else if err != nil {
 				c.Log.Warn("the cluster does not answer", "cluster", name.Name, "error", err)
 			} else {
 				c.Log.Info("the cluster answers again", "cluster", name.Name)

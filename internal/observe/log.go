@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel/trace"
@@ -35,9 +37,10 @@ func NewLogger(w io.Writer, format LogFormat, terminal bool, level slog.Leveler)
 
 // Adopt makes the Kubernetes libraries log through log, the whole process over.
 // They are talkative: what they call information, and klog's warnings, which
-// arrive as such, are logged as debugging.
+// arrive as such, are logged as debugging; and what they complain about again
+// and again, as during an outage, is logged once a minute.
 func Adopt(log *slog.Logger) {
-	quiet := slog.New(quieter{log.Handler()})
+	quiet := slog.New(quieter{log.Handler(), &repeated{last: map[string]time.Time{}}})
 	ctrllog.SetLogger(logr.FromSlogHandler(quiet.Handler()))
 	klog.SetSlogLogger(quiet)
 }
@@ -57,8 +60,12 @@ func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Hand
 
 func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
 
-// quieter lowers information to debugging and leaves warnings and errors alone.
-type quieter struct{ slog.Handler }
+// quieter lowers information to debugging, and leaves out warnings and errors
+// that have just been logged.
+type quieter struct {
+	slog.Handler
+	repeated *repeated
+}
 
 func lowered(l slog.Level) slog.Level {
 	if l >= slog.LevelInfo && l < slog.LevelWarn {
@@ -74,10 +81,45 @@ func (h quieter) Enabled(ctx context.Context, l slog.Level) bool {
 func (h quieter) Handle(ctx context.Context, r slog.Record) error {
 	r = r.Clone()
 	r.Level = lowered(r.Level)
+	if r.Level >= slog.LevelWarn && h.repeated.recent(r.Message, r.Time) && !h.Handler.Enabled(ctx, slog.LevelDebug) {
+		return nil
+	}
 	return h.Handler.Handle(ctx, r)
 }
 
 func (h quieter) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return quieter{h.Handler.WithAttrs(attrs)}
+	return quieter{h.Handler.WithAttrs(attrs), h.repeated}
 }
-func (h quieter) WithGroup(name string) slog.Handler { return quieter{h.Handler.WithGroup(name)} }
+
+func (h quieter) WithGroup(name string) slog.Handler {
+	return quieter{h.Handler.WithGroup(name), h.repeated}
+}
+
+// repeated knows when a message was last logged. Messages are constants of the
+// libraries, so there are few.
+type repeated struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+const (
+	// repeatAfter is when a message that was logged is news again.
+	repeatAfter = time.Minute
+	// maxMessages bounds those that are remembered.
+	maxMessages = 1000
+)
+
+// recent tells whether a message was logged less than repeatAfter ago, and
+// remembers it if not.
+func (m *repeated) recent(message string, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if last, ok := m.last[message]; ok && now.Sub(last) < repeatAfter {
+		return true
+	}
+	if len(m.last) >= maxMessages {
+		clear(m.last)
+	}
+	m.last[message] = now
+	return false
+}

@@ -5,6 +5,7 @@ package application
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -49,8 +50,11 @@ type Reconciler struct {
 	Engine       *engine.Engine
 	Destinations *cluster.Registry
 	Recorder     events.EventRecorder
-	Observer     *observe.Observer
-	Clock        clock.WithTicker
+	// Log says in one line what happened to an Application: synced, restored,
+	// or why not.
+	Log      *slog.Logger
+	Observer *observe.Observer
+	Clock    clock.WithTicker
 	// Busy bounds how many Applications are planned or applied at a time.
 	Busy chan struct{}
 	// Jitter returns a random duration below its argument.
@@ -115,12 +119,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return x.finalize(ctx)
 	}
 	result := x.do(ctx)
+	if ctx.Err() != nil {
+		// The next leader goes on; what has to be kept is kept already.
+		return ctrl.Result{}, nil
+	}
 	if result.silent {
 		if m.first() {
 			r.show(&app)
 		}
 		return ctrl.Result{RequeueAfter: result.after}, nil
 	}
+	x.say(ctx, result.finding)
 	app.Status.HandledReconcile = app.Annotations[mizzen.AnnotationReconcile]
 	result.finding.write(&app.Status, app.Generation, metav1.NewTime(x.now))
 	if err := x.save(ctx); err != nil {

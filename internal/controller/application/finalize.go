@@ -40,6 +40,10 @@ func (x *run) finalize(ctx context.Context) (ctrl.Result, error) {
 		return ctrl.Result{}, nil
 	}
 	if r := x.remove(ctx); r != nil {
+		if ctx.Err() != nil {
+			return ctrl.Result{}, nil
+		}
+		x.say(ctx, r.finding)
 		r.finding.write(&x.app.Status, x.app.Generation, metav1.NewTime(x.now))
 		return ctrl.Result{RequeueAfter: r.after}, x.save(ctx)
 	}
@@ -71,6 +75,7 @@ func (x *run) remove(ctx context.Context) *result {
 	}
 	if x.planned.Writes() {
 		x.Recorder.Eventf(x.app, nil, corev1.EventTypeNormal, "Removed", "Prune", "%s", x.outcome.Counts)
+		x.Log.InfoContext(ctx, "removed", "application", x.name.String(), "changes", x.outcome.Counts.String())
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type memory struct {
 	// failures counts those in a row; lastFailure is the last in words.
 	failures    int
 	lastFailure string
+	// said is the trouble that was logged last; "" if there is none.
+	said string
 
 	mu sync.Mutex
 	// evaluation says what the last complete evaluation was about. While it

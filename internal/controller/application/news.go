@@ -109,7 +109,7 @@ func (x *run) heal(ctx context.Context, drifted map[mizzen.Ref]live.Event) *resu
 		x.giveBack(ready)
 		return x.failed(err)
 	}
-	x.tell(ready)
+	x.tell(ctx, ready)
 	return x.healed(ctx, inventory, wait)
 }
 
@@ -187,8 +187,8 @@ func (x *run) fighting() string {
 	return strings.Join(texts, "; ")
 }
 
-// tell makes an Event of every restored object, and counts it.
-func (x *run) tell(events map[mizzen.Ref]live.Event) {
+// tell makes an Event and a line of every restored object, and counts it.
+func (x *run) tell(ctx context.Context, events map[mizzen.Ref]live.Event) {
 	for _, c := range x.outcome.Written {
 		e := events[c.Ref]
 		x.Observer.Metrics.Restored(x.Clock.Since(x.now))
@@ -197,6 +197,7 @@ func (x *run) tell(events map[mizzen.Ref]live.Event) {
 			by = "; changed by " + strings.Join(e.Managers, ", ")
 		}
 		x.Recorder.Eventf(x.app, nil, corev1.EventTypeNormal, "Restored", "Heal", "%s", clip(report.ChangeLine(c)+by, maxMessage))
+		x.Log.InfoContext(ctx, "restored", "application", x.name.String(), "object", c.Ref.String(), "managers", strings.Join(e.Managers, ", "))
 	}
 }
 

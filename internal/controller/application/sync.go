@@ -102,6 +102,8 @@ func (x *run) succeeded(ctx context.Context, start time.Time, took time.Duration
 		x.note(ctx, v1alpha1.SyncSucceeded, x.outcome.Counts.String(), start, took)
 		status.PlanDigest = x.planned.Digest
 		x.announcer.synced(x.repository(), x.planned.Commit, x.outcome.Counts)
+		x.Log.InfoContext(ctx, "synced", "application", x.name.String(), "commit", x.planned.Commit.Short(),
+			"changes", x.outcome.Counts.String(), "took", took.Round(time.Millisecond))
 	}
 	if x.planned.Writes() || first || x.held || status.RenderKey != x.planned.Key.Digest() {
 		status.Revision = x.planned.Commit.ID

@@ -6,6 +6,7 @@ package repository
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -42,6 +43,7 @@ type Reconciler struct {
 	Secrets client.Reader
 	Sources *sources.Sources
 	Clock   clock.PassiveClock
+	Log     *slog.Logger
 	// Changed is called when a fetch brought something new.
 	Changed func(ctx context.Context, name mizzen.Name)
 
@@ -87,6 +89,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	err := r.fetch(ctx, name, &repo)
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil
+	}
 	if writeErr := r.write(ctx, &repo, err); writeErr != nil {
 		return ctrl.Result{}, writeErr
 	}
@@ -145,7 +150,22 @@ func (r *Reconciler) write(ctx context.Context, repo *v1alpha1.Repository, err e
 	if equality.Semantic.DeepEqual(before.Status, repo.Status) {
 		return nil
 	}
+	r.say(ctx, &before.Status, repo)
 	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, repo, client.MergeFrom(before)))
+}
+
+// say logs one line for each new revision, and one when fetching begins or
+// ceases to fail.
+func (r *Reconciler) say(ctx context.Context, before *v1alpha1.RepositoryStatus, repo *v1alpha1.Repository) {
+	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
+	ready := meta.FindStatusCondition(repo.Status.Conditions, v1alpha1.ConditionReady)
+	name := client.ObjectKeyFromObject(repo).String()
+	switch {
+	case ready.Status != metav1.ConditionTrue && (was == nil || was.Status != ready.Status || was.Reason != ready.Reason):
+		r.Log.WarnContext(ctx, "not fetched", "repository", name, "reason", ready.Reason, "message", ready.Message)
+	case ready.Status == metav1.ConditionTrue && (was == nil || was.Status != ready.Status || before.Revision != repo.Status.Revision):
+		r.Log.InfoContext(ctx, "fetched", "repository", name, "commit", repo.Status.Revision)
+	}
 }
 
 func (r *Reconciler) verdict(repo *v1alpha1.Repository, err error) (ready metav1.Condition, stalled bool) {
