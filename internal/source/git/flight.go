@@ -57,27 +57,23 @@ func (f *flights) board(ctx context.Context, fetch func(context.Context) (Fetche
 	fresh.ctx, fresh.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if f.current == nil {
 		f.current = fresh
-		go f.fly(fetch)
+		go f.fly(fresh, fetch)
 	} else {
 		f.next = fresh
 	}
 	return fresh
 }
 
-// fly carries out the current flight and those that follow it.
-func (f *flights) fly(fetch func(context.Context) (Fetched, error)) {
-	for {
-		f.mu.Lock()
-		current := f.current
-		f.mu.Unlock()
-		if current == nil {
-			return
-		}
+// fly carries out a flight and those that follow it. When it finds none it ends
+// in the same critical section: whoever boards next starts another fly.
+func (f *flights) fly(current *flight, fetch func(context.Context) (Fetched, error)) {
+	for current != nil {
 		current.result, current.err = fetch(current.ctx)
 		current.cancel()
 		f.mu.Lock()
-		f.current, f.next = f.next, nil
 		close(current.done)
+		f.current, f.next = f.next, nil
+		current = f.current
 		f.mu.Unlock()
 	}
 }
