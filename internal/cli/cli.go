@@ -13,8 +13,10 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"k8s.io/utils/clock"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/report"
 )
 
 // The exit codes of every verb. An output format never changes them.
@@ -50,19 +52,26 @@ func (a answer) Error() string { return fmt.Sprintf("exit %d", int(a)) }
 // app is what the verbs share.
 type app struct {
 	Streams
-	kube kubeFlags
+	kube  kubeFlags
+	clock clock.WithTicker
 }
 
 // Main runs the command line and returns its exit code.
 func Main(ctx context.Context, args []string, s Streams) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{Streams: s}
+	// The first signal asks to end; a second one ends at once.
+	defer context.AfterFunc(ctx, stop)()
+	a := &app{Streams: s, clock: clock.RealClock{}}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(s.In)
-	root.SetOut(s.Out)
-	root.SetErr(s.Err)
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
 	cmd, err := root.ExecuteContextC(ctx)
 	return a.exitCode(ctx, cmd, err)
 }
@@ -72,14 +81,14 @@ func (a *app) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
 	switch {
 	case err == nil:
 		return ExitYes
+	case errors.Is(ctx.Err(), context.Canceled):
+		fmt.Fprintf(a.Err, "%s: interrupted\n", cmd.CommandPath())
+		return ExitInterrupted
 	case errors.As(err, &said):
 		return int(said)
 	}
-	fmt.Fprintf(a.Err, "mizzen %s: %v\n", cmd.Name(), err)
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return ExitInterrupted
-	case errors.Is(err, context.DeadlineExceeded), mizzen.KindOf(err) == mizzen.Timeout:
+	fmt.Fprintf(a.Err, "%s: %s\n", cmd.CommandPath(), report.Plain(err.Error()))
+	if errors.Is(err, context.DeadlineExceeded) || mizzen.KindOf(err) == mizzen.Timeout {
 		return ExitTimeout
 	}
 	return ExitUnknown
@@ -89,17 +98,60 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "mizzen",
 		Short:         "GitOps for the service mesh",
-		Long:          "Mizzen makes clusters match Git, and shows before the merge what a change does.",
+		Long:          "Mizzen makes clusters match Git, and shows before the merge what a change does.\n\n" + exitCodes,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          unknownVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	a.kube.register(root.PersistentFlags())
+	root.SuggestionsMinimumDistance = 2
+	a.kube.register(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w; see 'mizzen %s --help'", err, cmd.Name())
+		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.planCommand(), a.syncCommand(), a.upCommand(), a.controllerCommand(), a.versionCommand())
+	root.AddCommand(
+		a.upCommand(), a.controllerCommand(),
+		a.planCommand(), a.syncCommand(),
+		a.statusCommand(), a.getCommand(), a.historyCommand(),
+		a.rollbackCommand(), a.suspendCommand(), a.resumeCommand(),
+		a.completionCommand(), a.versionCommand(),
+	)
 	return root
 }
+
+const exitCodes = `Exit codes of every verb, whatever the output format:
+  0    the answer is yes: the same, healthy, done
+  1    the answer is no: it differs, is unhealthy, has findings
+  2    the question could not be answered
+  3    there was no answer in time (--timeout)
+  130  interrupted`
+
+// unknownVerb refuses what is no verb, and says which one may have been meant.
+func unknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see 'mizzen --help'"
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		hint = fmt.Sprintf("did you mean 'mizzen %s'?", like[0])
+	}
+	return fmt.Errorf("there is no verb %q; %s", args[0], hint)
+}
+
+// arguments admits between least and most arguments, and otherwise says how
+// the verb is used.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("something is missing: use '%s'", cmd.UseLine())
+		case len(args) > most:
+			return fmt.Errorf("%q is too much: use '%s'", args[most], cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// style says how text on standard output may look.
+func (a *app) style() report.Style { return report.Style{Color: a.Color} }

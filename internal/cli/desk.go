@@ -2,14 +2,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"mizzen.dev/mizzen"
@@ -35,6 +34,9 @@ type desk struct {
 	pool    *render.Pool
 	engine  *engine.Engine
 	closers []func()
+	// sources holds what was fetched, made by the first fetch; ready names it.
+	sources *source.Sources
+	ready   map[mizzen.Name]bool
 }
 
 // desk starts one; close it. Charts are confined as far as this system can;
@@ -52,8 +54,8 @@ func (a *app) desk() (*desk, error) {
 		fmt.Fprintf(a.Err, "warning: charts are rendered with less protection than in the controller: %s\n", report)
 	}
 	return &desk{
-		app: a, pool: pool, closers: []func(){pool.Close},
-		engine: &engine.Engine{Renderer: render.NewMemo(render.MemoConfig{Pool: pool}), Judge: judge, Clock: clock.RealClock{}},
+		app: a, pool: pool, closers: []func(){pool.Close}, ready: map[mizzen.Name]bool{},
+		engine: &engine.Engine{Renderer: render.NewMemo(render.MemoConfig{Pool: pool}), Judge: judge, Clock: a.clock},
 	}, nil
 }
 
@@ -80,13 +82,46 @@ func (d *desk) content(ctx context.Context, c client.Client, app *v1alpha1.Appli
 	if err := c.Get(ctx, key, &repo); err != nil {
 		return nil, explain(err, "repository "+key.String(), "create it, or correct spec.source.repository")
 	}
-	if f.revision == "" && !f.fetch {
-		s, err := d.clone(ctx, &repo, f.local)
-		if s != nil || err != nil {
+	switch {
+	case isCommit(f.revision):
+		if s := d.committed(ctx, &repo, f.revision); s != nil {
+			return s, nil
+		}
+	case f.revision == "" && !f.fetch:
+		if s, err := d.clone(ctx, &repo, f.local); s != nil || err != nil {
 			return s, err
 		}
 	}
 	return d.fetched(ctx, c, &repo, app, f.revision)
+}
+
+// isCommit tells whether a revision is a whole commit id, whose content is the
+// same everywhere.
+func isCommit(revision string) bool {
+	return len(revision) >= 40 && strings.Trim(revision, "0123456789abcdef") == ""
+}
+
+// committed returns a commit from the clone that the user stands in; nil if
+// that is none of the Repository, or lacks the commit.
+func (d *desk) committed(ctx context.Context, repo *v1alpha1.Repository, commit string) mizzen.Snapshot {
+	local, err := git.OpenLocal(ctx, ".", git.Options{})
+	if err != nil {
+		return nil
+	}
+	d.closers = append(d.closers, func() { _ = local.Close() })
+	if !isCloneOf(ctx, local, repo) {
+		return nil
+	}
+	snapshot, err := local.Snapshot(ctx, commit)
+	if err != nil {
+		return nil
+	}
+	return snapshot
+}
+
+func isCloneOf(ctx context.Context, local *git.Local, repo *v1alpha1.Repository) bool {
+	origin, err := local.OriginURL(ctx)
+	return err == nil && origin != "" && webhook.Key(origin) == webhook.Key(repo.Spec.URL)
 }
 
 // clone returns the files of a clone of the Repository; nil if the user stands
@@ -103,12 +138,9 @@ func (d *desk) clone(ctx context.Context, repo *v1alpha1.Repository, path string
 		}
 		return nil, nil
 	}
-	origin, err := local.OriginURL(ctx)
+	same, root := isCloneOf(ctx, local, repo), local.Root()
 	_ = local.Close()
-	if err != nil {
-		return nil, err
-	}
-	if !named && (origin == "" || webhook.Key(origin) != webhook.Key(repo.Spec.URL)) {
+	if !named && !same {
 		return nil, nil
 	}
 	opened, err := dir.Open(ctx, path, git.Options{})
@@ -116,49 +148,56 @@ func (d *desk) clone(ctx context.Context, repo *v1alpha1.Repository, path string
 		return nil, err
 	}
 	d.closers = append(d.closers, opened.Close)
-	fmt.Fprintf(d.app.Err, "using the files of %s (%s)\n", local.Root(), opened.Snapshot.Commit().Short())
+	fmt.Fprintf(d.app.Err, "using the files of %s (%s)\n", root, opened.Snapshot.Commit().Short())
 	return opened.Snapshot, nil
 }
 
 // fetched returns what the Repository holds, read with the user's own right to
 // its credentials.
 func (d *desk) fetched(ctx context.Context, c client.Client, repo *v1alpha1.Repository, app *v1alpha1.Application, revision string) (mizzen.Snapshot, error) {
-	store, err := git.NewStore(filepath.Join(defaultStateDir(), "git"), git.Options{AllowFile: true})
-	if err != nil {
-		return nil, err
+	name := mizzen.Name{Namespace: repo.Namespace, Name: repo.Name}
+	if !d.ready[name] {
+		if err := d.fetch(ctx, c, repo, name); err != nil {
+			return nil, err
+		}
+		d.ready[name] = true
 	}
-	d.closers = append(d.closers, func() { _ = store.Close() })
+	if revision == "" {
+		revision = app.Spec.Source.Revision
+	}
+	return d.sources.Snapshot(ctx, name, revision)
+}
+
+func (d *desk) fetch(ctx context.Context, c client.Client, repo *v1alpha1.Repository, name mizzen.Name) error {
+	if d.sources == nil {
+		store, err := git.NewStore(filepath.Join(defaultStateDir(), "git"), git.Options{AllowFile: true})
+		if err != nil {
+			return err
+		}
+		d.closers = append(d.closers, func() { _ = store.Close() })
+		d.sources = source.New(store)
+	}
 	var credentials map[string][]byte
 	if ref := repo.Spec.SecretRef; ref != nil {
 		var secret corev1.Secret
 		key := client.ObjectKey{Namespace: repo.Namespace, Name: ref.Name}
 		if err := c.Get(ctx, key, &secret); err != nil {
-			return nil, explain(err, "secret "+key.String(), "create it; or plan from a clone with --local")
+			return explain(err, "secret "+key.String(), "create it; or plan from a clone with --local")
 		}
 		credentials = secret.Data
 	}
-	sources, name := source.New(store), mizzen.Name{Namespace: repo.Namespace, Name: repo.Name}
-	if err := sources.Set(name, repo.Spec, credentials); err != nil {
-		return nil, err
+	if err := d.sources.Set(name, repo.Spec, credentials); err != nil {
+		return err
 	}
-	if _, err := sources.Fetch(ctx, name); err != nil {
-		return nil, err
-	}
-	if revision == "" {
-		revision = app.Spec.Source.Revision
-	}
-	return sources.Snapshot(ctx, name, revision)
+	_, err := d.sources.Fetch(ctx, name)
+	return err
 }
 
 // destination is where the Application goes, written to as the user.
 func (d *desk) destination(ctx context.Context, c client.Client, config *rest.Config, app *v1alpha1.Application, installation string) (engine.Destination, error) {
-	name := engine.InCluster
-	if app.Spec.Destination.Cluster != "" {
-		var err error
-		name = app.Spec.Destination.Cluster
-		if config, err = cluster.Config(ctx, c, mizzen.Name{Namespace: app.Namespace, Name: name}); err != nil {
-			return engine.Destination{}, err
-		}
+	name, config, err := destinationConfig(ctx, c, config, app)
+	if err != nil {
+		return engine.Destination{}, err
 	}
 	reader, err := live.New(config, live.Options{Installation: installation})
 	if err != nil {
@@ -184,6 +223,22 @@ func (d *desk) destination(ctx context.Context, c client.Client, config *rest.Co
 	}, nil
 }
 
+// destinationConfig returns how to reach the cluster that an Application goes
+// to, and its name.
+func destinationConfig(ctx context.Context, c client.Client, home *rest.Config, app *v1alpha1.Application) (string, *rest.Config, error) {
+	name := app.Spec.Destination.Cluster
+	if name == "" {
+		return engine.InCluster, home, nil
+	}
+	config, err := cluster.Config(ctx, c, mizzen.Name{Namespace: app.Namespace, Name: name})
+	if err != nil {
+		return "", nil, explain(err, "cluster "+app.Namespace+"/"+name, "create it, or correct spec.destination.cluster")
+	}
+	config.QPS = -1
+	config.Wrap(patient(firstAnswer))
+	return name, config, nil
+}
+
 // target says what to plan for one Application.
 func (d *desk) target(ctx context.Context, c client.Client, config *rest.Config, app *v1alpha1.Application, f contentFlags) (engine.Target, error) {
 	snapshot, err := d.content(ctx, c, app, f)
@@ -200,4 +255,3 @@ func (d *desk) target(ctx context.Context, c client.Client, config *rest.Config,
 	return t, err
 }
 
-var errNoTerminal = errors.New("nobody is here to confirm")

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -15,31 +17,53 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/controller"
 )
+
+// namespaceVariable names the namespace where --namespace does not.
+const namespaceVariable = "MIZZEN_NAMESPACE"
 
 // kubeFlags say which cluster to talk to, and about which namespace.
 type kubeFlags struct {
 	kubeconfig, context, namespace string
 }
 
-func (k *kubeFlags) register(f *pflag.FlagSet) {
+func (k *kubeFlags) register(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
 	f.StringVar(&k.kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, the lab of this checkout, ~/.kube/config)")
 	f.StringVar(&k.context, "context", "", "context of the kubeconfig")
-	f.StringVarP(&k.namespace, "namespace", "n", "", "namespace of Mizzen's own objects (default: "+mizzen.SystemNamespace+")")
+	f.StringVarP(&k.namespace, "namespace", "n", "",
+		"namespace of Mizzen's own objects (default: $"+namespaceVariable+", "+mizzen.SystemNamespace+")")
+	_ = cmd.RegisterFlagCompletionFunc("context", k.completeContexts)
 }
 
 // defaultNamespace is where the command line looks for Applications. A
 // kubeconfig's default namespace is where workloads are, seldom Applications,
 // so it does not count.
 func (k *kubeFlags) defaultNamespace() string {
-	if k.namespace != "" {
-		return k.namespace
+	for _, namespace := range []string{k.namespace, os.Getenv(namespaceVariable)} {
+		if namespace != "" {
+			return namespace
+		}
 	}
 	return mizzen.SystemNamespace
 }
 
-// config returns the client configuration.
-func (k *kubeFlags) config() (*rest.Config, error) {
+// key reads the name of an object as users write it: NAME, NAMESPACE/NAME as
+// Mizzen's own reports do, or KIND/NAME as -o name and kubectl do.
+func (k *kubeFlags) key(kind, arg string) client.ObjectKey {
+	prefix, name, found := strings.Cut(arg, "/")
+	switch {
+	case !found:
+		return client.ObjectKey{Namespace: k.defaultNamespace(), Name: arg}
+	case strings.TrimSuffix(prefix, "."+mizzen.Group) == kind:
+		return client.ObjectKey{Namespace: k.defaultNamespace(), Name: name}
+	}
+	return client.ObjectKey{Namespace: prefix, Name: name}
+}
+
+// loader finds the kubeconfig.
+func (k *kubeFlags) loader() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = k.kubeconfig
 	if k.kubeconfig == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
@@ -47,8 +71,12 @@ func (k *kubeFlags) config() (*rest.Config, error) {
 			rules.ExplicitPath = lab
 		}
 	}
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: k.context})
-	cfg, err := loader.ClientConfig()
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: k.context})
+}
+
+// config returns the client configuration.
+func (k *kubeFlags) config() (*rest.Config, error) {
+	cfg, err := k.loader().ClientConfig()
 	if err != nil {
 		return nil, &mizzen.Error{
 			Kind: mizzen.Invalid, Object: "kubeconfig", Err: err,
@@ -91,17 +119,20 @@ func newScheme() (*runtime.Scheme, error) {
 	return s, v1alpha1.AddToScheme(s)
 }
 
-// client returns a client for Mizzen's own objects.
-func (k *kubeFlags) client() (client.Client, *rest.Config, error) {
+// client returns a client for Mizzen's own objects, and how to reach the
+// cluster they are in. A cluster that does not answer the first request in
+// time does not answer at all.
+func (k *kubeFlags) client() (client.WithWatch, *rest.Config, error) {
 	cfg, err := k.config()
 	if err != nil {
 		return nil, nil, err
 	}
+	cfg.Wrap(patient(firstAnswer))
 	s, err := newScheme()
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := client.New(cfg, client.Options{Scheme: s})
+	c, err := client.NewWithWatch(cfg, client.Options{Scheme: s})
 	if err != nil {
 		return nil, nil, fmt.Errorf("client for %s: %w", cfg.Host, err)
 	}
@@ -111,9 +142,24 @@ func (k *kubeFlags) client() (client.Client, *rest.Config, error) {
 // application reads one Application, and tells what to do if there is none.
 func (k *kubeFlags) application(ctx context.Context, c client.Client, name string) (*v1alpha1.Application, error) {
 	var found v1alpha1.Application
-	key := client.ObjectKey{Namespace: k.defaultNamespace(), Name: name}
+	key := k.key("application", name)
 	if err := c.Get(ctx, key, &found); err != nil {
 		return nil, explain(err, "application "+key.String(), "see 'mizzen get applications -n "+key.Namespace+"'")
 	}
 	return &found, nil
+}
+
+// controllerLease reads the lease that a controller holds while it runs; held
+// is false if none does.
+func (a *app) controllerLease(ctx context.Context, c client.Client) (lease coordinationv1.LeaseSpec, held bool, err error) {
+	var found coordinationv1.Lease
+	key := client.ObjectKey{Namespace: mizzen.SystemNamespace, Name: controller.LeaseName}
+	if err := c.Get(ctx, key, &found); err != nil {
+		return lease, false, client.IgnoreNotFound(err)
+	}
+	lease = found.Spec
+	if lease.HolderIdentity == nil || *lease.HolderIdentity == "" || lease.RenewTime == nil || lease.LeaseDurationSeconds == nil {
+		return lease, false, nil
+	}
+	return lease, a.clock.Since(lease.RenewTime.Time).Seconds() < float64(*lease.LeaseDurationSeconds), nil
 }

@@ -1,37 +1,30 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/report"
 )
 
 // outputFlag is -o of one verb.
 type outputFlag struct {
-	format  string
-	allowed []string
+	format string
 }
 
 // register adds -o with the formats that the verb has; the first is the default.
 func (o *outputFlag) register(cmd *cobra.Command, formats ...string) {
-	o.allowed = formats
 	cmd.Flags().StringVarP(&o.format, "output", "o", formats[0], "output format: "+strings.Join(formats, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "output", formats)
 	previous := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		if !slices.Contains(formats, o.format) {
-			return &mizzen.Error{
-				Kind: mizzen.Invalid, Object: "--output " + o.format,
-				Err:    fmt.Errorf("%s has no such format", cmd.Name()),
-				Remedy: "use one of " + strings.Join(formats, ", "),
-			}
+		if err := oneOf("--output", o.format, formats); err != nil {
+			return err
 		}
 		if previous != nil {
 			return previous(cmd, args)
@@ -40,30 +33,44 @@ func (o *outputFlag) register(cmd *cobra.Command, formats ...string) {
 	}
 }
 
-// document is the envelope of everything that is written as JSON or YAML: the
-// schema names the form, so that programs can tell when it changes.
-type document struct {
-	Schema string `json:"schema"`
-	Data   any    `json:"data"`
+// complete makes the values of a flag known to the shell.
+func complete(cmd *cobra.Command, flag string, values []string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// write prints data as JSON or YAML, or calls text for every other format.
-func (o *outputFlag) write(w io.Writer, name string, data any, text func()) error {
-	doc := document{Schema: "mizzen.dev/" + name + "/v1", Data: data}
+// oneOf refuses a flag's value that is not among those it may have.
+func oneOf(flag, value string, values []string) error {
+	if slices.Contains(values, value) {
+		return nil
+	}
+	return &mizzen.Error{
+		Kind: mizzen.Invalid, Object: flag + " " + value, Err: fmt.Errorf("there is no %q", value),
+		Remedy: "use one of " + strings.Join(values, ", "),
+	}
+}
+
+// write prints v as a document of the noun's schema, or calls text for every
+// format but JSON and YAML.
+func (o *outputFlag) write(w io.Writer, noun string, v any, text func() error) error {
 	switch o.format {
 	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(doc)
+		return report.JSON(w, noun, v)
 	case "yaml":
-		b, err := yaml.Marshal(doc)
-		if err != nil {
+		return report.YAML(w, noun, v)
+	}
+	return text()
+}
+
+// stream prints v as one of many documents that follow each other.
+func (o *outputFlag) stream(w io.Writer, noun string, v any, text func() error) error {
+	switch o.format {
+	case "json":
+		return report.JSONLine(w, noun, v)
+	case "yaml":
+		if _, err := io.WriteString(w, "---\n"); err != nil {
 			return err
 		}
-		_, err = w.Write(b)
-		return err
+		return report.YAML(w, noun, v)
 	}
-	text()
-	return nil
+	return text()
 }

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/report"
 )
@@ -20,49 +22,114 @@ import (
 var failOn = []string{"none", "error", "change"}
 
 func (a *app) planCommand() *cobra.Command {
-	var (
-		content  contentFlags
-		out      outputFlag
-		file, on string
-	)
+	var o planOptions
 	cmd := &cobra.Command{
 		Use:   "plan APPLICATION",
 		Short: "Show what a sync would do",
 		Long: "Renders an Application and compares it with its cluster, without a write.\n\n" +
 			"In a clone of the Application's repository the files as they are count, so that a plan can be made\n" +
-			"before the push. The exit code is 0 if nothing would change and 1 if something would.",
-		Args:              cobra.ExactArgs(1),
+			"before the push. The exit code is 0 if nothing would change and 1 if something would; --fail-on says\n" +
+			"otherwise, for CI.",
+		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completeApplications,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if !slices.Contains(failOn, on) {
-				return fmt.Errorf("--fail-on %s: use one of none, error, change", on)
-			}
-			d, err := a.desk()
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			p, err := a.plan(cmd.Context(), d, args[0], content)
-			if err != nil {
-				return err
-			}
-			if file != "" {
-				if err := writePlan(file, p.Plan); err != nil {
-					return err
-				}
-			}
-			if err := a.showPlan(p.Plan, out.format); err != nil {
-				return err
-			}
-			return planAnswer(p.Plan, on)
-		},
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runPlan(cmd, args, o) },
 	}
-	cmd.Flags().StringVar(&content.local, "local", "", "use the files of this clone, whatever its origin")
-	cmd.Flags().StringVar(&content.revision, "revision", "", "plan a branch, tag or commit of the repository")
-	cmd.Flags().StringVar(&file, "out", "", "write the plan to a file, for 'mizzen sync --plan'")
-	cmd.Flags().StringVar(&on, "fail-on", "change", "exit with 1 on: none, error (findings that stop a sync), change")
-	out.register(cmd, "text", "json", "yaml", "markdown")
+	f := cmd.Flags()
+	f.BoolVar(&o.all, "all", false, "plan all Applications of the namespace")
+	f.StringVar(&o.content.local, "local", "", "use the files of this clone, whatever its origin")
+	f.StringVar(&o.content.revision, "revision", "", "plan a branch, tag or commit of the repository")
+	f.StringVar(&o.file, "out", "", "write the plan to a file, for 'mizzen sync --plan'")
+	f.StringVar(&o.failOn, "fail-on", "change", "exit with 1 on: none, error (findings that stop a sync), change")
+	f.DurationVar(&o.timeout, "timeout", 0, "give up after this long (0: never)")
+	complete(cmd, "fail-on", failOn)
+	o.output.register(cmd, "text", "json", "yaml", "markdown")
 	return cmd
+}
+
+// planOptions are the flags of plan.
+type planOptions struct {
+	content contentFlags
+	output  outputFlag
+	all     bool
+	file    string
+	failOn  string
+	timeout time.Duration
+}
+
+// check refuses flags that do not go together.
+func (o planOptions) check(cmd *cobra.Command, args []string) error {
+	switch {
+	case o.all && len(args) > 0:
+		return fmt.Errorf("%q and --all exclude each other", args[0])
+	case o.all && o.file != "":
+		return errors.New("--out takes one plan: name the application")
+	case !o.all && len(args) == 0:
+		return arguments(1, 1)(cmd, args)
+	}
+	return oneOf("--fail-on", o.failOn, failOn)
+}
+
+func (a *app) runPlan(cmd *cobra.Command, args []string, o planOptions) error {
+	if err := o.check(cmd, args); err != nil {
+		return err
+	}
+	ctx, cancel := bounded(cmd.Context(), o.timeout)
+	defer cancel()
+	d, err := a.desk()
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if o.all {
+		return a.planAll(ctx, d, o)
+	}
+	p, err := a.plan(ctx, d, args[0], o.content)
+	if err != nil {
+		return err
+	}
+	if o.file != "" {
+		if err := writePlan(o.file, p.Plan); err != nil {
+			return err
+		}
+	}
+	if err := a.showPlan(p.Plan, o.output); err != nil {
+		return err
+	}
+	return planAnswer(p.Plan, o.failOn)
+}
+
+// planAll plans one Application after the other. One that cannot be planned is
+// told of, and does not keep the others from it.
+func (a *app) planAll(ctx context.Context, d *desk, o planOptions) error {
+	c, _, err := a.kube.client()
+	if err != nil {
+		return err
+	}
+	var apps v1alpha1.ApplicationList
+	if err := c.List(ctx, &apps, client.InNamespace(a.kube.defaultNamespace())); err != nil {
+		return explain(err, "applications", "")
+	}
+	plans := []*mizzen.Plan{}
+	var worst error
+	for _, app := range apps.Items {
+		p, err := a.plan(ctx, d, app.Namespace+"/"+app.Name, o.content)
+		if ctx.Err() != nil {
+			return tooLate(ctx)
+		}
+		if err != nil {
+			fmt.Fprintf(a.Err, "%s: %s\n", app.Name, report.Plain(err.Error()))
+			worst = answer(ExitUnknown)
+			continue
+		}
+		plans = append(plans, p.Plan)
+		if no := planAnswer(p.Plan, o.failOn); worst == nil {
+			worst = no
+		}
+	}
+	if err := a.showPlans(plans, o.output); err != nil {
+		return err
+	}
+	return worst
 }
 
 // plan computes the plan of one Application.
@@ -75,35 +142,44 @@ func (a *app) plan(ctx context.Context, d *desk, name string, f contentFlags) (*
 	if err != nil {
 		return nil, err
 	}
+	return a.planOf(ctx, d, c, config, app, f)
+}
+
+func (a *app) planOf(ctx context.Context, d *desk, c client.Client, config *rest.Config, app *v1alpha1.Application, f contentFlags) (*engine.Planned, error) {
+	object := "application " + app.Namespace + "/" + app.Name
 	t, err := d.target(ctx, c, config, app, f)
 	if err != nil {
-		return nil, explain(err, "application "+name, "")
+		return nil, explain(err, object, "")
 	}
 	p, err := d.engine.Plan(ctx, t)
 	if err != nil {
-		return nil, explain(err, "application "+name, "")
+		return nil, explain(err, object, "")
 	}
 	return p, nil
 }
 
-func (a *app) showPlan(p *mizzen.Plan, format string) error {
-	switch format {
-	case "markdown":
+func (a *app) showPlan(p *mizzen.Plan, o outputFlag) error {
+	if o.format == "markdown" {
 		return report.PlanMarkdown(a.Out, p)
-	case "json":
-		enc := json.NewEncoder(a.Out)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(p)
-	case "yaml":
-		b, err := yaml.Marshal(p)
-		if err != nil {
-			return err
-		}
-		_, err = a.Out.Write(b)
-		return err
 	}
-	return report.PlanText(a.Out, p, report.Style{Color: a.Color})
+	return o.write(a.Out, "plan", p, func() error { return report.PlanText(a.Out, p, a.style()) })
+}
+
+func (a *app) showPlans(plans []*mizzen.Plan, o outputFlag) error {
+	list := struct {
+		Items []*mizzen.Plan `json:"items"`
+	}{plans}
+	return o.write(a.Out, "plans", list, func() error {
+		for i, p := range plans {
+			if i > 0 {
+				fmt.Fprintln(a.Out)
+			}
+			if err := a.showPlan(p, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func planAnswer(p *mizzen.Plan, on string) error {

@@ -1,23 +1,21 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
-	"mizzen.dev/mizzen/internal/controller"
 	"mizzen.dev/mizzen/internal/controller/application"
 	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/report"
 )
 
 func (a *app) syncCommand() *cobra.Command {
@@ -32,7 +30,7 @@ func (a *app) syncCommand() *cobra.Command {
 		Short: "Make the cluster match Git, after showing what that does",
 		Long: "Shows the plan, asks, and carries it out. A running controller is asked to do it; without one it is done\n" +
 			"here, with your own rights. With --plan only exactly that plan is carried out.",
-		Args:              cobra.ExactArgs(1),
+		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completeApplications,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
@@ -48,6 +46,14 @@ func (a *app) syncCommand() *cobra.Command {
 }
 
 func (a *app) sync(ctx context.Context, name string, content contentFlags, file string, yes bool) error {
+	c, config, err := a.kube.client()
+	if err != nil {
+		return err
+	}
+	app, led, err := a.syncable(ctx, c, name, content)
+	if err != nil {
+		return err
+	}
 	d, err := a.desk()
 	if err != nil {
 		return err
@@ -55,7 +61,7 @@ func (a *app) sync(ctx context.Context, name string, content contentFlags, file 
 	defer d.close()
 	// What is synced is what Git has, not what lies in a clone.
 	content.fetch = true
-	p, err := a.plan(ctx, d, name, content)
+	p, err := a.planOf(ctx, d, c, config, app, content)
 	if err != nil {
 		return err
 	}
@@ -64,25 +70,48 @@ func (a *app) sync(ctx context.Context, name string, content contentFlags, file 
 			return err
 		}
 	}
-	if err := a.showPlan(p.Plan, "text"); err != nil {
+	if err := a.showPlan(p.Plan, outputFlag{}); err != nil {
 		return err
 	}
 	if mizzen.Worst(p.Findings) == mizzen.Fatal {
 		return answer(ExitNo)
 	}
-	if err := a.confirm(p.Plan, yes); err != nil {
-		return err
+	if p.Writes() {
+		if err := a.confirm(ctx, "Carry this out?", yes); err != nil {
+			return err
+		}
 	}
-	c, _, err := a.kube.client()
-	if err != nil {
-		return err
-	}
-	if led, err := controllerRuns(ctx, c); err != nil {
-		return explain(err, "the controller's lease", "")
-	} else if led {
-		return a.syncByController(ctx, c, name, p.Plan)
+	if led {
+		return a.syncByController(ctx, c, app, p.Plan)
 	}
 	return a.syncHere(ctx, c, d, p)
+}
+
+// syncable returns an Application that may be synced now, and whether a
+// controller is there to do it.
+func (a *app) syncable(ctx context.Context, c client.Client, name string, content contentFlags) (*v1alpha1.Application, bool, error) {
+	app, err := a.kube.application(ctx, c, name)
+	if err != nil {
+		return nil, false, err
+	}
+	_, led, err := a.controllerLease(ctx, c)
+	if err != nil {
+		return nil, false, explain(err, "the controller's lease", "")
+	}
+	refused := func(why, remedy string) error {
+		return &mizzen.Error{
+			Kind: mizzen.Refused, Object: "application " + app.Namespace + "/" + app.Name, Err: errors.New(why), Remedy: remedy,
+		}
+	}
+	switch {
+	case app.Spec.Suspend:
+		return nil, false, refused("it is suspended", "'mizzen resume "+app.Name+"' follows Git again")
+	case app.Spec.Hold != nil:
+		return nil, false, refused("it is held", "'mizzen resume "+app.Name+"' follows Git again")
+	case led && content.revision != "":
+		return nil, false, refused("a controller runs, which follows Git", fmt.Sprintf("'mizzen rollback %s %s' stays at a revision", app.Name, content.revision))
+	}
+	return app, led, nil
 }
 
 // sameAs refuses a plan file that does not say what a sync would do now.
@@ -101,65 +130,45 @@ func sameAs(file string, now *mizzen.Plan) error {
 	return nil
 }
 
-func (a *app) confirm(p *mizzen.Plan, yes bool) error {
-	if yes || !p.Writes() {
-		return nil
-	}
-	if !a.Terminal {
-		return &mizzen.Error{Kind: mizzen.Refused, Object: "sync", Err: errNoTerminal, Remedy: "use --yes"}
-	}
-	fmt.Fprint(a.Err, "Carry this out? [y/N] ")
-	line, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil && line == "" {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if answered := strings.ToLower(strings.TrimSpace(line)); answered != "y" && answered != "yes" {
-		fmt.Fprintln(a.Err, "nothing was done")
-		return answer(ExitNo)
-	}
-	return nil
-}
-
-// controllerRuns tells whether a controller holds its lease.
-func controllerRuns(ctx context.Context, c client.Client) (bool, error) {
-	var lease coordinationv1.Lease
-	key := client.ObjectKey{Namespace: mizzen.SystemNamespace, Name: controller.LeaseName}
-	if err := c.Get(ctx, key, &lease); err != nil {
-		return false, client.IgnoreNotFound(err)
-	}
-	s := lease.Spec
-	if s.HolderIdentity == nil || *s.HolderIdentity == "" || s.RenewTime == nil || s.LeaseDurationSeconds == nil {
-		return false, nil
-	}
-	return time.Since(s.RenewTime.Time) < time.Duration(*s.LeaseDurationSeconds)*time.Second, nil
-}
-
-// syncByController asks the controller, and waits for what becomes of it.
-func (a *app) syncByController(ctx context.Context, c client.Client, name string, p *mizzen.Plan) error {
-	app, err := a.kube.application(ctx, c, name)
-	if err != nil {
-		return err
+// syncByController asks the controller to fetch and to sync, and waits for what
+// becomes of it.
+func (a *app) syncByController(ctx context.Context, c client.WithWatch, app *v1alpha1.Application, p *mizzen.Plan) error {
+	wish := a.clock.Now().UTC().Format(time.RFC3339Nano)
+	repo := &v1alpha1.Repository{ObjectMeta: metav1.ObjectMeta{Namespace: app.Namespace, Name: app.Spec.Source.Repository}}
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, mizzen.AnnotationReconcile, wish)
+	if err := c.Patch(ctx, repo, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+		fmt.Fprintf(a.Err, "warning: the controller may not know the commit yet: %s\n", report.Plain(err.Error()))
 	}
 	before := app.DeepCopy()
 	metav1.SetMetaDataAnnotation(&app.ObjectMeta, mizzen.AnnotationSync, p.Digest)
-	wish := time.Now().UTC().Format(time.RFC3339Nano)
 	metav1.SetMetaDataAnnotation(&app.ObjectMeta, mizzen.AnnotationReconcile, wish)
 	if err := c.Patch(ctx, app, client.MergeFrom(before)); err != nil {
-		return explain(err, "application "+name, "")
+		return explain(err, "application "+app.Namespace+"/"+app.Name, "")
 	}
 	fmt.Fprintln(a.Err, "the controller carries it out")
-	return a.awaitWish(ctx, c, name, wish)
+	return a.await(ctx, c, app, func(now *v1alpha1.Application) (bool, error) {
+		if now.Status.HandledReconcile != wish || report.InProgress(now) || p.Writes() && !tried(before, now, p.Commit.ID) {
+			return false, nil
+		}
+		return true, a.tellOutcome(now)
+	})
+}
+
+// tried tells whether the controller got to the commit, or to a newer one.
+func tried(before, now *v1alpha1.Application, commit string) bool {
+	was, is := before.Status, now.Status
+	return is.Attempted == commit || is.Revision == commit || is.Attempted != was.Attempted || is.Revision != was.Revision
 }
 
 // syncHere carries the plan out with the user's own rights.
 func (a *app) syncHere(ctx context.Context, c client.Client, d *desk, p *engine.Planned) error {
-	app, err := a.kube.application(ctx, c, p.Application.Name)
+	app, err := a.kube.application(ctx, c, p.Application.String())
 	if err != nil {
 		return err
 	}
-	start := time.Now()
+	start := a.clock.Now()
 	outcome, syncErr := d.engine.Sync(ctx, p)
-	if err := application.Record(ctx, c, app, p, outcome, start, time.Since(start), syncErr); err != nil {
+	if err := application.Record(ctx, c, app, p, outcome, start, a.clock.Since(start), syncErr); err != nil {
 		return errors.Join(explain(err, "status of application "+app.Name, ""), syncErr)
 	}
 	if syncErr != nil {
@@ -169,32 +178,10 @@ func (a *app) syncHere(ctx context.Context, c client.Client, d *desk, p *engine.
 	return nil
 }
 
-// awaitWish waits until the controller has answered a wish to reconcile.
-func (a *app) awaitWish(ctx context.Context, c client.Client, name, wish string) error {
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		app, err := a.kube.application(ctx, c, name)
-		if err != nil {
-			return err
-		}
-		if app.Status.HandledReconcile == wish && !inProgress(app) {
-			return a.tellOutcome(app)
-		}
-		select {
-		case <-ctx.Done():
-			return &mizzen.Error{
-				Kind: mizzen.Timeout, Object: "application " + name, Err: ctx.Err(),
-				Remedy: "see 'mizzen status " + name + "'; the controller goes on",
-			}
-		case <-ticker.C:
-		}
-	}
-}
-
+// tellOutcome prints what the controller says of a sync.
 func (a *app) tellOutcome(app *v1alpha1.Application) error {
-	synced := condition(app, v1alpha1.ConditionSynced)
-	fmt.Fprintln(a.Out, synced.Message)
+	synced := report.Condition(app.Status.Conditions, v1alpha1.ConditionSynced)
+	fmt.Fprintln(a.Out, report.Plain(synced.Message))
 	if synced.Status != metav1.ConditionTrue {
 		return answer(ExitNo)
 	}

@@ -37,7 +37,7 @@ func (a *app) upCommand() *cobra.Command {
 		Short: "Run Mizzen here, against the cluster of the kubeconfig",
 		Long: "Installs Mizzen's CRDs and runs its controller and webhook endpoint in the foreground.\n" +
 			"Nothing else is installed: ending it leaves the cluster as it is.",
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.control(cmd, f, true) },
 	}
 	f.register(cmd, "127.0.0.1:8474", defaultStateDir())
@@ -50,7 +50,7 @@ func (a *app) controllerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Run the controller in a cluster",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.control(cmd, f, install) },
 	}
 	f.register(cmd, ":8474", "/var/lib/mizzen")

@@ -60,16 +60,17 @@ func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, and those of the renderers in it",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			v := versionInfo{
 				Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 				Helm: dependency("helm.sh/helm/v4"), Kustomize: dependency("sigs.k8s.io/kustomize/api"),
 				Kubernetes: dependency("k8s.io/client-go"),
 			}
-			return out.write(a.Out, "version", v, func() {
-				fmt.Fprintf(a.Out, "mizzen %s (%s, %s)\nhelm %s, kustomize %s, kubernetes %s\n",
+			return out.write(a.Out, "version", v, func() error {
+				_, err := fmt.Fprintf(a.Out, "mizzen %s (%s, %s)\nhelm %s, kustomize %s, kubernetes %s\n",
 					v.Version, v.Go, v.Platform, v.Helm, v.Kustomize, v.Kubernetes)
+				return err
 			})
 		},
 	}

@@ -9,7 +9,7 @@ import (
 
 // PlanMarkdown writes a Plan for a comment: a summary, and the fields folded.
 func PlanMarkdown(out io.Writer, p *mizzen.Plan) error {
-	w := &errWriter{w: out}
+	w := &printer{w: out}
 	w.printf("### Plan of `%s` at `%s`: %s\n\n", p.Application, p.Commit.Short(), p.Counts())
 	if len(p.Changes) > 0 {
 		w.printf("| | object | where |\n|---|---|---|\n")
@@ -24,7 +24,7 @@ func PlanMarkdown(out io.Writer, p *mizzen.Plan) error {
 	return w.err
 }
 
-func markdownFields(w *errWriter, changes []mizzen.Change) {
+func markdownFields(w *printer, changes []mizzen.Change) {
 	n := 0
 	for _, c := range changes {
 		n += len(c.Fields)
@@ -41,7 +41,7 @@ func markdownFields(w *errWriter, changes []mizzen.Change) {
 	w.printf("\n</details>\n\n")
 }
 
-func markdownFindings(w *errWriter, findings []mizzen.Finding) {
+func markdownFindings(w *printer, findings []mizzen.Finding) {
 	if len(findings) == 0 {
 		return
 	}

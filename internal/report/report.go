@@ -1,42 +1,22 @@
-// Package report writes the vocabulary for people and programs: a Plan or a
-// list of Findings becomes text, markdown, JSON or YAML. The formats of code
-// hosts (SARIF, annotations) cover Findings.
+// Package report writes the vocabulary for people and programs: Plans,
+// Findings, and the state of Applications become text, markdown, JSON or YAML,
+// and Findings also the formats of code hosts (SARIF, annotations).
+//
+// Values come in, bytes go out; nothing is asked of a cluster, and the time is
+// an argument. What comes from a repository or a cluster cannot steer the
+// terminal that it is shown on.
 package report
 
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
-	"unicode"
 
 	"mizzen.dev/mizzen"
 )
 
-// Style says how text may look.
-type Style struct {
-	// Color allows escape sequences.
-	Color bool
-}
-
-// paint wraps s in an escape sequence if the style allows it.
-func (s Style) paint(code, text string) string {
-	if !s.Color {
-		return text
-	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
-}
-
-const (
-	green  = "32"
-	red    = "31"
-	yellow = "33"
-	faint  = "2"
-	bold   = "1"
-)
-
 // mark is the sign of an action in a plan.
-func (s Style) mark(a mizzen.Action) string {
+func (s Style) mark(a mizzen.Action) painted {
 	switch a {
 	case mizzen.Create:
 		return s.paint(green, "+")
@@ -80,30 +60,4 @@ func Value(v any) string {
 		text = string(runes[:most-1]) + "…"
 	}
 	return text
-}
-
-// unprintable tells whether a character could move a terminal's cursor or
-// change what is already written.
-func unprintable(r rune) bool { return !unicode.IsPrint(r) }
-
-// plain makes text from a repository or a cluster safe for a terminal.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unprintable(r) && r != '\n' {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
-}
-
-// errWriter keeps the first error, so that a report reads like text.
-type errWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (w *errWriter) printf(format string, args ...any) {
-	if w.err == nil {
-		_, w.err = fmt.Fprintf(w.w, format, args...)
-	}
 }

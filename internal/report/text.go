@@ -9,7 +9,7 @@ import (
 
 // PlanText writes a Plan for a terminal.
 func PlanText(out io.Writer, p *mizzen.Plan, s Style) error {
-	w := &errWriter{w: out}
+	w := &printer{w: out}
 	w.printf("%s at %s -> %s\n", s.paint(bold, p.Application.String()), p.Commit.Short(), p.Cluster)
 	for _, c := range p.Changes {
 		writeChange(w, c, s)
@@ -23,14 +23,14 @@ func PlanText(out io.Writer, p *mizzen.Plan, s Style) error {
 	return w.err
 }
 
-func writeChange(w *errWriter, c mizzen.Change, s Style) {
+func writeChange(w *printer, c mizzen.Change, s Style) {
 	w.printf("  %s %s", s.mark(c.Action), c.Ref)
 	if at := c.Origin.String(); at != "" {
 		w.printf("  %s", s.paint(faint, at))
 	}
 	w.printf("\n")
 	if c.Reason != "" {
-		w.printf("      %s\n", plain(c.Reason))
+		w.printf("      %s\n", c.Reason)
 	}
 	for _, f := range c.Fields {
 		w.printf("      %s: %s -> %s", f.Path, s.paint(red, Value(f.Before)), s.paint(green, Value(f.After)))
@@ -43,18 +43,18 @@ func writeChange(w *errWriter, c mizzen.Change, s Style) {
 		w.printf("\n")
 	}
 	if c.NotVerified != "" {
-		w.printf("      %s\n", s.paint(faint, "not verified: "+plain(c.NotVerified)))
+		w.printf("      %s\n", s.paint(faint, "not verified: "+c.NotVerified))
 	}
 }
 
 // FindingsText writes Findings for a terminal, one per line, the remedy below.
 func FindingsText(out io.Writer, findings []mizzen.Finding, s Style) error {
-	w := &errWriter{w: out}
+	w := &printer{w: out}
 	writeFindings(w, findings, s)
 	return w.err
 }
 
-func writeFindings(w *errWriter, findings []mizzen.Finding, s Style) {
+func writeFindings(w *printer, findings []mizzen.Finding, s Style) {
 	color := map[mizzen.Severity]string{mizzen.Fatal: red, mizzen.Warning: yellow, mizzen.Info: faint}
 	for _, f := range findings {
 		w.printf("%s %s", s.paint(color[f.Severity], string(f.Severity)), f.Code)
@@ -64,9 +64,9 @@ func writeFindings(w *errWriter, findings []mizzen.Finding, s Style) {
 		if f.Ref.Kind != "" {
 			w.printf(" %s", f.Ref)
 		}
-		w.printf(": %s\n", plain(f.Message))
+		w.printf(": %s\n", f.Message)
 		if f.Remedy != "" {
-			w.printf("    %s\n", s.paint(faint, plain(f.Remedy)))
+			w.printf("    %s\n", s.paint(faint, f.Remedy))
 		}
 	}
 }

@@ -1,0 +1,41 @@
+package report
+
+import "mizzen.dev/mizzen"
+
+// codes says in a few words what each Finding is about, for formats that list
+// their rules.
+var codes = map[mizzen.Code]string{
+	mizzen.CodeNondeterministic:       "A template is not a function of its inputs",
+	mizzen.CodeSubmodule:              "The content of a submodule is not fetched",
+	mizzen.CodeLFSPointer:             "A file is a Git LFS pointer, not its content",
+	mizzen.CodeHookNotRun:             "A hook of another tool is left out",
+	mizzen.CodeDuplicateKey:           "A mapping has a key twice",
+	mizzen.CodeFileName:               "A file's name is not UTF-8",
+	mizzen.CodeUnknownField:           "The kind has no such field",
+	mizzen.CodeWrongType:              "A value has the wrong type",
+	mizzen.CodeMissingField:           "A required field is missing",
+	mizzen.CodeInvalidValue:           "A value is not allowed",
+	mizzen.CodeUnknownKind:            "No schema is known for the kind",
+	mizzen.CodeDuplicateListKey:       "Two list elements have the same key",
+	mizzen.CodeClusterScopedNamespace: "A cluster-scoped object names a namespace",
+	mizzen.CodeDuplicateObject:        "An object is rendered twice",
+	mizzen.CodeGenerateName:           "An object has no name",
+	mizzen.CodeInvalidMetadata:        "A name, label or annotation has an invalid form",
+	mizzen.CodeInvalidSyncOption:      "A sync wave or option cannot be understood",
+	mizzen.CodeAdopted:                "An existing object is adopted",
+	mizzen.CodeOwnedByAnother:         "Another application owns the object",
+	mizzen.CodeSkippedMissingCRD:      "The cluster does not know the kind",
+	mizzen.CodeImmutableField:         "The field cannot be changed",
+	mizzen.CodeHandedOver:             "The field belongs to another manager",
+	mizzen.CodeForeignField:           "Somebody else added a field",
+	mizzen.CodeKept:                   "The object left Git and is kept",
+	mizzen.CodeRefused:                "The API server refuses the object",
+}
+
+// Describe says what a code is about.
+func Describe(c mizzen.Code) string {
+	if text := codes[c]; text != "" {
+		return text
+	}
+	return string(c)
+}

@@ -1,0 +1,130 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+	"slices"
+
+	"mizzen.dev/mizzen"
+)
+
+// SARIF is the form of the OASIS standard SARIF 2.1.0 as far as Findings need
+// it: https://docs.oasis-open.org/sarif/sarif/v2.1.0/.
+type sarifLog struct {
+	Version string     `json:"version"`
+	Schema  string     `json:"$schema"`
+	Runs    []sarifRun `json:"runs"`
+}
+
+type sarifRun struct {
+	Tool struct {
+		Driver sarifDriver `json:"driver"`
+	} `json:"tool"`
+	Results []sarifResult `json:"results"`
+}
+
+type sarifDriver struct {
+	Name    string      `json:"name"`
+	Version string      `json:"version,omitempty"`
+	Rules   []sarifRule `json:"rules"`
+}
+
+type sarifRule struct {
+	ID               string    `json:"id"`
+	ShortDescription sarifText `json:"shortDescription"`
+}
+
+type sarifText struct {
+	Text string `json:"text"`
+}
+
+type sarifResult struct {
+	RuleID    string          `json:"ruleId"`
+	RuleIndex int             `json:"ruleIndex"`
+	Level     string          `json:"level"`
+	Message   sarifText       `json:"message"`
+	Locations []sarifLocation `json:"locations,omitempty"`
+}
+
+type sarifLocation struct {
+	PhysicalLocation *sarifPhysical `json:"physicalLocation,omitempty"`
+	LogicalLocations []sarifLogical `json:"logicalLocations,omitempty"`
+}
+
+type sarifPhysical struct {
+	ArtifactLocation struct {
+		URI       string `json:"uri"`
+		URIBaseID string `json:"uriBaseId"`
+	} `json:"artifactLocation"`
+	Region *sarifRegion `json:"region,omitempty"`
+}
+
+type sarifRegion struct {
+	StartLine int `json:"startLine"`
+}
+
+type sarifLogical struct {
+	FullyQualifiedName string `json:"fullyQualifiedName"`
+	Kind               string `json:"kind"`
+}
+
+// SARIF writes Findings as SARIF 2.1.0, for code scanning. version is that of
+// the tool.
+func SARIF(out io.Writer, findings []mizzen.Finding, version string) error {
+	var ids []mizzen.Code
+	for _, f := range findings {
+		ids = append(ids, f.Code)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	run := sarifRun{Results: make([]sarifResult, 0, len(findings))}
+	run.Tool.Driver = sarifDriver{Name: "mizzen", Version: version, Rules: make([]sarifRule, 0, len(ids))}
+	for _, id := range ids {
+		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{ID: string(id), ShortDescription: sarifText{Describe(id)}})
+	}
+	for _, f := range findings {
+		index, _ := slices.BinarySearch(ids, f.Code)
+		run.Results = append(run.Results, sarifResult{
+			RuleID: string(f.Code), RuleIndex: index, Level: sarifLevel(f.Severity),
+			Message: sarifText{sentence(f)}, Locations: sarifPlaces(f),
+		})
+	}
+	b, err := json.MarshalIndent(sarifLog{
+		Version: "2.1.0", Schema: "https://json.schemastore.org/sarif-2.1.0.json", Runs: []sarifRun{run},
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(append(escape(b), '\n'))
+	return err
+}
+
+func sarifLevel(s mizzen.Severity) string {
+	switch s {
+	case mizzen.Fatal:
+		return "error"
+	case mizzen.Warning:
+		return "warning"
+	case mizzen.Info:
+	}
+	return "note"
+}
+
+func sarifPlaces(f mizzen.Finding) []sarifLocation {
+	var at sarifLocation
+	if f.Origin.File != "" {
+		at.PhysicalLocation = &sarifPhysical{}
+		at.PhysicalLocation.ArtifactLocation.URI = fileURI(f.Origin.File)
+		at.PhysicalLocation.ArtifactLocation.URIBaseID = "%SRCROOT%"
+		if f.Origin.Line > 0 {
+			at.PhysicalLocation.Region = &sarifRegion{f.Origin.Line}
+		}
+	}
+	if f.Ref.Kind != "" {
+		at.LogicalLocations = []sarifLogical{{f.Ref.String(), "object"}}
+	}
+	if at.PhysicalLocation == nil && at.LogicalLocations == nil {
+		return nil
+	}
+	return []sarifLocation{at}
+}
