@@ -24,14 +24,17 @@ func TestFlightsThatEndWhileOthersBoard(t *testing.T) {
 		return Fetched{}, nil
 	}
 	var wait sync.WaitGroup
-	for range 8 {
-		wait.Go(func() {
-			for range 2000 {
-				if _, err := f.join(t.Context(), fetch); err != nil {
-					t.Error(err)
+	// One caller alone boards just when its last flight ends.
+	for callers := range 3 {
+		for range callers + 1 {
+			wait.Go(func() {
+				for range 5000 {
+					if _, err := f.join(t.Context(), fetch); err != nil {
+						t.Error(err)
+					}
 				}
-			}
-		})
+			})
+		}
+		wait.Wait()
 	}
-	wait.Wait()
 }
