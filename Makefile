@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/bin:$(PATH)
 export CGO_ENABLED ?= 0
 
 GOLANGCI_LINT_VERSION := v2.13.2
-# Two heavy test packages at a time; each starts its own processes.
+# Two test packages at a time: each starts processes of its own.
 TEST_FLAGS ?= -p 2 -timeout 40m
 
 .PHONY: help
@@ -25,17 +25,18 @@ lab: | prerequisites ## Build bin/lab and bin/kubectl, once per content
 
 .PHONY: up
 up: build lab ## Start the lab and Mizzen; prints what to try
-	hack/up.sh
+	@hack/up.sh
 
 .PHONY: down
 down: ## End Mizzen and the lab
-	hack/down.sh
+	@hack/down.sh
 
 .PHONY: prerequisites
 prerequisites:
 	@hack/prerequisites.sh
+	@hack/modules.sh
 
-bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
+bin/golangci-lint-$(GOLANGCI_LINT_VERSION): | prerequisites
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	ln -sf golangci-lint $@
 
@@ -45,23 +46,30 @@ lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Formatting and static checks
 	cd lab && golangci-lint run -c ../.golangci.yml
 
 .PHONY: generate
-generate: ## Write the generated files anew
+generate: build ## Write the generated files anew
 	hack/generate.sh
 
 .PHONY: fresh
-fresh: ## Fail if a generated file is not what its source says
+fresh: build ## Fail if a generated file is not what its source says
 	hack/generate.sh -check
+	go mod tidy -diff
+	cd lab && go mod tidy -diff
 
 .PHONY: test
 test: build lab lint fresh ## Everything a change must pass
-	CGO_ENABLED=1 go test -race $(TEST_FLAGS) $$(hack/race-packages.sh)
-	go test $(TEST_FLAGS) ./...
+	p=$$(hack/packages.sh rest) && go test $(TEST_FLAGS) $$p
+	p=$$(hack/packages.sh race) && CGO_ENABLED=1 go test -race $(TEST_FLAGS) $$p
 	cd lab && go test $(TEST_FLAGS) ./...
+	p=$$(hack/packages.sh stories) && go test -count=1 $(TEST_FLAGS) $$p
 
 .PHONY: verify
-verify: test ## As test, with the long fuzz runs
+verify: test ## As test, and every fuzz test for a while
 	hack/fuzz.sh
 
 .PHONY: bench
 bench: build lab ## Measure, and write bench/RESULTS.md
 	go run ./bench
+
+.PHONY: picture
+picture: build lab ## Draw docs/picture.svg from a real run
+	go run ./hack/picture

@@ -3,13 +3,18 @@
 # is missing and the one line that mends it, before anything is downloaded.
 set -u
 missing=
-need() { # need COMMAND PACKAGE
-	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+need() { # need COMMAND PACKAGE...
+	command -v "$1" >/dev/null 2>&1 && return
+	shift
+	missing="$missing $*"
 }
 need git git
 need ssh openssh-client
 need curl curl
-[ -x "$(git --exec-path 2>/dev/null)/git-http-backend" ] || missing="$missing git"
+# The race detector is the only thing that wants a C compiler.
+need cc gcc libc6-dev
+[ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki ] || missing="$missing ca-certificates"
+[ -x "$(git --exec-path 2>/dev/null)/git-http-backend" ] || case "$missing" in *" git"*) ;; *) missing="$missing git" ;; esac
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 		echo "installing$missing" >&2
@@ -17,11 +22,11 @@ if [ -n "$missing" ]; then
 		{ apt-get update -q && apt-get install -qy --no-install-recommends $missing; } >/dev/null ||
 			{ echo "could not install$missing; check the network and the package sources" >&2; exit 2; }
 	else
-		echo "this machine lacks$missing; run: sudo apt-get install -y$missing" >&2
+		echo "this machine lacks$missing; run: sudo apt-get update && sudo apt-get install -y$missing" >&2
 		exit 2
 	fi
 fi
 if ! command -v go >/dev/null 2>&1; then
-	echo "this machine lacks Go; install Go 1.26 from https://go.dev/dl/" >&2
+	echo "this machine lacks Go; install Go 1.26 from https://go.dev/dl/ and put its bin directory into PATH" >&2
 	exit 2
 fi
