@@ -5,7 +5,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -101,10 +100,7 @@ func (s *Sources) get(name mizzen.Name) (*repository, error) {
 	defer s.mu.Unlock()
 	r := s.repos[name]
 	if r == nil {
-		return nil, &mizzen.Error{
-			Kind: mizzen.NotFound, Object: "repository " + name.String(), Err: errors.New("there is no such Repository"),
-			Remedy: "create it in the namespace of the Application, or correct spec.source.repository",
-		}
+		return nil, NotFetchedError{name}
 	}
 	return r, nil
 }
@@ -148,7 +144,8 @@ func (e NotFetchedError) Error() string {
 }
 
 // Snapshot returns the content at a revision; an empty one is the
-// Repository's own. It fails with NotFetchedError before the first fetch, and
+// Repository's own. It fails with NotFetchedError before the first fetch, or if
+// there is no such Repository, and
 // with Kind NotFound if the revision does not exist.
 func (s *Sources) Snapshot(ctx context.Context, name mizzen.Name, revision string) (mizzen.Snapshot, error) {
 	r, err := s.get(name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,6 +32,8 @@ type run struct {
 	err     error
 	planned *engine.Planned
 	outcome *engine.Outcome
+	// inventory is what was known to be applied when the plan was made.
+	inventory engine.Inventory
 }
 
 // result is what a reconcile ends in.
@@ -120,39 +123,38 @@ func (x *run) resolve(ctx context.Context) *result {
 	}
 	var notFetched sources.NotFetchedError
 	switch {
-	case errors.As(err, &notFetched) && (x.app.Status.Revision != "" || !x.refused(ctx, repository)):
-		// What runs goes on, and the first fetch wakes the rest; if it fails,
-		// the Repository's own condition says why.
-		return &result{silent: true}
 	case errors.As(err, &notFetched):
-		return &result{finding: x.waitingFor(v1alpha1.ReasonRepositoryNotReady,
-			fmt.Sprintf("repository %s is not fetched yet; see 'mizzen get repositories'", repository))}
-	case mizzen.KindOf(err) == mizzen.NotFound && x.missing(ctx, repository):
-		return x.fail(v1alpha1.ReasonRepositoryNotFound, err)
+		return x.unfetched(ctx, repository)
 	case mizzen.KindOf(err) == mizzen.NotFound:
 		return x.stall(v1alpha1.ReasonRevisionNotFound, err.Error()+"; the cluster stays as it is")
 	}
 	return x.fail(v1alpha1.ReasonFetchFailed, err)
 }
 
-// refused tells whether a Repository was tried to fetch, in vain.
-func (x *run) refused(ctx context.Context, name mizzen.Name) bool {
+// unfetched says why there is nothing to sync from. What runs goes on. While
+// the first fetch is under way there is nothing to say: it wakes those who wait
+// for it, and if it fails, the Repository's own condition says why.
+func (x *run) unfetched(ctx context.Context, name mizzen.Name) *result {
 	var repo v1alpha1.Repository
 	err := x.Client.Get(ctx, request(name).NamespacedName, &repo)
-	return err == nil && meta.IsStatusConditionFalse(repo.Status.Conditions, v1alpha1.ConditionReady)
-}
-
-// missing tells whether the Repository itself does not exist.
-func (x *run) missing(ctx context.Context, name mizzen.Name) bool {
-	var repo v1alpha1.Repository
-	return apierrors.IsNotFound(x.Client.Get(ctx, request(name).NamespacedName, &repo))
+	switch {
+	case apierrors.IsNotFound(err):
+		return x.fail(v1alpha1.ReasonRepositoryNotFound, &mizzen.Error{
+			Kind: mizzen.NotFound, Object: "repository " + name.String(), Err: errors.New("there is no such Repository"),
+			Remedy: "create it in the namespace of the Application, or correct spec.source.repository",
+		})
+	case err != nil, x.app.Status.Revision != "", !meta.IsStatusConditionFalse(repo.Status.Conditions, v1alpha1.ConditionReady):
+		return &result{silent: true}
+	}
+	return &result{finding: x.waitingFor(v1alpha1.ReasonRepositoryNotReady,
+		fmt.Sprintf("repository %s cannot be fetched; see 'mizzen get repositories'", name))}
 }
 
 // quiet ends the reconcile if nothing that the last evaluation looked at has
 // changed: then only drift and health are to be seen to.
 func (x *run) quiet(ctx context.Context) *result {
 	s := x.m.settled()
-	if !s.done || s.generation != x.app.Generation || s.wish != x.app.Annotations[mizzen.AnnotationReconcile] {
+	if !s.done || s.expired(x.now) || s.generation != x.app.Generation || s.wish != x.app.Annotations[mizzen.AnnotationReconcile] {
 		return nil
 	}
 	if !x.m.untouched(x.snapshot) {
@@ -187,12 +189,16 @@ func (x *run) plan(ctx context.Context) *result {
 	if err := x.watch(ctx, inventory); err != nil {
 		return x.failed(err)
 	}
-	x.m.takeNews() // the plan sees the state that the news are about
+	// The plan sees the state that the news are about. If it fails, what runs is
+	// still to be kept.
+	drifted, _ := x.m.takeNews()
 	t := x.target(inventory)
 	t.Recheck = !x.m.settled().done
 	if x.planned, err = x.Engine.Plan(ctx, t); err != nil {
+		x.giveBack(drifted)
 		return x.failed(err)
 	}
+	x.inventory = inventory
 	return nil
 }
 
@@ -207,13 +213,52 @@ func (x *run) busy(ctx context.Context) (release func(), err error) {
 }
 
 // gate decides whether the plan may be carried out now.
-func (x *run) gate(context.Context) *result {
-	if x.app.Spec.Sync.Mode != v1alpha1.SyncManual || !x.planned.Writes() {
+func (x *run) gate(ctx context.Context) *result {
+	manual, heal := x.app.Spec.Sync.Mode == v1alpha1.SyncManual, enabled(x.app.Spec.Sync.SelfHeal)
+	if !x.planned.Writes() || x.approved() || !manual && heal {
 		return nil
 	}
-	if x.app.Annotations[mizzen.AnnotationSync] == x.planned.Digest {
+	switch drift := x.onlyDrift(); {
+	case drift && heal:
 		return nil
+	case drift:
+		x.noteDrift()
+		x.settle(false)
+		x.outcome = &engine.Outcome{Inventory: x.inventory}
+		r := x.conclude(ctx)
+		return &r
+	case manual:
+		return x.ask()
 	}
+	return nil
+}
+
+// approved tells whether somebody asked for exactly this plan. That holds until
+// it is carried out, not for ever: the same plan may come again.
+func (x *run) approved() bool {
+	digest := x.planned.Digest
+	if wish := x.app.Annotations[mizzen.AnnotationReconcile]; x.app.Annotations[mizzen.AnnotationSync] == digest && wish != x.app.Status.HandledReconcile {
+		x.m.approved = digest
+	}
+	return x.m.approved == digest
+}
+
+// onlyDrift tells whether the plan restores what was synced already: the same
+// content as the last time, of objects that were applied then.
+func (x *run) onlyDrift() bool {
+	status := x.app.Status
+	if status.Revision == "" || status.RenderKey != x.planned.Key.Digest() || status.ObservedGeneration != x.app.Generation ||
+		len(status.History) == 0 || status.History[0].Result != v1alpha1.SyncSucceeded {
+		return false
+	}
+	return !slices.ContainsFunc(x.planned.Changes, func(c mizzen.Change) bool {
+		_, known := x.inventory[c.Ref]
+		return c.Action.Writes() && !known
+	})
+}
+
+// ask says what waits for somebody to ask for it.
+func (x *run) ask() *result {
 	f := x.previous()
 	f.synced = no(v1alpha1.ReasonManualSync, fmt.Sprintf("Git is at %s: %s; run 'mizzen sync %s'",
 		x.planned.Commit.Short(), x.planned.Counts(), x.name.Name))
@@ -221,6 +266,7 @@ func (x *run) gate(context.Context) *result {
 		f.healthy = unknown(v1alpha1.ReasonHealthUnknown, "nothing is synced yet")
 	}
 	x.settle(false)
+	x.m.wait()
 	return &result{finding: f}
 }
 
