@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -101,6 +100,17 @@ func (l *lab) awaitReady(ctx context.Context, apps int) error {
 		}
 		return n
 	}
+	for count() < apps {
+		if err := l.noteAll(ctx, note, func() bool { return count() >= apps }); err != nil {
+			return fmt.Errorf("%d of %d applications are ready: %w", count(), apps, err)
+		}
+	}
+	return nil
+}
+
+// noteAll lists the Applications and follows them until enough says so, or the
+// server ends the watch.
+func (l *lab) noteAll(ctx context.Context, note func(*v1alpha1.Application), enough func() bool) error {
 	var list v1alpha1.ApplicationList
 	if err := l.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 		return err
@@ -113,17 +123,17 @@ func (l *lab) awaitReady(ctx context.Context, apps int) error {
 		return err
 	}
 	defer w.Stop()
-	for count() < apps {
+	for !enough() {
 		select {
 		case e, ok := <-w.ResultChan():
 			if !ok {
-				return errors.New("the watch ended")
+				return nil
 			}
 			if app, is := e.Object.(*v1alpha1.Application); is && e.Type != watch.Deleted {
 				note(app)
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d applications are ready: %w", count(), apps, ctx.Err())
+			return ctx.Err()
 		}
 	}
 	return nil

@@ -33,17 +33,17 @@ var measurements = []measurement{
 func main() {
 	runs := flag.Int("runs", 5, "alternating runs of what is compared with a baseline")
 	only := flag.String("only", "", "comma-separated names of measurements")
+	profiles := flag.String("profiles", "", "directory for profiles of Mizzen: CPU of first syncs, heap when full")
 	scale := flag.Float64("scale", 1, "size of everything, for trying the bench out")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := measure(ctx, *runs, *scale, *only); err != nil {
+	if err := measure(ctx, &bench{runs: *runs, scale: *scale, profiles: *profiles, results: newResults()}, *only); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func measure(ctx context.Context, runs int, scale float64, only string) error {
-	b := &bench{runs: runs, scale: scale, results: newResults()}
+func measure(ctx context.Context, b *bench, only string) error {
 	for _, m := range measurements {
 		if only != "" && !slices.Contains(strings.Split(only, ","), m.name) {
 			continue
@@ -53,14 +53,16 @@ func measure(ctx context.Context, runs int, scale float64, only string) error {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
-	return b.results.write("bench", scale == 1 && only == "")
+	return b.results.write("bench", b.scale == 1 && only == "")
 }
 
 // bench is what measurements share.
 type bench struct {
-	runs    int
-	scale   float64
-	results *results
+	runs  int
+	scale float64
+	// profiles is where profiles go; "" makes none.
+	profiles string
+	results  *results
 }
 
 // n scales a count.

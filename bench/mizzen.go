@@ -103,6 +103,18 @@ func (p *process) liveHeap(ctx context.Context) (float64, error) {
 	return p.metric(ctx, "go_memstats_heap_alloc_bytes")
 }
 
+// profile writes one of the process's profiles to a file of dir.
+func (p *process) profile(ctx context.Context, dir, name, path string) error {
+	if dir == "" {
+		return nil
+	}
+	body, err := p.get(ctx, "/debug/pprof/"+path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), []byte(body), 0o644)
+}
+
 // usage is the processor time and resident memory of a process and all below
 // it.
 func (p *process) usage() (cpu time.Duration, rss int64) {

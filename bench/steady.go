@@ -316,6 +316,9 @@ func memory(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	if err := r.p.profile(ctx, b.profiles, "memory.heap", "heap"); err != nil {
+		return err
+	}
 	cpu, rss := r.p.usage()
 	n := float64(apps * objects)
 	b.results.add(fmt.Sprintf("%.0f objects: live heap per object beyond the empty controller", n), fmt.Sprintf("%.0f bytes", (full-empty)/n), "<= 1024 bytes")

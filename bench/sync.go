@@ -100,10 +100,21 @@ func (b *bench) syncOnce(ctx context.Context, apps, objects int) (took time.Dura
 		return 0, 0, err
 	}
 	defer p.stop()
+	profiled := make(chan error, 1)
+	go func() {
+		err := p.ready(ctx)
+		if err == nil && b.profiles != "" {
+			err = p.profile(ctx, b.profiles, fmt.Sprintf("sync-%dx%d.cpu", apps, objects), "profile?seconds=5")
+		}
+		profiled <- err
+	}()
 	if err := l.awaitReady(ctx, apps); err != nil {
 		return 0, 0, err
 	}
 	took = time.Since(start)
+	if err := <-profiled; err != nil {
+		return 0, 0, err
+	}
 	n, _, err := l.requests(offset, func(_, verb, resource string) bool { return verb == "patch" && resource == "applications/status" })
 	return took, float64(n) / float64(apps), err
 }
