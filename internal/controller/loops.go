@@ -43,7 +43,7 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 		return nil, err
 	}
 	l := &loops{registry: &cluster.Registry{
-		Home: c.Config, Reader: mgr.GetAPIReader(), Installation: c.Installation, Masker: masker, Log: c.Log,
+		Home: c.Config, Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Installation: c.Installation, Masker: masker, Log: c.Log,
 	}}
 	l.registry.Bind(ctx)
 	sources := c.sources()

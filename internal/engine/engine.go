@@ -78,6 +78,9 @@ type Destination struct {
 	// Schemas are those that the cluster publishes.
 	Schemas lint.Schemas
 	Masker  diff.Masker
+	// Note remembers kinds before the first object of theirs is written, so
+	// that a crash leaves nothing that nobody looks for; nil for a command line.
+	Note func(context.Context, []schema.GroupKind) error
 }
 
 // InCluster is the Destination's name of the cluster that holds the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,12 @@ func (e *Engine) Sync(ctx context.Context, p *Planned) (*Outcome, error) {
 		return x.outcome, nil
 	}
 	d := p.target.Destination
+	if d.Note != nil {
+		if err := d.Note(ctx, p.written()); err != nil {
+			x.keepKnown()
+			return x.outcome, &StageError{StageApply, err}
+		}
+	}
 	if d.Watcher != nil {
 		d.Watcher.Begin(p.Application)
 		defer d.Watcher.End(p.Application)
@@ -75,6 +82,17 @@ func (e *Engine) run(ctx context.Context, x *execution) error {
 		return errors.Join(context.Cause(ctx), err)
 	}
 	return err
+}
+
+// written are the kinds of the objects that the Plan applies, each once.
+func (p *Planned) written() []schema.GroupKind {
+	seen := map[schema.GroupKind]bool{}
+	for _, c := range p.Changes {
+		if c.Desired != nil {
+			seen[c.Ref.GroupKind()] = true
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
 }
 
 // refusal returns why the Plan must not be carried out.

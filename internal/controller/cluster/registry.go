@@ -36,7 +36,9 @@ type Registry struct {
 	// Home is how to reach the cluster that holds the Applications.
 	Home *rest.Config
 	// Reader reads Clusters and Secrets.
-	Reader       client.Reader
+	Reader client.Reader
+	// Writer notes which kinds were applied.
+	Writer       client.Writer
 	Installation string
 	Masker       diff.Masker
 	Log          *slog.Logger
@@ -46,6 +48,8 @@ type Registry struct {
 	ctx context.Context
 	mu  sync.Mutex
 	all map[mizzen.Name]*destination
+
+	kinds kinds
 }
 
 // destination is one cluster that is in use.
@@ -58,6 +62,9 @@ type destination struct {
 	schemas *lint.Cluster
 	// down is why the cluster does not answer; nil if it does.
 	down atomic.Pointer[error]
+	// recalled tells that the kinds that were ever applied are watched.
+	recalled  atomic.Bool
+	recalling sync.Mutex
 }
 
 // Bind sets the context that watches live in. It is called once, before the
@@ -86,6 +93,13 @@ func (r *Registry) Destination(ctx context.Context, app *v1alpha1.Application) (
 	if down := d.down.Load(); down != nil && name != engine.InCluster {
 		return engine.Destination{}, *down
 	}
+	key := home
+	if name != engine.InCluster {
+		key = mizzen.Name{Namespace: app.Namespace, Name: name}
+	}
+	if err := r.watchKnown(ctx, key, d); err != nil {
+		return engine.Destination{}, err
+	}
 	writer := d.writer
 	if !app.Spec.Privileged {
 		account := app.Spec.ServiceAccountName
@@ -97,6 +111,7 @@ func (r *Registry) Destination(ctx context.Context, app *v1alpha1.Application) (
 	return engine.Destination{
 		Name: name, Installation: r.Installation, Cluster: d.cluster, Watcher: d.watcher,
 		Writer: writer, Schemas: d.schemas, Masker: r.Masker,
+		Note: func(ctx context.Context, kinds []schema.GroupKind) error { return r.note(ctx, key, kinds) },
 	}, nil
 }
 
