@@ -328,6 +328,10 @@ func TestAdopt(t *testing.T) {
 		}
 	}
 	out.Reset()
+	ctrllog.Log.WithValues("kind", "Application").Error(errors.New("bang"), "broken")
+	if out.Len() > 0 {
+		t.Errorf("a complaint is repeated: %s", &out)
+	}
 	level.Set(slog.LevelDebug)
 	ctrllog.Log.Info("chatter", "n", 1)
 	if !strings.Contains(out.String(), `"level":"DEBUG"`) || !strings.Contains(out.String(), "chatter") {
