@@ -19,6 +19,8 @@ const (
 	CodeDuplicateKey Code = "MZ1005"
 	// CodeFileName: a file's name is not UTF-8, so that it cannot be read.
 	CodeFileName Code = "MZ1006"
+	// CodeRenderFailed: the files cannot be turned into objects.
+	CodeRenderFailed Code = "MZ1007"
 
 	// CodeUnknownField: the kind's schema does not know the field.
 	CodeUnknownField Code = "MZ2001"

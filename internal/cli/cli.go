@@ -112,10 +112,10 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.upCommand(), a.controllerCommand(),
-		a.planCommand(), a.syncCommand(),
-		a.statusCommand(), a.getCommand(), a.historyCommand(),
+		a.planCommand(), a.syncCommand(), a.renderCommand(), a.lintCommand(),
+		a.statusCommand(), a.getCommand(), a.treeCommand(), a.historyCommand(), a.eventsCommand(),
 		a.rollbackCommand(), a.suspendCommand(), a.resumeCommand(),
-		a.completionCommand(), a.versionCommand(),
+		a.doctorCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	return root
 }

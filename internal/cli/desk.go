@@ -254,4 +254,3 @@ func (d *desk) target(ctx context.Context, c client.Client, config *rest.Config,
 	t.Options.FieldOrigins, t.Recheck = true, true
 	return t, err
 }
-

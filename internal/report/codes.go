@@ -11,6 +11,7 @@ var codes = map[mizzen.Code]string{
 	mizzen.CodeHookNotRun:             "A hook of another tool is left out",
 	mizzen.CodeDuplicateKey:           "A mapping has a key twice",
 	mizzen.CodeFileName:               "A file's name is not UTF-8",
+	mizzen.CodeRenderFailed:           "The files cannot be turned into objects",
 	mizzen.CodeUnknownField:           "The kind has no such field",
 	mizzen.CodeWrongType:              "A value has the wrong type",
 	mizzen.CodeMissingField:           "A required field is missing",

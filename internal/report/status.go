@@ -164,7 +164,7 @@ func warnings(in StatusInput) []string {
 	if repo.Spec.Suspend {
 		warns = append(warns, "repository "+repo.Name+" is suspended: new commits are not seen")
 	} else if ready := Condition(repo.Status.Conditions, v1alpha1.ConditionReady); ready.Status == metav1.ConditionFalse {
-		warns = append(warns, fmt.Sprintf("repository %s has not been fetched since %s: %s",
+		warns = append(warns, fmt.Sprintf("repository %s cannot be fetched (since %s): %s",
 			repo.Name, Ago(in.Now, ready.LastTransitionTime.Time), ready.Message))
 	}
 	return warns
