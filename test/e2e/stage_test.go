@@ -187,3 +187,9 @@ func (s *stage) shows(name, key, value string) {
 func configMap(name, value string) string {
 	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\ndata: {value: %q}\n", name, value)
 }
+
+// run runs kubectl and returns what it wrote to standard output.
+func (s *stage) run(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, s.lab.Kubectl(), append(args, "--kubeconfig", s.lab.Kubeconfig)...).Output()
+	return string(out), err
+}
