@@ -205,6 +205,9 @@ func syntaxError(file string, firstLine int, err error) error {
 		number, text, _ := strings.Cut(rest, ": ")
 		if n, convErr := strconv.Atoi(number); convErr == nil {
 			line, message = firstLine+n-1, text
+			if strings.HasPrefix(text, "did not find expected") {
+				line++ // the library's parser counts from 0, its scanner from 1
+			}
 		}
 	}
 	return invalid(file, line, errors.New(message))

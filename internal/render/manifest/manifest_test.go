@@ -145,7 +145,7 @@ func TestBadInput(t *testing.T) {
 		"no name":        {"apiVersion: v1\nkind: Pod\n", mizzen.Invalid, "f.yaml:1: Pod has no metadata.name"},
 		"number as name": {"apiVersion: v1\nkind: Pod\nmetadata: {name: 1}\n", mizzen.Invalid, "f.yaml:1: Pod has a metadata.name that is not a string"},
 		"generateName":   {"---\napiVersion: v1\nkind: Pod\nmetadata: {generateName: job-}\n", mizzen.Refused, "Pod job-* (f.yaml:2): generateName"},
-		"end marker":     {"a: b\n...\nc: d\n", mizzen.Invalid, "f.yaml:2: invalid YAML: did not find expected <document start>"},
+		"end marker":     {"a: b\n...\nc: d\n", mizzen.Invalid, "f.yaml:3: invalid YAML: did not find expected <document start>"},
 		"list of text":   {"apiVersion: v1\nkind: List\nitems:\n- a\n", mizzen.Invalid, "f.yaml:4: an element of a List is not a mapping"},
 		"kustomization":  {"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", mizzen.Invalid, "point the Application at the directory"},
 	}
