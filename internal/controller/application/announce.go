@@ -94,7 +94,28 @@ func (a *announcer) flush() {
 			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Repository"},
 			ObjectMeta: metav1.ObjectMeta{Namespace: key.repository.Namespace, Name: key.repository.Name},
 		}
-		a.recorder.Eventf(repository, nil, corev1.EventTypeNormal, "Synced", "Sync", "%s", n.text(key.commit))
+		a.recorder.Eventf(repository, revisionOf(key.repository, key.commit, ""), corev1.EventTypeNormal, "Synced", "Sync", "%s", n.text(key.commit))
+	}
+}
+
+// The recorder counts Events that agree in everything but their text as one, and
+// keeps the first text. What an Event is related to therefore has to tell apart
+// what is news of its own.
+
+// about is the object that a change was made to, and the first of its fields.
+func about(c mizzen.Change) *corev1.ObjectReference {
+	ref := &corev1.ObjectReference{APIVersion: c.APIVersion, Kind: c.Ref.Kind, Namespace: c.Ref.Namespace, Name: c.Ref.Name}
+	if len(c.Fields) > 0 {
+		ref.FieldPath = string(c.Fields[0].Path)
+	}
+	return ref
+}
+
+// revisionOf is a Repository at a commit, and a place in it.
+func revisionOf(repository mizzen.Name, commit, place string) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: "Repository",
+		Namespace: repository.Namespace, Name: repository.Name, ResourceVersion: commit, FieldPath: place,
 	}
 }
 

@@ -1,6 +1,7 @@
 package application
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -87,8 +88,8 @@ func (x *run) failed(err error) *result {
 	x.settle(true)
 	if stage == engine.StageValidate {
 		// What the schemas of the cluster say may change with the cluster.
-		x.m.unsettle()
 		r.after = lastRetry
+		x.m.expire(x.now.Add(lastRetry))
 	}
 	return r
 }
@@ -132,5 +133,9 @@ func (x *run) complain(reason string, err error) {
 		return
 	}
 	x.m.lastFailure = text
-	x.Recorder.Eventf(x.app, nil, corev1.EventTypeWarning, reason, "Sync", "%s", text)
+	place := ""
+	if known := new(mizzen.Error); errors.As(err, &known) {
+		place = cmp.Or(known.Origin.String(), known.Object)
+	}
+	x.Recorder.Eventf(x.app, revisionOf(x.repository(), x.snapshot.Commit().ID, place), corev1.EventTypeWarning, reason, "Sync", "%s", text)
 }

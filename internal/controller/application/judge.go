@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/engine"
@@ -78,13 +80,25 @@ func (x *run) preferred(ctx context.Context, touched map[mizzen.Ref]struct{}) []
 	return targets
 }
 
-// state is the finding of an Application that is synced.
+// state is the finding of an Application whose evaluation is settled. If that
+// ended otherwise than in a sync, it says so as before.
 func (x *run) state() result {
 	worst := health.Worst(maps.All(x.m.unhealthy))
 	x.app.Status.Health = string(worst.Status)
-	f := finding{synced: x.syncedAs(), healthy: healthVerdict(worst), fighting: x.fighting()}
-	f.reconciling = worst.Status == health.Progressing
-	return result{finding: f}
+	var f finding
+	switch {
+	case x.m.settled().behind():
+		f = x.previous()
+		f.stalled = meta.IsStatusConditionTrue(x.app.Status.Conditions, v1alpha1.ConditionStalled)
+	case len(x.m.driftNow()) > 0:
+		f.synced = x.driftedAs()
+	default:
+		f.synced = x.syncedAs()
+	}
+	var over time.Duration
+	f.fighting, over = x.fighting()
+	f.healthy, f.reconciling = healthVerdict(worst), worst.Status == health.Progressing
+	return result{finding: f, after: over}
 }
 
 func healthVerdict(worst health.Summary) verdict {

@@ -22,6 +22,8 @@ import (
 type memory struct {
 	unhealthy map[mizzen.Ref]health.Judgement
 	fights    map[mizzen.Ref]*fight
+	// approved is the digest of the plan that somebody asked to carry out.
+	approved string
 	// failures counts those in a row; lastFailure is the last in words.
 	failures    int
 	lastFailure string
@@ -38,6 +40,9 @@ type memory struct {
 	// drifted and touched are what watches reported since the last reconcile.
 	drifted map[mizzen.Ref]live.Event
 	touched map[mizzen.Ref]struct{}
+	// drift is what left the synced state and is not to be restored. It is
+	// replaced as a whole, never changed.
+	drift map[mizzen.Ref]mizzen.Change
 	// cancel ends a sync that waits, when a newer commit supersedes it.
 	cancel func(error)
 	// awaiting: the Application waits for one that it depends on.
@@ -63,7 +68,19 @@ type settled struct {
 	// failed tells that the evaluation ended in an error that only another
 	// input can mend.
 	failed bool
+	// waits tells that the plan was made, and waits for somebody to ask for it.
+	waits bool
+	// until is when the evaluation is to be repeated all the same; zero is
+	// never.
+	until time.Time
 }
+
+// behind tells that what is synced is not what was evaluated: what runs is
+// then kept as the last synced revision says.
+func (s settled) behind() bool { return s.done && (s.failed || s.waits) }
+
+// expired tells that the evaluation is to be repeated.
+func (s settled) expired(now time.Time) bool { return !s.until.IsZero() && !now.Before(s.until) }
 
 func (m *memory) settled() settled {
 	m.mu.Lock()
@@ -75,6 +92,20 @@ func (m *memory) settle(s settled) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.evaluation = s
+}
+
+// wait notes that the plan of the evaluation waits to be asked for.
+func (m *memory) wait() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.evaluation.waits = true
+}
+
+// expire makes a reconcile after a time evaluate everything.
+func (m *memory) expire(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.evaluation.until = at
 }
 
 // unsettle makes the next reconcile evaluate everything.
@@ -167,6 +198,19 @@ func (m *memory) supersede() {
 	}
 }
 
+// driftNow returns what left the synced state and is not to be restored.
+func (m *memory) driftNow() map[mizzen.Ref]mizzen.Change {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.drift
+}
+
+func (m *memory) setDrift(drift map[mizzen.Ref]mizzen.Change) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drift = drift
+}
+
 // takeNews returns what the watches reported, and forgets it.
 func (m *memory) takeNews() (drifted map[mizzen.Ref]live.Event, touched map[mizzen.Ref]struct{}) {
 	m.mu.Lock()
@@ -174,6 +218,25 @@ func (m *memory) takeNews() (drifted map[mizzen.Ref]live.Event, touched map[mizz
 	drifted, touched = m.drifted, m.touched
 	m.drifted, m.touched = nil, nil
 	return drifted, touched
+}
+
+// takeTouched returns what is to be judged, and forgets it.
+func (m *memory) takeTouched() map[mizzen.Ref]struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	touched := m.touched
+	m.touched = nil
+	return touched
+}
+
+// touch notes objects that are to be judged.
+func (m *memory) touch(refs map[mizzen.Ref]struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.touched == nil {
+		m.touched = make(map[mizzen.Ref]struct{}, len(refs))
+	}
+	maps.Copy(m.touched, refs)
 }
 
 // report notes an event of a watch.
@@ -245,12 +308,15 @@ const (
 
 // round counts a restoration.
 func (f *fight) round(manager string, now time.Time) {
-	if now.Sub(f.last) > fightWindow+f.pause() {
+	if now.After(f.over()) {
 		f.rounds = 0
 	}
 	f.rounds++
 	f.last, f.manager = now, manager
 }
+
+// over is when the fight counts as ended.
+func (f *fight) over() time.Time { return f.last.Add(fightWindow + f.pause()) }
 
 // pause is how long the next round must wait.
 func (f *fight) pause() time.Duration {

@@ -3,11 +3,14 @@ package application
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"mizzen.dev/mizzen"
@@ -22,10 +25,13 @@ func (r *Reconciler) Report(e live.Event) {
 	if e.Type == live.Removed {
 		return
 	}
+	m := r.memories.of(e.Owner)
+	if _, drifted := m.driftNow()[e.Ref]; drifted && e.Type == live.Touched {
+		e.Type = live.Changed // it may be as it was
+	}
 	if e.Type == live.Touched && !r.Engine.Judge.NeedsObject(e.Ref.GroupKind()) {
 		return
 	}
-	m := r.memories.of(e.Owner)
 	if e.Type == live.Foreign && !e.Exclusive && !m.excludes(e.Ref.GroupKind()) {
 		return
 	}
@@ -51,36 +57,27 @@ func (x *run) news(ctx context.Context) *result {
 	drifted, touched := x.m.takeNews()
 	switch {
 	case len(drifted) > 0 && !enabled(x.app.Spec.Sync.SelfHeal):
-		return x.drifted(drifted)
+		x.m.touch(touched)
+		return x.watchDrift(ctx, drifted)
 	case len(drifted) > 0:
+		x.m.touch(touched)
 		return x.heal(ctx, drifted)
-	case len(touched) > 0 && !x.m.settled().failed:
+	case len(touched) > 0:
 		return x.judge(ctx, touched)
+	case x.fightEnded():
+		r := x.state()
+		return &r
 	}
 	return &result{silent: true}
 }
 
+// fightEnded tells that the status still tells of a fight that is over.
+func (x *run) fightEnded() bool {
+	text, _ := x.fighting()
+	return text == "" && meta.IsStatusConditionTrue(x.app.Status.Conditions, v1alpha1.ConditionFighting)
+}
+
 func enabled(b *bool) bool { return b == nil || *b }
-
-// drifted reports what is not to be restored.
-func (x *run) drifted(events map[mizzen.Ref]live.Event) *result {
-	f := x.previous()
-	f.synced = no(v1alpha1.ReasonDrifted, "drifted, and spec.sync.selfHeal is off: "+describe(events)+"; 'mizzen sync "+x.name.Name+"' restores it")
-	return &result{finding: f}
-}
-
-func describe(events map[mizzen.Ref]live.Event) string {
-	const most = 3
-	texts := make([]string, 0, len(events))
-	for _, e := range events {
-		texts = append(texts, e.String())
-	}
-	slices.Sort(texts)
-	if len(texts) > most {
-		texts = append(texts[:most], fmt.Sprintf("and %d more", len(texts)-most))
-	}
-	return strings.Join(texts, "; ")
-}
 
 // heal restores what drifted, from the revision that is synced.
 func (x *run) heal(ctx context.Context, drifted map[mizzen.Ref]live.Event) *result {
@@ -93,24 +90,63 @@ func (x *run) heal(ctx context.Context, drifted map[mizzen.Ref]live.Event) *resu
 		return &result{silent: true}
 	}
 	defer release()
-	inventory, err := ReadInventory(ctx, x.Uncached, x.app)
-	if err != nil {
-		return x.fail(v1alpha1.ReasonApplyFailed, err)
-	}
-	t := x.target(inventory)
-	t.Suspects, t.Only = map[mizzen.Ref]bool{}, true
-	for ref := range ready {
-		t.Suspects[ref] = true
-	}
-	if x.planned, err = x.Engine.Plan(ctx, t); err == nil {
+	inventory, err := x.inspect(ctx, maps.Keys(ready))
+	if err == nil {
 		x.outcome, err = x.Engine.Sync(ctx, x.planned)
 	}
 	if err != nil {
 		x.giveBack(ready)
-		return x.failed(err)
+		return x.failedAside(err)
 	}
 	x.tell(ctx, ready)
 	return x.healed(ctx, inventory, wait)
+}
+
+// inspect plans what restores the suspects, from the revision that is synced.
+func (x *run) inspect(ctx context.Context, suspects iter.Seq[mizzen.Ref]) (engine.Inventory, error) {
+	if x.m.settled().behind() && x.app.Status.Revision != "" {
+		synced, err := x.Sources.Snapshot(ctx, x.repository(), x.app.Status.Revision)
+		if err != nil {
+			return nil, &engine.StageError{Stage: engine.StageRender, Err: err}
+		}
+		x.snapshot = synced
+	}
+	inventory, err := ReadInventory(ctx, x.Uncached, x.app)
+	if err != nil {
+		return nil, &engine.StageError{Stage: engine.StageRead, Err: err}
+	}
+	t := x.target(inventory)
+	t.Suspects, t.Only = map[mizzen.Ref]bool{}, true
+	for ref := range suspects {
+		t.Suspects[ref] = true
+	}
+	x.planned, err = x.Engine.Plan(ctx, t)
+	return inventory, err
+}
+
+// failedAside is failed for what is done beside a commit that waits or cannot
+// be synced: the status goes on to say why that is so.
+func (x *run) failedAside(err error) *result {
+	if !x.m.settled().behind() || mizzen.KindOf(err) == mizzen.Unreachable {
+		return x.failed(err)
+	}
+	x.complain(v1alpha1.ReasonApplyFailed, err)
+	return &result{silent: true, after: x.backoff()}
+}
+
+// putBack sees to it that news are not lost because the evaluation that took
+// them came to nothing: even if Git cannot be synced now, what runs is kept as
+// it is, and judged. Without a settled evaluation, the next one will look at
+// everything anyway.
+func (x *run) putBack() {
+	if len(x.drifted)+len(x.touched) == 0 {
+		return
+	}
+	x.giveBack(x.drifted)
+	x.m.touch(x.touched)
+	if x.m.settled().done {
+		x.enqueue(x.name)
+	}
 }
 
 // giveBack keeps events for the next try.
@@ -136,9 +172,17 @@ func (x *run) healed(ctx context.Context, before engine.Inventory, wait time.Dur
 			return x.fail(v1alpha1.ReasonApplyFailed, err)
 		}
 	}
-	r := x.judge(ctx, touched)
-	r.after = wait
+	r := x.judge(ctx, x.withTouched(touched))
+	if wait > 0 {
+		r.after = wait
+	}
 	return r
+}
+
+// withTouched adds what else is to be judged.
+func (x *run) withTouched(refs map[mizzen.Ref]struct{}) map[mizzen.Ref]struct{} {
+	maps.Copy(refs, x.m.takeTouched())
+	return refs
 }
 
 // rounds sorts out the objects that somebody keeps undoing: they wait, longer
@@ -171,20 +215,25 @@ func (x *run) rounds(drifted map[mizzen.Ref]live.Event) (ready map[mizzen.Ref]li
 	return ready, wait
 }
 
-// fighting names the field managers that keep undoing what is restored.
-func (x *run) fighting() string {
+// fighting names the field managers that keep undoing what is restored, and
+// says when the first of them may be forgotten.
+func (x *run) fighting() (text string, over time.Duration) {
 	var texts []string
 	for ref, f := range x.m.fights {
-		if x.now.Sub(f.last) > fightWindow+f.pause() {
+		if x.now.After(f.over()) {
 			delete(x.m.fights, ref)
 			continue
 		}
-		if f.rounds >= fightRounds {
-			texts = append(texts, fmt.Sprintf("%s keeps changing %s; take the field out of Git or stop it", f.manager, ref))
+		if f.rounds < fightRounds {
+			continue
+		}
+		texts = append(texts, fmt.Sprintf("%s keeps changing %s; take the field out of Git or stop it", f.manager, ref))
+		if left := f.over().Sub(x.now) + time.Millisecond; over == 0 || left < over {
+			over = left
 		}
 	}
 	slices.Sort(texts)
-	return strings.Join(texts, "; ")
+	return strings.Join(texts, "; "), over
 }
 
 // tell makes an Event and a line of every restored object, and counts it.
@@ -196,7 +245,7 @@ func (x *run) tell(ctx context.Context, events map[mizzen.Ref]live.Event) {
 		if len(e.Managers) > 0 {
 			by = "; changed by " + strings.Join(e.Managers, ", ")
 		}
-		x.Recorder.Eventf(x.app, nil, corev1.EventTypeNormal, "Restored", "Heal", "%s", clip(report.ChangeLine(c)+by, maxMessage))
+		x.Recorder.Eventf(x.app, about(c), corev1.EventTypeNormal, "Restored", "Heal", "%s", clip(report.ChangeLine(c)+by, maxMessage))
 		x.Log.InfoContext(ctx, "restored", "application", x.name.String(), "object", c.Ref.String(), "managers", strings.Join(e.Managers, ", "))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/live"
 	sources "mizzen.dev/mizzen/internal/source"
 )
 
@@ -32,8 +33,11 @@ type run struct {
 	err     error
 	planned *engine.Planned
 	outcome *engine.Outcome
-	// inventory is what was known to be applied when the plan was made.
+	// inventory is what was known to be applied when the plan was made, drifted
+	// and touched what the watches had reported by then.
 	inventory engine.Inventory
+	drifted   map[mizzen.Ref]live.Event
+	touched   map[mizzen.Ref]struct{}
 }
 
 // result is what a reconcile ends in.
@@ -63,6 +67,7 @@ func (x *run) evaluate(ctx context.Context) result {
 	defer func() { end(x.err) }()
 	for _, phase := range []func(context.Context) *result{x.plan, x.gate, x.sync} {
 		if r := phase(ctx); r != nil {
+			x.putBack()
 			return *r
 		}
 	}
@@ -189,13 +194,11 @@ func (x *run) plan(ctx context.Context) *result {
 	if err := x.watch(ctx, inventory); err != nil {
 		return x.failed(err)
 	}
-	// The plan sees the state that the news are about. If it fails, what runs is
-	// still to be kept.
-	drifted, _ := x.m.takeNews()
+	// The plan sees the state that the news are about.
+	x.drifted, x.touched = x.m.takeNews()
 	t := x.target(inventory)
 	t.Recheck = !x.m.settled().done
 	if x.planned, err = x.Engine.Plan(ctx, t); err != nil {
-		x.giveBack(drifted)
 		return x.failed(err)
 	}
 	x.inventory = inventory

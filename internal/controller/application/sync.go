@@ -109,7 +109,8 @@ func (x *run) succeeded(ctx context.Context, start time.Time, took time.Duration
 		status.Revision = x.planned.Commit.ID
 	}
 	status.RenderKey = x.planned.Key.Digest()
-	x.m.failures = 0
+	x.m.failures, x.m.approved = 0, ""
+	x.m.setDrift(nil)
 	x.settle(false)
 }
 
