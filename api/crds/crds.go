@@ -8,3 +8,10 @@ import "embed"
 //
 //go:embed *.yaml
 var Files embed.FS
+
+// Admission holds policies, below admission/, that do for every new object of
+// our kinds what the controller would otherwise need a request for. They are
+// optional.
+//
+//go:embed admission/*.yaml
+var Admission embed.FS

@@ -35,6 +35,9 @@ type ObjectOptions struct {
 	// server is first asked to refuse; then fields that a known controller
 	// took over are left out, and the others are taken.
 	Force bool
+	// Absent says that there was no such object when it was judged: if others
+	// own fields of one by now, nothing is written and the error is ErrStale.
+	Absent bool
 }
 
 // DryRun asks the API server what it would store if obj were applied over
@@ -78,6 +81,9 @@ func (a *Applier) Apply(ctx context.Context, obj mizzen.Object, o ObjectOptions)
 
 func (a *Applier) apply(ctx context.Context, obj mizzen.Object, o ObjectOptions) (Result, error) {
 	res, deleting, err := a.patch(ctx, obj, o)
+	if taken(err) && o.Absent {
+		return Result{}, fmt.Errorf("%w: it was not there when it was judged, and others own fields of it now: %w", ErrStale, err)
+	}
 	if taken(err) && !o.Force {
 		current, getErr := a.metadata(ctx, obj)
 		if getErr != nil {

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"path"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -46,21 +48,52 @@ func install(ctx context.Context, config *rest.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	_, err = writer.Run(ctx, plan, apply.RunOptions{})
-	return err
+	if _, err := writer.Run(ctx, plan, apply.RunOptions{}); err != nil {
+		return err
+	}
+	return admission(ctx, cluster, writer, log)
+}
+
+// admission installs the policies that save a request for each Application.
+// Where the cluster has none, or refuses, the controller makes the requests.
+func admission(ctx context.Context, cluster *live.Cluster, writer *apply.Applier, log *slog.Logger) error {
+	plan, err := planOf(crds.Admission, "admission")
+	if err != nil {
+		return err
+	}
+	for _, c := range plan.Changes {
+		if _, err := cluster.Resource(ctx, c.Desired.GroupVersionKind()); err != nil {
+			log.Debug("no admission policy is installed", "error", err)
+			return nil
+		}
+	}
+	if _, err := writer.Run(ctx, plan, apply.RunOptions{}); err != nil {
+		log.Warn("no admission policy is installed; the controller works without it", "error", err)
+	}
+	return nil
 }
 
 // installation is the Plan of what Mizzen needs in a cluster.
 func installation() (*mizzen.Plan, error) {
-	objects := []*unstructured.Unstructured{{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": mizzen.SystemNamespace},
-	}}}
-	files, err := crds.Files.ReadDir(".")
+	plan, err := planOf(crds.Files, ".")
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range files {
-		b, err := crds.Files.ReadFile(f.Name())
+	add(plan, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": mizzen.SystemNamespace},
+	}})
+	return plan, nil
+}
+
+// planOf is the Plan of applying every file of a directory.
+func planOf(files fs.ReadDirFS, dir string) (*mizzen.Plan, error) {
+	entries, err := files.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	plan := &mizzen.Plan{}
+	for _, f := range entries {
+		b, err := fs.ReadFile(files, path.Join(dir, f.Name()))
 		if err != nil {
 			return nil, err
 		}
@@ -68,15 +101,15 @@ func installation() (*mizzen.Plan, error) {
 		if err := yaml.Unmarshal(b, &u.Object); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name(), err)
 		}
-		objects = append(objects, u)
-	}
-	plan := &mizzen.Plan{}
-	for _, u := range objects {
-		plan.Changes = append(plan.Changes, mizzen.Change{
-			Ref: mizzen.RefOf(u), APIVersion: u.GetAPIVersion(), Action: mizzen.Create, Desired: &mizzen.Object{Unstructured: u},
-		})
+		add(plan, u)
 	}
 	return plan, nil
+}
+
+func add(plan *mizzen.Plan, u *unstructured.Unstructured) {
+	plan.Changes = append(plan.Changes, mizzen.Change{
+		Ref: mizzen.RefOf(u), APIVersion: u.GetAPIVersion(), Action: mizzen.Update, Desired: &mizzen.Object{Unstructured: u},
+	})
 }
 
 // planKeyName is the Secret whose key makes marks of secret values in plans.

@@ -47,6 +47,9 @@ type Target struct {
 	// Recheck looks at objects of exclusive kinds although both hashes hold: a
 	// field that was added while nobody watched shows in neither.
 	Recheck bool
+	// Careful looks at every object, although what exists may be known from a
+	// moment ago: the last sync found that it was not so any more.
+	Careful bool
 	// Only restricts the Plan to the Suspects: nothing else is looked at, and
 	// nothing is pruned. It is how drift is restored.
 	Only bool

@@ -259,16 +259,31 @@ func (p *Planned) find(code mizzen.Code, severity mizzen.Severity, o mizzen.Obje
 	})
 }
 
+// current reads the candidates that exist.
+func (p *Planned) current(ctx context.Context, open []candidate) (map[mizzen.Ref]*unstructured.Unstructured, error) {
+	var known, fresh []live.Target
+	for _, c := range open {
+		if _, synced := p.target.Known[c.object.Ref()]; synced || p.target.Careful {
+			known = append(known, c.target())
+		} else {
+			fresh = append(fresh, c.target())
+		}
+	}
+	absent := p.target.Destination.Cluster.Absent(ctx, fresh)
+	for _, t := range fresh {
+		if !absent[t.Ref()] {
+			known = append(known, t)
+		}
+	}
+	return p.target.Destination.Cluster.Objects(ctx, known)
+}
+
 // dryRuns is how many requests one Plan has under way at once.
 const dryRuns = 8
 
 // judgeAll compares every candidate with what is live.
 func (p *Planned) judgeAll(ctx context.Context, open []candidate) ([]mizzen.Change, error) {
-	targets := make([]live.Target, 0, len(open))
-	for _, c := range open {
-		targets = append(targets, c.target())
-	}
-	current, err := p.target.Destination.Cluster.Objects(ctx, targets)
+	current, err := p.current(ctx, open)
 	if err != nil {
 		return nil, err
 	}

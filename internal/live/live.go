@@ -69,10 +69,11 @@ type Cluster struct {
 	dynamic   dynamic.Interface
 	metadata  metadata.Interface
 
-	inFlight chan struct{}
-	once     singleflight.Group
-	kinds    kindCache
-	schemas  schemaCache
+	inFlight  chan struct{}
+	presences presences
+	once      singleflight.Group
+	kinds     kindCache
+	schemas   schemaCache
 }
 
 // New returns a Cluster. It sends no request yet, so an error means that the
