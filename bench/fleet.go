@@ -12,6 +12,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -45,9 +46,9 @@ func monorepo(apps, objects int) map[string]string {
 	return files
 }
 
-// fleet creates the namespace, its service account's rights, the Repository and
-// the Applications.
-func (l *lab) fleet(ctx context.Context, url string, apps int) error {
+// fleet creates the namespace, its service account's rights, the Repository,
+// which may be suspended, and the Applications.
+func (l *lab) fleet(ctx context.Context, url string, apps int, suspended bool) error {
 	for _, o := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
 		&rbacv1.RoleBinding{
@@ -59,7 +60,7 @@ func (l *lab) fleet(ctx context.Context, url string, apps int) error {
 		&v1alpha1.Repository{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "mono"},
 			Spec: v1alpha1.RepositorySpec{
-				URL: url, Interval: metav1.Duration{Duration: time.Hour},
+				URL: url, Suspend: suspended, Interval: metav1.Duration{Duration: time.Hour},
 				WebhookSecretRef: &v1alpha1.SecretReference{Name: "webhook"},
 			},
 		},
@@ -74,6 +75,12 @@ func (l *lab) fleet(ctx context.Context, url string, apps int) error {
 			Spec:       v1alpha1.ApplicationSpec{Source: v1alpha1.ApplicationSource{Repository: "mono", Path: fmt.Sprintf("apps/app-%d", i)}},
 		})
 	})
+}
+
+// release lets the Repository be fetched.
+func (l *lab) release(ctx context.Context) error {
+	repo := &v1alpha1.Repository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "mono"}}
+	return l.client.Patch(ctx, repo, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":false}}`)))
 }
 
 // installed waits until Mizzen has installed its CRDs.

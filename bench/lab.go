@@ -24,6 +24,7 @@ type lab struct {
 	kubeconfig string
 	auditLog   string
 	git        string
+	pid        int // of the cluster's process
 	config     *rest.Config
 	client     client.WithWatch
 }
@@ -55,12 +56,16 @@ func (l *lab) connect(ctx context.Context) error {
 	}
 	var status struct {
 		URLs     struct{ Git string }
-		Clusters []struct{ Kubeconfig, AuditLog string }
+		Clusters []struct {
+			Kubeconfig, AuditLog string
+			Process              struct{ PID int }
+		}
 	}
 	if err := json.Unmarshal(out, &status); err != nil {
 		return err
 	}
 	l.git, l.kubeconfig, l.auditLog = status.URLs.Git, status.Clusters[0].Kubeconfig, status.Clusters[0].AuditLog
+	l.pid = status.Clusters[0].Process.PID
 	if l.config, err = clientcmd.BuildConfigFromFlags("", l.kubeconfig); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (b *bench) running(ctx context.Context, apps, objects int) (*running, error
 func (r *running) settle(ctx context.Context, apps int) (err error) {
 	for _, step := range []func() error{
 		func() error { return r.installed(ctx) },
-		func() error { return r.fleet(ctx, r.url, apps) },
+		func() error { return r.fleet(ctx, r.url, apps, false) },
 		func() error { return r.awaitReady(ctx, apps) },
 		func() error { r.changes, err = r.follow(ctx); return err },
 	} {

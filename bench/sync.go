@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -27,6 +28,11 @@ func firstSync(ctx context.Context, b *bench) error {
 	b.results.add("the same objects by a bare loop of one apply and one status write, 16 at a time, per second", spread(loop, "%.0f"), "")
 	b.results.add("first sync, ratio to the bare loop", spread(ratios(ours, loop), "%.2f"), ">= 0.7")
 	b.results.add("status writes per Application", spread(writes, "%.3f"), "1")
+	for _, who := range []string{"mizzen", "loop"} {
+		name := fmt.Sprintf("sync-%dx1/%s/", apps, who)
+		b.results.add("processor time per Application, "+who+": API server, client",
+			fmt.Sprintf("%.1f ms, %.1f ms", median(b.results.samples[name+"server-ms"]), median(b.results.samples[name+"client-ms"])), "")
+	}
 	return nil
 }
 
@@ -72,8 +78,8 @@ func (b *bench) compareSyncs(ctx context.Context, apps, objects int, statuses bo
 	return ours, loop, writes, nil
 }
 
-// syncOnce measures from the moment the Applications exist, when Mizzen is
-// started, until the last is Ready.
+// syncOnce measures from the moment Git may be fetched, when all Applications
+// exist and wait for it, until the last is Ready.
 func (b *bench) syncOnce(ctx context.Context, apps, objects int) (took time.Duration, writes float64, err error) {
 	l, err := newLab(ctx)
 	if err != nil {
@@ -84,34 +90,41 @@ func (b *bench) syncOnce(ctx context.Context, apps, objects int) (took time.Dura
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := l.install(ctx); err != nil {
-		return 0, 0, err
-	}
-	if err := l.fleet(ctx, url, apps); err != nil {
-		return 0, 0, err
-	}
-	_, offset, err := l.requests(0, func(string, string, string) bool { return true })
-	if err != nil {
-		return 0, 0, err
-	}
-	start := time.Now()
 	p, err := startMizzen(ctx, l)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer p.stop()
+	if err := l.installed(ctx); err != nil {
+		return 0, 0, err
+	}
+	if err := l.fleet(ctx, url, apps, true); err != nil {
+		return 0, 0, err
+	}
+	if err := sleep(ctx, 2*time.Second); err != nil { // until Mizzen has seen them
+		return 0, 0, err
+	}
+	_, offset, err := l.requests(0, nobody)
+	if err != nil {
+		return 0, 0, err
+	}
 	profiled := make(chan error, 1)
 	go func() {
-		err := p.ready(ctx)
-		if err == nil && b.profiles != "" {
+		var err error
+		if b.profiles != "" {
 			err = p.profile(ctx, b.profiles, fmt.Sprintf("sync-%dx%d.cpu", apps, objects), "profile?seconds=5")
 		}
 		profiled <- err
 	}()
+	start, before := time.Now(), cpuOf(l.pid, p.cmd.Process.Pid)
+	if err := l.release(ctx); err != nil {
+		return 0, 0, err
+	}
 	if err := l.awaitReady(ctx, apps); err != nil {
 		return 0, 0, err
 	}
 	took = time.Since(start)
+	b.keepCPU(fmt.Sprintf("sync-%dx%d/mizzen", apps, objects), apps, before, cpuOf(l.pid, p.cmd.Process.Pid))
 	if err := <-profiled; err != nil {
 		return 0, 0, err
 	}
@@ -139,10 +152,10 @@ func (b *bench) loopOnce(ctx context.Context, apps, objects int, statuses bool) 
 	if err := l.install(ctx); err != nil {
 		return 0, err
 	}
-	if err := l.fleet(ctx, "http://127.0.0.1:1/none.git", apps); err != nil {
+	if err := l.fleet(ctx, "http://127.0.0.1:1/none.git", apps, true); err != nil {
 		return 0, err
 	}
-	start := time.Now()
+	start, before := time.Now(), cpuOf(l.pid, os.Getpid())
 	err = parallel(ctx, apps*objects, func(ctx context.Context, i int) error {
 		app, o := i/objects, i%objects
 		cm := &corev1.ConfigMap{}
@@ -161,7 +174,24 @@ func (b *bench) loopOnce(ctx context.Context, apps, objects int, statuses bool) 
 		a := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("app-%d", app)}}
 		return l.client.Status().Patch(ctx, a, client.RawPatch(types.MergePatchType, []byte(statusBody)))
 	})
-	return time.Since(start), err
+	took := time.Since(start)
+	b.keepCPU(fmt.Sprintf("sync-%dx%d/loop", apps, objects), apps, before, cpuOf(l.pid, os.Getpid()))
+	return took, err
+}
+
+// cpuOf is the processor time of the cluster's process and of its client.
+func cpuOf(server, client int) [2]time.Duration {
+	s, _ := usageOf(server)
+	c, _ := usageOf(client)
+	return [2]time.Duration{s, c}
+}
+
+// keepCPU notes the processor time for each Application, in milliseconds, since
+// rates of a busy machine say more about the machine.
+func (b *bench) keepCPU(name string, apps int, before, after [2]time.Duration) {
+	for i, who := range []string{"server", "client"} {
+		b.results.keep(name+"/"+who+"-ms", (after[i]-before[i]).Seconds()*1000/float64(apps))
+	}
 }
 
 // statusBody is about as large as what Mizzen writes.
