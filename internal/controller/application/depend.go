@@ -103,8 +103,16 @@ func (x *run) dependency(ctx context.Context, name string) string {
 		}
 	}
 	commit := x.snapshot.Commit().ID
-	if app.Spec.Source.Repository == x.app.Spec.Source.Repository && app.Spec.Hold == nil && !m.evaluated(commit) {
+	if together(&app, x.app) && !m.evaluated(commit) {
 		return fmt.Sprintf("it is not at %.8s yet", commit)
 	}
 	return ""
+}
+
+// together tells whether two Applications go through the commits of a
+// Repository together. One that is held stays behind, and would wait for ever
+// for a commit that the others have left.
+func together(a, b *v1alpha1.Application) bool {
+	return a.Spec.Source.Repository == b.Spec.Source.Repository && a.Spec.Source.Revision == b.Spec.Source.Revision &&
+		a.Spec.Hold == nil && b.Spec.Hold == nil
 }
