@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -153,13 +152,4 @@ func (l *lab) requests(offset int64, keep func(agent, verb, resource string) boo
 		}
 	}
 	return count, end, nil
-}
-
-func object(apiVersion, kind, namespace, name string, content map[string]any) *unstructured.Unstructured {
-	u := &unstructured.Unstructured{Object: content}
-	u.SetAPIVersion(apiVersion)
-	u.SetKind(kind)
-	u.SetNamespace(namespace)
-	u.SetName(name)
-	return u
 }

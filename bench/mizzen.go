@@ -49,14 +49,6 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
-// ready waits until the process answers.
-func (p *process) ready(ctx context.Context) error {
-	return poll(ctx, func() (bool, error) {
-		body, err := p.get(ctx, "/readyz")
-		return err == nil && strings.HasPrefix(body, "ok"), nil
-	})
-}
-
 func (p *process) get(ctx context.Context, path string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
 	if err != nil {

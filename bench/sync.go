@@ -81,55 +81,54 @@ func (b *bench) compareSyncs(ctx context.Context, apps, objects int, statuses bo
 // syncOnce measures from the moment Git may be fetched, when all Applications
 // exist and wait for it, until the last is Ready.
 func (b *bench) syncOnce(ctx context.Context, apps, objects int) (took time.Duration, writes float64, err error) {
-	l, err := newLab(ctx)
+	r, err := waiting(ctx, apps, objects)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer l.close()
-	url, _, err := l.repository(ctx, "mono", monorepo(apps, objects))
+	defer r.end()
+	_, offset, err := r.requests(0, nobody)
 	if err != nil {
 		return 0, 0, err
 	}
-	p, err := startMizzen(ctx, l)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer p.stop()
-	if err := l.installed(ctx); err != nil {
-		return 0, 0, err
-	}
-	if err := l.fleet(ctx, url, apps, true); err != nil {
-		return 0, 0, err
-	}
-	if err := sleep(ctx, 2*time.Second); err != nil { // until Mizzen has seen them
-		return 0, 0, err
-	}
-	_, offset, err := l.requests(0, nobody)
-	if err != nil {
-		return 0, 0, err
-	}
+	name := fmt.Sprintf("sync-%dx%d", apps, objects)
 	profiled := make(chan error, 1)
-	go func() {
-		var err error
-		if b.profiles != "" {
-			err = p.profile(ctx, b.profiles, fmt.Sprintf("sync-%dx%d.cpu", apps, objects), "profile?seconds=5")
-		}
-		profiled <- err
-	}()
-	start, before := time.Now(), cpuOf(l.pid, p.cmd.Process.Pid)
-	if err := l.release(ctx); err != nil {
+	go func() { profiled <- r.p.profile(ctx, b.profiles, name+".cpu", "profile?seconds=5") }()
+	start, before := time.Now(), cpuOf(r.pid, r.p.cmd.Process.Pid)
+	if err := r.release(ctx); err != nil {
 		return 0, 0, err
 	}
-	if err := l.awaitReady(ctx, apps); err != nil {
+	if err := r.awaitReady(ctx, apps); err != nil {
 		return 0, 0, err
 	}
 	took = time.Since(start)
-	b.keepCPU(fmt.Sprintf("sync-%dx%d/mizzen", apps, objects), apps, before, cpuOf(l.pid, p.cmd.Process.Pid))
+	b.keepCPU(name+"/mizzen", apps, before, cpuOf(r.pid, r.p.cmd.Process.Pid))
 	if err := <-profiled; err != nil {
 		return 0, 0, err
 	}
-	n, _, err := l.requests(offset, func(_, verb, resource string) bool { return verb == "patch" && resource == "applications/status" })
+	n, _, err := r.requests(offset, func(_, verb, resource string) bool { return verb == "patch" && resource == "applications/status" })
 	return took, float64(n) / float64(apps), err
+}
+
+// waiting is a fleet that waits for its Repository, which is suspended.
+func waiting(ctx context.Context, apps, objects int) (*running, error) {
+	l, err := newLab(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &running{lab: l}
+	for _, step := range []func() error{
+		func() error { r.url, r.clone, err = l.repository(ctx, "mono", monorepo(apps, objects)); return err },
+		func() error { r.p, err = startMizzen(ctx, l); return err },
+		func() error { return l.installed(ctx) },
+		func() error { return l.fleet(ctx, r.url, apps, true) },
+		func() error { return sleep(ctx, 2*time.Second) }, // until Mizzen has seen them
+	} {
+		if err := step(); err != nil {
+			r.end()
+			return nil, err
+		}
+	}
+	return r, nil
 }
 
 // install has the CRDs installed by a Mizzen that ends again.
