@@ -91,7 +91,7 @@ type Controller struct {
 // Run runs the loops until the context ends. Losing the lead, as after an
 // outage of the home API, ends nothing: the loops start anew.
 func Run(ctx context.Context, o Options) error {
-	observe.Adopt(o.Log)
+	observe.Adopt(slog.New(quietly{o.Log.Handler()}))
 	c := &Controller{Options: o, clock: clock.RealClock{}, status: &status{}}
 	c.home = &home{log: o.Log, clock: c.clock}
 	if err := c.open(ctx); err != nil {
@@ -126,6 +126,8 @@ func (c *Controller) terms(ctx context.Context) {
 		switch {
 		case unanswered(err):
 			c.home.note(err)
+		case errors.Is(err, errLost):
+			c.Log.Warn("lost the lead; the loops start anew when it is won again")
 		case err != nil && err.Error() != said:
 			c.Log.Warn("the loops ended; starting them anew", "error", err)
 			said = err.Error()

@@ -48,6 +48,36 @@ func (h *home) note(err error) {
 	h.away = err
 }
 
+// quietly is a log for the libraries: what they say about an API that does not
+// answer is for debugging, since home says it.
+type quietly struct{ slog.Handler }
+
+// Handle lowers a record that carries such an error.
+func (h quietly) Handle(ctx context.Context, r slog.Record) error {
+	away := false
+	r.Attrs(func(a slog.Attr) bool {
+		err, ok := a.Value.Any().(error)
+		away = away || ok && (unanswered(err) || errors.Is(err, context.Canceled))
+		return !away
+	})
+	if away {
+		if !h.Enabled(ctx, slog.LevelDebug) {
+			return nil
+		}
+		r = r.Clone()
+		r.Level = slog.LevelDebug
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs keeps the wrapping.
+func (h quietly) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quietly{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup keeps the wrapping.
+func (h quietly) WithGroup(name string) slog.Handler { return quietly{h.Handler.WithGroup(name)} }
+
 // answered tells whether an error is an answer of an API server that works.
 func answered(err error) bool {
 	var status apierrors.APIStatus

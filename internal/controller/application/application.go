@@ -77,7 +77,10 @@ func (r *Reconciler) SetUp(mgr ctrl.Manager) error {
 	skip := true
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("application").
-		WithOptions(controller.Options{MaxConcurrentReconciles: waiting, SkipNameValidation: &skip}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: waiting, SkipNameValidation: &skip,
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+		}).
 		// Our own status does not wake the loop; what others wait for does.
 		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},

@@ -41,7 +41,10 @@ func (r *Reconciler) SetUp(mgr ctrl.Manager) error {
 	skip := true
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("cluster").
-		WithOptions(controller.Options{SkipNameValidation: &skip}).
+		WithOptions(controller.Options{
+			SkipNameValidation: &skip,
+			RateLimiter:        workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](time.Second, retry),
+		}).
 		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			r.queue.Store(&q)

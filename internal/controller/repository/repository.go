@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -57,7 +58,11 @@ func (r *Reconciler) SetUp(mgr ctrl.Manager) error {
 	skip := true
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("repository").
-		WithOptions(controller.Options{MaxConcurrentReconciles: parallel, SkipNameValidation: &skip}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: parallel, SkipNameValidation: &skip,
+			// What fails is the write of a status; to fetch again does not mend it.
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](firstRetry, lastRetry),
+		}).
 		// The spec and a wish to reconcile count, not our own status.
 		For(&v1alpha1.Repository{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
@@ -150,8 +155,11 @@ func (r *Reconciler) write(ctx context.Context, repo *v1alpha1.Repository, err e
 	if equality.Semantic.DeepEqual(before.Status, repo.Status) {
 		return nil
 	}
+	if err := r.Client.Status().Patch(ctx, repo, client.MergeFrom(before)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
 	r.say(ctx, &before.Status, repo)
-	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, repo, client.MergeFrom(before)))
+	return nil
 }
 
 // say logs one line for each new revision, and one when fetching begins or
