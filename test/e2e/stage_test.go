@@ -44,7 +44,7 @@ func newStage(t *testing.T, parts labtest.Part) *stage {
 	// Before the first process, so that a test can prepare what that finds.
 	for _, args := range [][]string{
 		{"apply", "--server-side", "--field-manager", "mizzen", "-f", "../../api/crds"},
-		{"wait", "--for", "condition=Established", "-f", "../../api/crds"},
+		{"wait", "--for", "condition=Established", "crd", "--all"},
 	} {
 		out, err := exec.Command(lab.Kubectl(), append(args, "--kubeconfig", lab.Kubeconfig)...).CombinedOutput()
 		if err != nil {
@@ -67,10 +67,16 @@ func newClient(t *testing.T, config *rest.Config) client.Client {
 	return c
 }
 
-// apply applies YAML with the namespace filled in.
+// apply applies YAML with the namespace filled in. A CRD that was just
+// established is not yet served by all handlers, which say so.
 func (s *stage) apply(yaml string) {
 	s.test.Helper()
-	if err := s.kubectl(s.fill(yaml)); err != nil {
+	var err error
+	s.wait("kubectl apply", func(context.Context) bool {
+		err = s.kubectl(s.fill(yaml))
+		return err == nil || !strings.Contains(err.Error(), "ServiceUnavailable")
+	}, func() string { return err.Error() })
+	if err != nil {
 		s.test.Fatal(err)
 	}
 }
