@@ -59,7 +59,7 @@ func (r *run) applySettling(ctx context.Context, c mizzen.Change) (res Result, e
 	_, fresh := r.definitions[c.Ref.GroupKind()]
 	pause := firstLook
 	for attempt := 0; ; attempt++ {
-		res, err = r.apply(ctx, *c.Desired, ObjectOptions{UID: c.UID, Absent: c.Action == mizzen.Create})
+		res, err = r.apply(ctx, *c.Desired, ObjectOptions{UID: c.UID, Absent: c.Action == mizzen.Create, Whole: r.Whole})
 		unsettled := err != nil && fresh && (apierrors.IsNotFound(err) || rejected(err))
 		if !unsettled || attempt == attempts || !r.pause(ctx, pause) {
 			return res, err

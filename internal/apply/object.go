@@ -24,6 +24,8 @@ type Result struct {
 	ManagedFields []metav1.ManagedFieldsEntry
 	// Created is set if the object did not exist.
 	Created bool
+	// Object is the whole object, if ObjectOptions.Whole asked for it.
+	Object *unstructured.Unstructured
 }
 
 // ObjectOptions says what is known about the live object.
@@ -38,6 +40,8 @@ type ObjectOptions struct {
 	// Absent says that there was no such object when it was judged: if others
 	// own fields of one by now, nothing is written and the error is ErrStale.
 	Absent bool
+	// Whole asks for the object as it is stored, not for its metadata alone.
+	Whole bool
 }
 
 // DryRun asks the API server what it would store if obj were applied over
@@ -123,11 +127,19 @@ func (a *Applier) patch(ctx context.Context, obj mizzen.Object, o ObjectOptions)
 	if err != nil {
 		return res, false, err
 	}
+	if o.Whole {
+		r.accept = wholeObject
+	}
 	got, err := a.do(ctx, r)
 	if err != nil {
 		return res, false, err
 	}
-	return decodeResult(got)
+	res, deleting, err = decodeResult(got)
+	if o.Whole && err == nil {
+		res.Object = &unstructured.Unstructured{}
+		err = res.Object.UnmarshalJSON(got.body)
+	}
+	return res, deleting, err
 }
 
 // decodeResult reads an answer in the form of PartialObjectMetadata.

@@ -30,6 +30,8 @@ type RunOptions struct {
 	// Namespaces are created first if they do not exist. They carry no mark of
 	// ours, and are never deleted.
 	Namespaces []string
+	// Whole asks for the objects as they are stored; see Result.Object.
+	Whole bool
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 
@@ -50,6 +51,9 @@ type Target struct {
 	// Careful looks at every object, although what exists may be known from a
 	// moment ago: the last sync found that it was not so any more.
 	Careful bool
+	// Direct lets the apply itself verify a change that is the only one of a
+	// sync: a failure then writes nothing just the same, at one request less.
+	Direct bool
 	// Only restricts the Plan to the Suspects: nothing else is looked at, and
 	// nothing is pruned. It is how drift is restored.
 	Only bool
@@ -109,8 +113,14 @@ type Planned struct {
 	Key render.Key
 	// Nondeterministic output is applied once per key.
 	Nondeterministic bool
+	// Waits is told what a Sync waits for between two waves, once it is worth
+	// telling and whenever that becomes another object or reason; nil is fine.
+	Waits func(ctx context.Context, worst health.Summary)
 
 	target Target
+	// direct is the live object of a change that was not dry-run; see
+	// Target.Direct. What the change did is told from the answer.
+	direct *unstructured.Unstructured
 	// kept is the part of the inventory that needs no work.
 	kept Inventory
 	// objects are all that was rendered and prepared, by identity.

@@ -27,8 +27,9 @@ func (j *judgement) find(code mizzen.Code, severity mizzen.Severity, message, re
 	})
 }
 
-// judge compares one object with the live one, nil if there is none.
-func (p *Planned) judge(ctx context.Context, c candidate, current *unstructured.Unstructured) (judgement, error) {
+// judge compares one object with the live one, nil if there is none; direct
+// allows to leave the API server's word on it to the apply.
+func (p *Planned) judge(ctx context.Context, c candidate, current *unstructured.Unstructured, direct bool) (judgement, error) {
 	j := judgement{change: p.compareObject(c, current, nil, "")}
 	switch {
 	case j.change.Action == mizzen.Skip:
@@ -38,7 +39,7 @@ func (p *Planned) judge(ctx context.Context, c candidate, current *unstructured.
 	case j.change.Options.Policy == mizzen.ApplyIfNotPresent:
 		return j, nil
 	}
-	return p.judgeExisting(ctx, c, current, j)
+	return p.judgeExisting(ctx, c, current, j, direct)
 }
 
 // judgeNew asks the API server about an object that does not exist, if the
@@ -70,7 +71,7 @@ func (p *Planned) unverified(j judgement, err error) (judgement, error) {
 	return j, nil
 }
 
-func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstructured.Unstructured, j judgement) (judgement, error) {
+func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstructured.Unstructured, j judgement, direct bool) (judgement, error) {
 	ref := c.object.Ref()
 	owner, ownership := p.target.Destination.Cluster.Owner(ref, current)
 	switch {
@@ -83,6 +84,12 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 	case ownership != live.Ours:
 		j.find(mizzen.CodeAdopted, mizzen.Warning, fmt.Sprintf("%s exists and nobody manages it; the sync adopts it", ref),
 			"check the differences; fields that Git does not name stay as they are")
+	}
+	if direct && ownership == live.Ours {
+		if judged, ok := p.judgeDirect(c, current, j); ok {
+			return judged, nil
+		}
+		p.direct = nil
 	}
 	after, err := p.target.Destination.Writer.DryRun(ctx, c.object, current)
 	if errors.Is(err, apply.ErrImmutable) && j.change.Options.Replace {

@@ -56,6 +56,11 @@ func (e *Engine) Plan(ctx context.Context, t Target) (*Planned, error) {
 		return nil, &StageError{StageRead, err}
 	}
 	p.finish()
+	if mizzen.Worst(p.Findings) == mizzen.Fatal && !t.Options.FieldOrigins {
+		// Somebody is going to look for the line. What is fine costs no search.
+		t.Options.FieldOrigins = true
+		return e.Plan(ctx, t)
+	}
 	return p, nil
 }
 
@@ -287,13 +292,14 @@ func (p *Planned) judgeAll(ctx context.Context, open []candidate) ([]mizzen.Chan
 	if err != nil {
 		return nil, err
 	}
+	direct := p.mayBeDirect(open)
 	judged := make([]judgement, len(open))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dryRuns)
 	for i, c := range open {
 		g.Go(func() error {
 			var err error
-			judged[i], err = p.judge(ctx, c, current[c.object.Ref()])
+			judged[i], err = p.judge(ctx, c, current[c.object.Ref()], direct)
 			return err
 		})
 	}

@@ -100,7 +100,7 @@ func (p *Planned) judgeGone(ctx context.Context, gone map[mizzen.Ref]string, dec
 		}
 		c.Action, c.Reason = decide(options)
 		if c.Action != mizzen.Delete {
-			p.Findings = append(p.Findings, mizzen.Finding{Code: mizzen.CodeKept, Severity: mizzen.Info, Ref: ref, Message: c.Reason})
+			p.Findings = append(p.Findings, mizzen.Finding{Code: mizzen.CodeKept, Severity: mizzen.Warning, Ref: ref, Message: c.Reason})
 		}
 		if known, ok := p.target.Known[ref]; ok && c.Action == mizzen.Skip {
 			p.kept[ref] = known

@@ -18,6 +18,8 @@ import (
 const (
 	firstLook = 100 * time.Millisecond
 	lastLook  = 2 * time.Second
+	// patience is the pause from which on it is told what is waited for.
+	patience = 400 * time.Millisecond
 )
 
 // ErrDegraded says that an object of a wave is broken, so that the next wave
@@ -33,6 +35,7 @@ func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) e
 			targets = append(targets, targetOf(ref, o.GroupVersionKind().Version))
 		}
 	}
+	told := ""
 	for pause := firstLook; ; pause = min(2*pause, lastLook) {
 		unhealthy, err := e.Health(ctx, p.target.Destination.Cluster, targets)
 		if err != nil || len(unhealthy) == 0 {
@@ -41,6 +44,10 @@ func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) e
 		worst := health.Worst(maps.All(unhealthy))
 		if worst.Status == health.Degraded {
 			return notReady(worst, ErrDegraded)
+		}
+		if pause > patience && p.Waits != nil && worst.Message != told {
+			told = worst.Message
+			p.Waits(ctx, worst)
 		}
 		timer := e.Clock.NewTimer(pause)
 		select {

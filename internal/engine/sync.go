@@ -55,6 +55,10 @@ func (e *Engine) Sync(ctx context.Context, p *Planned) (*Outcome, error) {
 	err := e.run(ctx, x)
 	end(err)
 	x.keepKnown()
+	if err != nil && x.p.direct != nil && len(x.outcome.Written) == 0 && rejects(err) {
+		// It is what a dry-run would have said.
+		return x.outcome, &StageError{StageValidate, err}
+	}
 	if err != nil {
 		return x.outcome, &StageError{StageApply, err}
 	}
@@ -74,6 +78,7 @@ func (e *Engine) run(ctx context.Context, x *execution) error {
 	_, err := x.p.target.Destination.Writer.Run(ctx, x.p.Plan, apply.RunOptions{
 		Ready:   func(ctx context.Context, refs []mizzen.Ref) error { return e.waitReady(ctx, x.p, refs) },
 		Observe: x.observe,
+		Whole:   x.p.direct != nil,
 		// The sync's own deadline bounds its waves.
 		WaveTimeout: max(x.p.target.Policy.Timeout, time.Minute),
 	})
@@ -93,6 +98,12 @@ func (p *Planned) written() []schema.GroupKind {
 		}
 	}
 	return slices.Collect(maps.Keys(seen))
+}
+
+// rejects tells whether the API server finds fault with the object itself.
+func rejects(err error) bool {
+	kind := mizzen.KindOf(err)
+	return !errors.Is(err, apply.ErrStale) && (kind == mizzen.Invalid || kind == mizzen.Conflict || kind == mizzen.Refused)
 }
 
 // refusal returns why the Plan must not be carried out.
@@ -155,6 +166,7 @@ func (x *execution) observe(c mizzen.Change, r apply.Result, err error) {
 	if err != nil {
 		return
 	}
+	x.p.told(&c, r)
 	managed, _ := live.ManagedHash(r.ManagedFields, x.p.manager())
 	if w := x.p.target.Destination.Watcher; w != nil {
 		if c.Action == mizzen.Delete || c.Action == mizzen.Keep {
