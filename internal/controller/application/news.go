@@ -258,7 +258,7 @@ func (r *Reconciler) RepositoryChanged(ctx context.Context, repository mizzen.Na
 		m := r.memories.of(name)
 		snapshot, err := r.Sources.Snapshot(ctx, repository, app.Spec.Source.Revision)
 		switch {
-		case err == nil && app.Spec.Hold != nil:
+		case err == nil && app.Spec.Hold != nil && m.settled().done:
 			// It stays where it is, whatever Git says.
 		case err == nil && m.untouched(snapshot):
 			r.wakeDependents(ctx, name)
