@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -286,6 +287,10 @@ func (c *Cache) put(request string, key Key, raw []byte, precious bool) error {
 // also forced to the disk.
 func (c *Cache) write(k *kept, head, raw []byte) error {
 	f, err := os.CreateTemp(c.dir, temporary) // mode 0600
+	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(c.dir, 0o700) == nil {
+		// Somebody removed the directory under us, as they may.
+		f, err = os.CreateTemp(c.dir, temporary)
+	}
 	if err != nil {
 		return err
 	}
