@@ -56,6 +56,9 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Sources: sources, Clock: c.clock, Log: c.Log,
 		Changed: l.applications.RepositoryChanged,
 	}
+	if err := mgr.Add(&repository.Tidier{Sources: sources, Clock: c.clock, Log: c.Log}); err != nil {
+		return nil, err
+	}
 	l.clusters = &cluster.Reconciler{Client: mgr.GetClient(), Registry: l.registry, Clock: c.clock}
 	l.registry.Handler = func(name mizzen.Name) live.Handler { return c.news(ctx, l, name) }
 	for _, set := range []func(ctrl.Manager) error{l.applications.SetUp, l.repositories.SetUp, l.clusters.SetUp} {

@@ -5,6 +5,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -207,6 +208,25 @@ func (s *Sources) Keep(ctx context.Context, name mizzen.Name, holder string, com
 		return err
 	}
 	return r.mirror.Keep(ctx, holder, commits...)
+}
+
+// Tidy lets go of what nobody needs: commits that no holder named in a Keep
+// since the process started, and mirrors of Repositories that are gone. It is
+// for when every holder has had its say.
+func (s *Sources) Tidy(ctx context.Context) error {
+	s.mu.Lock()
+	inUse, mirrors := map[string]bool{}, make([]*git.Mirror, 0, len(s.repos))
+	for _, r := range s.repos {
+		inUse[r.mirror.Key()] = true
+		mirrors = append(mirrors, r.mirror)
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, m := range mirrors {
+		errs = append(errs, m.ReleaseUnclaimed(ctx))
+	}
+	errs = append(errs, s.store.Prune(ctx, func(key string) bool { return inUse[key] }))
+	return errors.Join(errs...)
 }
 
 // Rewritten tells whether the history was rewritten between two commits: the

@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -67,6 +68,11 @@ func (r *Reconciler) wakeDependents(ctx context.Context, name mizzen.Name) {
 // await waits until every dependency is healthy, and at the same revision if
 // it is of the same Repository.
 func (x *run) await(ctx context.Context) *result {
+	if circle := x.circle(ctx, x.app.Spec.DependsOn, []string{x.name.Name}, map[string]bool{}); circle != nil {
+		x.m.setAwaiting(true)
+		return x.stall(v1alpha1.ReasonInvalidSpec, fmt.Sprintf("spec.dependsOn goes in a circle: %s; take one of these dependencies away",
+			strings.Join(circle, " waits for ")))
+	}
 	for _, d := range x.app.Spec.DependsOn {
 		if why := x.dependency(ctx, d.Name); why != "" {
 			x.m.setAwaiting(true)
@@ -75,6 +81,26 @@ func (x *run) await(ctx context.Context) *result {
 		}
 	}
 	x.m.setAwaiting(false)
+	return nil
+}
+
+// circle returns the way from the Application over dependencies back to
+// itself; nil if there is none.
+func (x *run) circle(ctx context.Context, dependencies []v1alpha1.ApplicationReference, way []string, seen map[string]bool) []string {
+	for _, d := range dependencies {
+		if d.Name == x.name.Name {
+			return append(way, d.Name)
+		}
+		var app v1alpha1.Application
+		key := client.ObjectKey{Namespace: x.name.Namespace, Name: d.Name}
+		if seen[d.Name] || x.Client.Get(ctx, key, &app) != nil {
+			continue
+		}
+		seen[d.Name] = true
+		if found := x.circle(ctx, app.Spec.DependsOn, append(way, d.Name), seen); found != nil {
+			return found
+		}
+	}
 	return nil
 }
 

@@ -12,7 +12,6 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/live"
-	"mizzen.dev/mizzen/internal/report"
 )
 
 // watchDrift reports what is not to be restored: what was known to have drifted
@@ -90,7 +89,7 @@ func (x *run) driftedAs() verdict {
 }
 
 // driftLine is a change without what is secret or long.
-func driftLine(c mizzen.Change) string { return clip(report.ChangeLine(c), 200) }
+func driftLine(c mizzen.Change) string { return clip(c.String(), 200) }
 
 func changedBy(e live.Event) string {
 	if len(e.Managers) == 0 {

@@ -84,6 +84,9 @@ func (x *run) failed(err error) *result {
 	if !final {
 		return x.fail(reason, err)
 	}
+	if reason == v1alpha1.ReasonOwnedByAnother {
+		x.claim()
+	}
 	r := x.stall(reason, fmt.Sprintf("%s: %s", x.snapshot.Commit().Short(), err))
 	x.settle(true)
 	if stage == engine.StageValidate {

@@ -73,6 +73,7 @@ func (x *run) remove(ctx context.Context) *result {
 	if x.outcome, err = x.Engine.Sync(ctx, x.planned); err != nil {
 		return x.stuck(err)
 	}
+	x.wakeClaimants(x.outcome.Written)
 	if x.planned.Writes() {
 		x.Recorder.Eventf(x.app, nil, corev1.EventTypeNormal, "Removed", "Prune", "%s", x.outcome.Counts)
 		x.Log.InfoContext(ctx, "removed", "application", x.name.String(), "changes", x.outcome.Counts.String())

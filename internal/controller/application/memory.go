@@ -27,6 +27,8 @@ type memory struct {
 	// failures counts those in a row; lastFailure is the last in words.
 	failures    int
 	lastFailure string
+	// careful: the last plan was overtaken by the cluster.
+	careful bool
 	// said is the trouble that was logged last; "" if there is none.
 	said string
 
@@ -43,10 +45,14 @@ type memory struct {
 	// drift is what left the synced state and is not to be restored. It is
 	// replaced as a whole, never changed.
 	drift map[mizzen.Ref]mizzen.Change
+	// wanted are objects that belong to others and are waited for.
+	wanted map[mizzen.Ref]bool
 	// cancel ends a sync that waits, when a newer commit supersedes it.
 	cancel func(error)
 	// awaiting: the Application waits for one that it depends on.
 	awaiting bool
+	// pinned: the commits of the history are kept in this process's name.
+	pinned bool
 	// seen: the Application was looked at since this process leads.
 	seen bool
 	// exclusive are the kinds that the Application itself wants for itself.
@@ -142,6 +148,16 @@ func (m *memory) untouched(s mizzen.Snapshot) bool {
 func (m *memory) evaluated(commit string) bool {
 	e := m.settled()
 	return e.done && !e.failed && e.commit == commit
+}
+
+// unpinned tells once that the commits of the history have to be kept: who kept
+// them before this process is not known.
+func (m *memory) unpinned() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	pinned := m.pinned
+	m.pinned = true
+	return !pinned
 }
 
 // first tells once that the Application was looked at.

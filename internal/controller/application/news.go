@@ -17,7 +17,6 @@ import (
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/live"
-	"mizzen.dev/mizzen/internal/report"
 )
 
 // Report takes an event of a watch. It never blocks.
@@ -245,7 +244,7 @@ func (x *run) tell(ctx context.Context, events map[mizzen.Ref]live.Event) {
 		if len(e.Managers) > 0 {
 			by = "; changed by " + strings.Join(e.Managers, ", ")
 		}
-		x.Recorder.Eventf(x.app, about(c), corev1.EventTypeNormal, "Restored", "Heal", "%s", clip(report.ChangeLine(c)+by, maxMessage))
+		x.Recorder.Eventf(x.app, about(c), corev1.EventTypeNormal, "Restored", "Heal", "%s", clip(c.String()+by, maxMessage))
 		x.Log.InfoContext(ctx, "restored", "application", x.name.String(), "object", c.Ref.String(), "managers", strings.Join(e.Managers, ", "))
 	}
 }

@@ -26,7 +26,7 @@ func recordOf(p *engine.Planned, o *engine.Outcome, result v1alpha1.SyncResult, 
 	written := o.Written
 	mizzen.SortChanges(written)
 	for _, c := range written[:min(len(written), maxChanges)] {
-		record.Changes = append(record.Changes, clip(report.ChangeLine(c), 200))
+		record.Changes = append(record.Changes, clip(c.String(), 200))
 	}
 	return record
 }

@@ -124,6 +124,9 @@ func (x *run) resolve(ctx context.Context) *result {
 	}
 	var err error
 	if x.snapshot, err = x.Sources.Snapshot(ctx, repository, revision); err == nil {
+		if x.m.unpinned() {
+			x.keep(ctx)
+		}
 		return nil
 	}
 	var notFetched sources.NotFetchedError
@@ -197,7 +200,9 @@ func (x *run) plan(ctx context.Context) *result {
 	// The plan sees the state that the news are about.
 	x.drifted, x.touched = x.m.takeNews()
 	t := x.target(inventory)
-	t.Recheck = !x.m.settled().done
+	t.Recheck, t.Careful = !x.m.settled().done, x.m.careful
+	// Where nobody looks at the plan before it is carried out.
+	t.Direct = x.app.Spec.Sync.Mode != v1alpha1.SyncManual && enabled(x.app.Spec.Sync.SelfHeal)
 	if x.planned, err = x.Engine.Plan(ctx, t); err != nil {
 		return x.failed(err)
 	}

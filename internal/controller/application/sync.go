@@ -13,7 +13,9 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/apply"
 	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/health"
 	"mizzen.dev/mizzen/internal/live"
 	"mizzen.dev/mizzen/internal/observe"
 )
@@ -59,8 +61,16 @@ func (x *run) sync(ctx context.Context) *result {
 	defer release()
 
 	start := x.Clock.Now()
+	x.planned.Waits = x.tellWait
 	x.outcome, err = x.Engine.Sync(ctx, x.planned)
 	took := x.Clock.Since(start)
+	if errors.Is(err, apply.ErrStale) && !x.m.careful {
+		// The cluster changed under the plan: plan again, and look closely.
+		x.m.careful = true
+		x.m.unsettle()
+		return &result{silent: true, after: time.Millisecond}
+	}
+	x.m.careful = false
 	if errors.Is(err, errSuperseded) || err != nil && ctx.Err() != nil {
 		return x.interrupted(ctx)
 	}
@@ -112,6 +122,19 @@ func (x *run) succeeded(ctx context.Context, start time.Time, took time.Duration
 	x.m.failures, x.m.approved = 0, ""
 	x.m.setDrift(nil)
 	x.settle(false)
+	x.wakeClaimants(x.outcome.Written)
+}
+
+// tellWait writes what a sync waits for. It does not fail the sync if that
+// cannot be written.
+func (x *run) tellWait(ctx context.Context, worst health.Summary) {
+	f := x.previous()
+	f.synced = no(v1alpha1.ReasonProgressing, fmt.Sprintf("syncing %s; the next wave waits for %s", x.planned.Commit.Short(), worst.Message))
+	f.reconciling = true
+	f.write(&x.app.Status, x.app.Generation, metav1.NewTime(x.Clock.Now()))
+	if err := x.save(ctx); err == nil {
+		x.before = x.app.DeepCopy()
+	}
 }
 
 func (x *run) repository() mizzen.Name {
@@ -131,7 +154,18 @@ func (x *run) note(ctx context.Context, result v1alpha1.SyncResult, message stri
 		}
 	}
 	remember(&x.app.Status, record)
-	if err := x.Sources.Keep(ctx, x.repository(), x.name.String(), x.needed()...); err != nil {
+	x.keep(ctx)
+}
+
+// keep protects the commits that the Application may want back from a forced
+// push. Of a repository that was exchanged or made anew, old commits are gone;
+// the one at hand is kept all the same.
+func (x *run) keep(ctx context.Context) {
+	err := x.Sources.Keep(ctx, x.repository(), x.name.String(), x.needed()...)
+	if mizzen.KindOf(err) == mizzen.NotFound {
+		err = x.Sources.Keep(ctx, x.repository(), x.name.String(), x.snapshot.Commit().ID)
+	}
+	if err != nil && ctx.Err() == nil {
 		x.Recorder.Eventf(x.app, nil, corev1.EventTypeWarning, "RevisionNotKept", "Sync", "%s", clip(err.Error(), maxMessage))
 	}
 }
