@@ -12,12 +12,20 @@
 //	until RE CMD ARG…   run a command until its output matches; with ! until it
 //	                    does not
 //	apply FILE          apply a file of the script with kubectl, $NS filled in
+//	condition APP TYPE RE  wait until a condition of an Application reads
+//	                    "STATUS REASON MESSAGE" so; with ! until it does not
+//	event REASON RE     wait for an Event of the namespace
+//	exits CODE CMD ARG… run a command and compare its exit code
+//	save                put the files below repo/ into the clone, uncommitted
+//	git ARG…            run Git in the clone
 //
-// and the environment has NS, REPO_URL, KUBECONFIG and MIZZEN_URL.
+// and the environment has NS, REPO_URL, CLONE, COMMIT (the clone's HEAD),
+// KUBECONFIG and MIZZEN_URL. In files $NS is filled in. Istio's CRDs are there.
 package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -36,13 +44,14 @@ import (
 )
 
 // patience bounds every wait of a scenario. Nothing is said about speed.
-const patience = 90 * time.Second
+var patience = flag.Duration("patience", 90*time.Second, "how long a scenario waits for what is to come")
 
 // secret signs the webhooks of all scenarios.
 const secret = "e2e-webhook-secret"
 
 func TestScenarios(t *testing.T) {
 	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
+	installIstio(t, lab)
 	url := startMizzen(t, lab)
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
@@ -64,6 +73,7 @@ func TestScenarios(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"repo": repo, "app": application, "push": push, "until": until, "apply": applyText,
+			"condition": condition, "event": event, "exits": exits, "save": save, "git": gitCommand,
 		},
 	})
 }
@@ -109,6 +119,20 @@ func startMizzen(t *testing.T, lab *labtest.Lab) (url string) {
 	return "http://" + address
 }
 
+// installIstio installs Istio's CRDs, as they are in the demo repository.
+func installIstio(t *testing.T, lab *labtest.Lab) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "demo")
+	if out, err := exec.Command("../../bin/lab", "demo", "--write", dir).CombinedOutput(); err != nil {
+		t.Fatalf("lab demo: %v\n%s", err, out)
+	}
+	crds := filepath.Join(dir, "helm-charts/istio-base/charts/base/files/crd-all.gen.yaml")
+	out, err := exec.Command(lab.Kubectl(), "--kubeconfig", lab.Kubeconfig, "apply", "--server-side", "-f", crds).CombinedOutput()
+	if err != nil {
+		t.Fatalf("install Istio's CRDs: %v\n%s", err, out)
+	}
+}
+
 type scenarioKey struct{}
 
 // scenario is one file of testdata while it runs.
@@ -134,6 +158,9 @@ subjects: [{kind: ServiceAccount, name: default, namespace: %[1]s}]
 `, s.ns))
 }
 
+// fill puts the namespace into a file of the script.
+func (s *scenario) fill(text string) string { return strings.ReplaceAll(text, "$NS", s.ns) }
+
 func (s *scenario) kubectl(yaml string) error {
 	cmd := exec.Command(s.lab.Kubectl(), "--kubeconfig", s.lab.Kubeconfig, "apply", "--server-side", "-f", "-")
 	cmd.Stdin = strings.NewReader(yaml)
@@ -149,6 +176,7 @@ func repo(ts *testscript.TestScript, _ bool, _ []string) {
 	s.repo = s.lab.Repo(s.t, readFiles(ts))
 	s.repo.Hook(s.t, s.url+"/webhook", secret)
 	ts.Setenv("REPO_URL", s.repo.URL)
+	ts.Setenv("CLONE", s.repo.Dir)
 	ts.Check(s.kubectl(fmt.Sprintf(`
 apiVersion: v1
 kind: Secret
@@ -172,7 +200,7 @@ func readFiles(ts *testscript.TestScript) map[string]string {
 		}
 		b, err := os.ReadFile(path)
 		name, _ := filepath.Rel(root, path)
-		files[name] = strings.ReplaceAll(string(b), "$NS", of(ts).ns)
+		files[name] = of(ts).fill(string(b))
 		return err
 	}))
 	return files
@@ -200,8 +228,8 @@ func push(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: push MESSAGE")
 	}
-	s.repo.Git(s.t, "rm", "-rq", "--ignore-unmatch", ".")
-	ts.Setenv("COMMIT", s.repo.Push(s.t, s.repo.Commit(s.t, args[0], readFiles(ts))))
+	save(ts, false, nil)
+	ts.Setenv("COMMIT", s.repo.Push(s.t, s.repo.Commit(s.t, args[0], nil)))
 }
 
 // applyText applies a file of the script with kubectl, NS filled in.
@@ -209,7 +237,7 @@ func applyText(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: apply FILE")
 	}
-	ts.Check(of(ts).kubectl(strings.ReplaceAll(ts.ReadFile(args[0]), "$NS", of(ts).ns)))
+	ts.Check(of(ts).kubectl(of(ts).fill(ts.ReadFile(args[0]))))
 }
 
 // until runs a command until its output matches a regular expression, or with
@@ -221,7 +249,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	re, err := regexp.Compile(args[0])
 	ts.Check(err)
 	var out string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(*patience); time.Now().Before(deadline); {
 		cmd := exec.Command(args[1], args[2:]...)
 		cmd.Dir = ts.Getenv("WORK")
 		cmd.Env = append(os.Environ(), "KUBECONFIG="+ts.Getenv("KUBECONFIG"), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"))
@@ -231,7 +259,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		if re.MatchString(out) != neg {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(pause)
 	}
 	ts.Fatalf("%s never became %q; last output:\n%s", strings.Join(args[1:], " "), args[0], out)
 }
