@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"mizzen.dev/mizzen"
@@ -20,6 +21,9 @@ type Sources struct {
 
 	mu    sync.Mutex
 	repos map[mizzen.Name]*repository
+	// news counts the fetches of each mirror that brought something, whichever
+	// of the Repositories that share it asked.
+	news map[*git.Mirror]uint64
 }
 
 // repository is one Repository with what was found at its last fetch.
@@ -30,7 +34,7 @@ type repository struct {
 	mu sync.Mutex
 	// fetched tells whether there is anything to read yet.
 	fetched bool
-	// epoch counts the fetches that brought something.
+	// epoch is which of the mirror's news the rest is about.
 	epoch    uint64
 	resolved map[string]mizzen.Commit
 	// snapshots of the commits in resolved, so that all Applications of a
@@ -40,7 +44,7 @@ type repository struct {
 
 // New returns Sources without Repositories.
 func New(store *git.Store) *Sources {
-	return &Sources{store: store, repos: map[mizzen.Name]*repository{}}
+	return &Sources{store: store, repos: map[mizzen.Name]*repository{}, news: map[*git.Mirror]uint64{}}
 }
 
 // Set declares a Repository, or changes one. credentials are the data of the
@@ -106,7 +110,9 @@ func (s *Sources) get(name mizzen.Name) (*repository, error) {
 	return r, nil
 }
 
-// Fetch brings what is new. The errors are those of git.Mirror.Fetch.
+// Fetch brings what is new; Changed says so too if another Repository with the
+// same mirror has brought it since this one last looked. The errors are those
+// of git.Mirror.Fetch.
 func (s *Sources) Fetch(ctx context.Context, name mizzen.Name) (git.Fetched, error) {
 	r, err := s.get(name)
 	if err != nil {
@@ -116,13 +122,25 @@ func (s *Sources) Fetch(ctx context.Context, name mizzen.Name) (git.Fetched, err
 	if err != nil {
 		return fetched, err
 	}
+	epoch := s.epoch(r.mirror, fetched)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if fetched.Changed || !r.fetched || fetched.Rebuilt != "" {
-		r.epoch++
-		r.fetched, r.resolved, r.snapshots = true, map[string]mizzen.Commit{}, map[string]mizzen.Snapshot{}
+	if !r.fetched || r.epoch != epoch {
+		fetched.Changed = fetched.Changed || r.fetched
+		r.fetched, r.epoch = true, epoch
+		r.resolved, r.snapshots = map[string]mizzen.Commit{}, map[string]mizzen.Snapshot{}
 	}
 	return fetched, nil
+}
+
+// epoch counts the news of a mirror, those of this fetch included.
+func (s *Sources) epoch(m *git.Mirror, f git.Fetched) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.Changed || f.Rebuilt != "" {
+		s.news[m]++
+	}
+	return s.news[m]
 }
 
 // Fetched tells whether there is any content of a Repository to read.
@@ -220,6 +238,7 @@ func (s *Sources) Tidy(ctx context.Context) error {
 		inUse[r.mirror.Key()] = true
 		mirrors = append(mirrors, r.mirror)
 	}
+	maps.DeleteFunc(s.news, func(m *git.Mirror, _ uint64) bool { return !inUse[m.Key()] })
 	s.mu.Unlock()
 	var errs []error
 	for _, m := range mirrors {
