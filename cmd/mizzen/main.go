@@ -19,7 +19,7 @@ func main() {
 		os.Exit(worker.Main(os.Args[2:]))
 	}
 	terminal := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
-	color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	color := cli.Color(term.IsTerminal(int(os.Stdout.Fd())), os.Getenv)
 	os.Exit(cli.Main(context.Background(), os.Args[1:], cli.Streams{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: terminal, Color: color,
 	}))

@@ -43,6 +43,12 @@ type Streams struct {
 	Color bool
 }
 
+// Color tells whether output may be colored: on a terminal that can, unless
+// NO_COLOR asks for none (https://no-color.org).
+func Color(terminal bool, getenv func(string) string) bool {
+	return terminal && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+}
+
 // answer is an error that only carries an exit code: what there is to say has
 // been said on standard output.
 type answer int

@@ -103,7 +103,7 @@ func (d *doctor) access(ctx context.Context) (client.Client, bool) {
 	}
 	version, _, err := cluster.Capabilities(ctx)
 	if err != nil {
-		d.fail("cluster", err.Error(), "check that the cluster runs, and that the credentials are still good")
+		d.fail("cluster", cause(explain(err, "", "")), "check that the cluster runs, and that the credentials are still good")
 		return nil, false
 	}
 	d.ok("cluster", "Kubernetes %s", version)

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 
@@ -22,6 +24,8 @@ func explain(err error, object, notFound string) error {
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return &mizzen.Error{Kind: mizzen.Timeout, Object: object, Err: fmt.Errorf("there was no answer in time: %w", err), Remedy: "raise --timeout"}
 	case meta.IsNoMatchError(err):
 		return &mizzen.Error{
 			Kind: mizzen.NotFound, Object: object, Err: errors.New("the cluster has no Mizzen: its CRDs are not installed"),
@@ -31,11 +35,35 @@ func explain(err error, object, notFound string) error {
 		return &mizzen.Error{Kind: mizzen.NotFound, Object: object, Err: errors.New("not found"), Remedy: notFound}
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		return &mizzen.Error{Kind: mizzen.Forbidden, Object: object, Err: err, Remedy: "ask for the permission, or use another --context"}
-	case errors.As(err, &network), errors.As(err, &address):
-		return &mizzen.Error{
-			Kind: mizzen.Unreachable, Object: object, Err: err,
-			Remedy: "check that the cluster runs and that --kubeconfig and --context name the right one; 'mizzen doctor' looks",
-		}
+	case errors.As(err, &address):
+		return unreachable(object, fmt.Errorf("%s does not answer: %w", server(address.URL), address.Err))
+	case errors.As(err, &network):
+		return unreachable(object, err)
 	}
 	return &mizzen.Error{Kind: mizzen.Internal, Object: object, Err: err}
+}
+
+func unreachable(object string, err error) error {
+	return &mizzen.Error{
+		Kind: mizzen.Unreachable, Object: object, Err: err,
+		Remedy: "check that the cluster runs and that --kubeconfig and --context name the right one; 'mizzen doctor' looks",
+	}
+}
+
+// server is the part of a URL that names who does not answer.
+func server(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "the cluster"
+	}
+	return "the cluster at " + u.Scheme + "://" + u.Host
+}
+
+// cause is an error without the remedy, for those who have a better one.
+func cause(err error) string {
+	var known *mizzen.Error
+	if errors.As(err, &known) && known.Err != nil {
+		return known.Err.Error()
+	}
+	return err.Error()
 }

@@ -98,12 +98,12 @@ func goal(app *v1alpha1.Application, revision string) (string, error) {
 	return revision, nil
 }
 
-// previous is the last revision that was synced with success before the one
-// that was tried last.
+// previous is the last revision that was synced with success before the
+// current one: the one that runs, or if a later one failed, that.
 func previous(app *v1alpha1.Application) (string, error) {
-	current := app.Status.Attempted
-	if current == "" {
-		current = app.Status.Revision
+	current := app.Status.Revision
+	if report.Condition(app.Status.Conditions, v1alpha1.ConditionSynced).Status == metav1.ConditionFalse {
+		current = app.Status.Attempted
 	}
 	for _, r := range app.Status.History {
 		if r.Result == v1alpha1.SyncSucceeded && r.Revision != current {
@@ -139,7 +139,9 @@ func (a *app) hold(ctx context.Context, c client.WithWatch, d *desk, app *v1alph
 	if err := a.permit(ctx, c, app, p.Digest); err != nil {
 		return err
 	}
+	tell := a.progress()
 	return a.await(ctx, c, app, func(now *v1alpha1.Application) (bool, error) {
+		tell(now)
 		if now.Generation < app.Generation || report.InProgress(now) {
 			return false, nil
 		}

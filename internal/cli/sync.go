@@ -146,12 +146,28 @@ func (a *app) syncByController(ctx context.Context, c client.WithWatch, app *v1a
 		return explain(err, "application "+app.Namespace+"/"+app.Name, "")
 	}
 	fmt.Fprintln(a.Err, "the controller carries it out")
+	tell := a.progress()
 	return a.await(ctx, c, app, func(now *v1alpha1.Application) (bool, error) {
+		tell(now)
 		if now.Status.HandledReconcile != wish || report.InProgress(now) || p.Writes() && !tried(before, now, p.Commit.ID) {
 			return false, nil
 		}
 		return true, a.tellOutcome(now)
 	})
+}
+
+// progress returns a function that says what is waited for, whenever that
+// changes.
+func (a *app) progress() func(*v1alpha1.Application) {
+	last := ""
+	return func(app *v1alpha1.Application) {
+		synced := report.Condition(app.Status.Conditions, v1alpha1.ConditionSynced)
+		if synced.Status == metav1.ConditionTrue || app.Status.ObservedGeneration != app.Generation || synced.Message == last {
+			return
+		}
+		last = synced.Message
+		fmt.Fprintln(a.Err, report.Plain(last))
+	}
 }
 
 // tried tells whether the controller got to the commit, or to a newer one.

@@ -140,6 +140,8 @@ func appliedAt(app *v1alpha1.Application) time.Time {
 // ready.
 func why(app *v1alpha1.Application, s Status) (reason, message string) {
 	switch {
+	case len(app.Status.Conditions) == 0:
+		return v1alpha1.ReasonProgressing, "no controller has looked at it yet"
 	case app.Status.ObservedGeneration != app.Generation:
 		return v1alpha1.ReasonProgressing, "the spec has changed, and no controller has looked at it yet"
 	case s.State == Ready:

@@ -66,7 +66,17 @@ func story(app *v1alpha1.Application, s Status, now time.Time) []Step {
 	if s.Revision == "" {
 		return append(steps, Step{Text: "nothing runs yet"})
 	}
-	return append(steps, Step{Text: fmt.Sprintf("still running %s%s", short(s.Revision), applied(s, now))}, health(app))
+	return append(steps, Step{Text: fmt.Sprintf("still running %s%s", short(s.Revision), applied(s, now))}, lastHealth(app, synced.Status))
+}
+
+// lastHealth is the health of what runs; of a cluster that does not answer it
+// is what it was.
+func lastHealth(app *v1alpha1.Application, synced metav1.ConditionStatus) Step {
+	step := health(app)
+	if synced == metav1.ConditionUnknown {
+		step.Text += " when last seen"
+	}
+	return step
 }
 
 // tip is the newest commit that is known of.

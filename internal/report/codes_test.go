@@ -1,0 +1,38 @@
+package report
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
+	"testing"
+
+	"mizzen.dev/mizzen"
+)
+
+// TestEveryCodeIsDescribed reads the codes from their source, so that a new one
+// cannot be forgotten.
+func TestEveryCodeIsDescribed(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../../code.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	ast.Inspect(file, func(node ast.Node) bool {
+		value, ok := node.(*ast.BasicLit)
+		if !ok || value.Kind != token.STRING {
+			return true
+		}
+		code, err := strconv.Unquote(value.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; codes[mizzen.Code(code)] == "" {
+			t.Errorf("%s has no description", code)
+		}
+		return true
+	})
+	if n < 20 {
+		t.Fatalf("found only %d codes", n)
+	}
+}
