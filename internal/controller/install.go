@@ -8,19 +8,24 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/crds"
+	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/apply"
+	"mizzen.dev/mizzen/internal/controller/application"
 	"mizzen.dev/mizzen/internal/diff"
 	"mizzen.dev/mizzen/internal/live"
 )
@@ -69,8 +74,31 @@ func admission(ctx context.Context, cluster *live.Cluster, writer *apply.Applier
 	}
 	if _, err := writer.Run(ctx, plan, apply.RunOptions{}); err != nil {
 		log.Warn("no admission policy is installed; the controller works without it", "error", err)
+		return nil
 	}
-	return nil
+	return awaitAdmission(ctx, writer)
+}
+
+// admissionPatience bounds the wait for the API server to know a new policy.
+const admissionPatience = 15 * time.Second
+
+// awaitAdmission waits until the policy is in force. Right after it was created,
+// the API server may know the policy but not yet the kind, and refuses every
+// Application for some seconds; whoever is told that Mizzen is ready must not
+// meet that.
+func awaitAdmission(ctx context.Context, writer *apply.Applier) error {
+	patient, cancel := context.WithTimeout(ctx, admissionPatience)
+	defer cancel()
+	probe := mizzen.Object{Unstructured: &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "Application",
+		"metadata": map[string]any{"name": "mizzen-probe", "namespace": mizzen.SystemNamespace},
+		"spec":     map[string]any{"source": map[string]any{"repository": "none"}},
+	}}}
+	_ = wait.PollUntilContextCancel(patient, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		answer, err := writer.DryRun(ctx, probe, nil)
+		return err == nil && slices.Contains(answer.GetFinalizers(), application.Finalizer), nil
+	})
+	return ctx.Err() // if it never is, the controller adds the finalizers by itself
 }
 
 // installation is the Plan of what Mizzen needs in a cluster.
