@@ -65,7 +65,7 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	}
 	err = controller.Run(cmd.Context(), controller.Options{
 		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
-		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, Profile: f.profile, Log: a.logger(f),
+		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, Profile: f.profile, Log: a.logger(f), Version: version(),
 	})
 	return explain(err, "cluster "+config.Host, "")
 }
