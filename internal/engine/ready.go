@@ -49,13 +49,21 @@ func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) e
 			told = worst.Message
 			p.Waits(ctx, worst)
 		}
-		timer := e.Clock.NewTimer(pause)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
+		if !e.rest(ctx, pause) {
 			return notReady(worst, context.Cause(ctx))
 		}
+	}
+}
+
+// rest lets time pass; it is cut short, and false, if ctx ends.
+func (e *Engine) rest(ctx context.Context, d time.Duration) bool {
+	timer := e.Clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
