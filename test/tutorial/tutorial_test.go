@@ -1,0 +1,197 @@
+// Package tutorial executes docs/tutorial.md as a reader would: every block of
+// commands in one shell, on a lab of its own, and every block of output is
+// compared with what the commands print. With -update the outputs in the file
+// are replaced by the real ones.
+package tutorial
+
+import (
+	"bufio"
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var update = flag.Bool("update", false, "write the real outputs into the tutorial")
+
+const (
+	document = "../../docs/tutorial.md"
+	// patience bounds a block of commands, and the wait for what it shows.
+	patience = 5 * time.Minute
+	// settle is how long a query is repeated until it shows what the document
+	// says: a reader is slower than Mizzen, this test may be faster.
+	settle = time.Minute
+)
+
+func TestTutorial(t *testing.T) {
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := parse(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh := startShell(t)
+	for i := range parts {
+		if parts[i].commands == "" {
+			continue
+		}
+		if ok := t.Run(fmt.Sprintf("line%d", parts[i].line), func(t *testing.T) { sh.follow(t, &parts[i]) }); !ok {
+			t.Fatalf("%s:%d: a reader would be stuck here", document, parts[i].line)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(document, []byte(render(parts)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// follow runs a part's commands and compares their output. Queries are
+// repeated for a while.
+func (s *shell) follow(t *testing.T, p *part) {
+	deadline := time.Now().Add(settle)
+	for {
+		output, code := s.run(t, p.commands)
+		if !p.shows {
+			if code != 0 {
+				t.Fatalf("exit code %d\n%s", code, output)
+			}
+			return
+		}
+		if *update {
+			output = s.steady(t, p, output)
+		}
+		difference := compare(p.output, s.generic(output))
+		if difference == "" {
+			return
+		}
+		if *update {
+			p.output = s.generic(output)
+			return
+		}
+		if !p.query() || time.Now().After(deadline) {
+			t.Fatalf("%s\n--- the document says\n%s--- the commands print\n%s", difference, p.output, output)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// steady repeats a query until it shows the same for a while: what a reader
+// sees who looks in peace.
+func (s *shell) steady(t *testing.T, p *part, output string) string {
+	for same := 0; p.query() && same < 5; {
+		time.Sleep(500 * time.Millisecond)
+		now, _ := s.run(t, p.commands)
+		if normalize(s.generic(now)) == normalize(s.generic(output)) {
+			same++
+		} else {
+			same = 0
+		}
+		output = now
+	}
+	return output
+}
+
+// shell is the reader's.
+type shell struct {
+	in     io.Writer
+	out    *bufio.Reader
+	places *strings.Replacer
+	back   *strings.Replacer
+}
+
+const mark = "==== end of block"
+
+func startShell(t *testing.T) *shell {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, demo := filepath.Join(t.TempDir(), "lab"), filepath.Join(t.TempDir(), "demo")
+	cmd := exec.Command("bash")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "MIZZEN_LAB="+lab, "NO_COLOR=1", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.test", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.test")
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		down := exec.Command(filepath.Join(root, "bin", "lab"), "down", "--purge", "--dir", lab)
+		if out, err := down.CombinedOutput(); err != nil {
+			t.Errorf("lab down: %v\n%s", err, out)
+		}
+	})
+	return &shell{
+		in: in, out: bufio.NewReader(out),
+		places: strings.NewReplacer("$PWD/.lab", lab, "/tmp/demo", demo),
+		back:   strings.NewReplacer(lab, "/home/you/mizzen/.lab", demo, "/tmp/demo", root, "/home/you/mizzen"),
+	}
+}
+
+// run executes commands and returns what they print on both streams.
+func (s *shell) run(t *testing.T, commands string) (output string, code int) {
+	t.Helper()
+	fmt.Fprintf(s.in, "{ %s\n} </dev/null\necho '%s' $?\n", s.places.Replace(commands), mark)
+	type result struct {
+		output string
+		code   int
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var b bytes.Buffer
+		for {
+			line, err := s.out.ReadString('\n')
+			if before, rest, ok := strings.Cut(line, mark+" "); ok {
+				b.WriteString(before)
+				var r result
+				_, r.err = fmt.Sscan(rest, &r.code)
+				r.output = b.String()
+				done <- r
+				return
+			}
+			b.WriteString(line)
+			if err != nil {
+				done <- result{output: b.String(), err: err}
+				return
+			}
+		}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			t.Fatalf("the shell ended: %v\n%s", r.err, r.output)
+		}
+		return r.output, r.code
+	case <-time.After(patience):
+		t.Fatalf("not done after %s:\n%s", patience, commands)
+	}
+	return "", 0
+}
+
+// generic replaces the places of this run by those of the document.
+func (s *shell) generic(output string) string { return s.back.Replace(output) }
