@@ -60,7 +60,14 @@ kubectl create secret generic demo-webhook -n mizzen-system --from-file=token="$
 bin/lab git hook --only demo "http://$address/webhook" "$(cat "$token")"
 
 step "syncing the demo from $url"
-git -C "$demo" show main:bootstrap.yaml | kubectl apply --server-side -f - >/dev/null
+# For a moment after its CRDs are established, the API server knows them only
+# in part.
+seconds=0
+until answer=$(git -C "$demo" show main:bootstrap.yaml | kubectl apply --server-side -f - 2>&1); do
+	[ "$seconds" -lt 30 ] || fail 2 "bootstrap.yaml of the demo is refused: $answer"
+	seconds=$((seconds + 1))
+	sleep 1
+done
 if ! kubectl wait application/apps -n mizzen-system --for=condition=Ready --timeout=5m >/dev/null; then
 	kubectl get applications -n mizzen-system -o wide >&2
 	fail 3 "the demo is not synced after 5 minutes; see $log"
