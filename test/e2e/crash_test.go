@@ -49,14 +49,14 @@ func TestCrashes(t *testing.T) {
 
 	p := launch(t, s.lab, s.state)
 	begin := time.Now()
-	commit := s.settleCrashed("")
+	s.settleCrashed("")
 	s.matches(0)
 	t.Logf("the first sync, from the start of the process: %s", time.Since(begin).Round(time.Millisecond))
 	p.kill()
 
 	inside := 0
 	for round := 1; round <= *crashes; round++ {
-		commit = s.push(fmt.Sprintf("Round %d", round), crashFiles(round))
+		commit := s.push(fmt.Sprintf("Round %d", round), crashFiles(round))
 		p = launch(t, s.lab, s.state)
 		inside += seen.killWithin(random, p, fmt.Sprint(round))
 		if round%13 == 0 {
@@ -73,7 +73,7 @@ func TestCrashes(t *testing.T) {
 	}
 	last := crashFiles(*crashes + 1)
 	last["big/passing.yaml"] = "" // nothing new comes with the last commit
-	commit = s.push("The last", last)
+	commit := s.push("The last", last)
 	p = launch(t, s.lab, s.state)
 	s.settleCrashed(commit)
 	s.matches(-1)
@@ -123,7 +123,7 @@ func passingKind(round int) string {
 
 // settleCrashed waits until both Applications are synced at a commit; none is
 // any.
-func (s *stage) settleCrashed(commit string) string {
+func (s *stage) settleCrashed(commit string) {
 	s.test.Helper()
 	for _, name := range []string{"big", "small"} {
 		if commit == "" {
@@ -131,7 +131,6 @@ func (s *stage) settleCrashed(commit string) string {
 		}
 		s.syncedAt(name, commit)
 	}
-	return commit
 }
 
 // matches compares the objects that are ours, of all kinds, with those of a

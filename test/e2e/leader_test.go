@@ -81,6 +81,7 @@ func (s *stage) count(ctx context.Context) int {
 // Of two processes one leads, and the other says that it stands by. When the
 // leader is killed, the other one takes over and finishes.
 func TestTwoProcesses(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStage(t, 0)
 	s.publish(map[string]string{"app/all.yaml": many("cm", 300, "1")})
 	s.app("app", "app")

@@ -136,6 +136,7 @@ const (
 // While nothing changes, 50 Applications cost no rendering and no request but
 // those of watches and of the lease. The metrics say so too.
 func TestSteadyState(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStage(t, 0)
 	files := map[string]string{}
 	for i := range steadyApplications {

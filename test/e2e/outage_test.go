@@ -49,6 +49,7 @@ func frugal(t *testing.T, p *process, during func()) {
 // lead lasts. The process says so and waits; when the server is back it goes
 // on by itself.
 func TestHomeOutage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStage(t, 0)
 	s.publish(map[string]string{"app/cm.yaml": configMap("cm", "1")})
 	p := launch(t, s.lab, s.state).ready()
@@ -82,6 +83,18 @@ func TestHomeOutage(t *testing.T) {
 	s.heals("cm", "2")
 	s.push("After it", map[string]string{"app/cm.yaml": configMap("cm", "3")})
 	s.shows("cm", "value", "3")
+
+	// Nobody can be told, yet the process ends; and one that is started does not
+	// pretend to work.
+	s.lab.Stop(t, &s.lab.Cluster)
+	if code, took := p.stop(); code != 0 || took > 10*time.Second {
+		t.Errorf("exit code %d after %s, want 0 within 10s", code, took)
+	}
+	code, stderr := cli(t, s.lab.Kubeconfig, "up", "--state-dir", s.state, "--listen", freeAddress(t))
+	if code != 2 || !strings.Contains(stderr, "check that") {
+		t.Errorf("mizzen up: exit code %d, want 2 with a remedy: %s", code, stderr)
+	}
+	s.lab.Resume(t, &s.lab.Cluster)
 }
 
 // heals changes a ConfigMap by hand, and waits until it has its value back.
@@ -97,6 +110,7 @@ func (s *stage) heals(name, value string) {
 // A destination goes away: its Applications say that nothing is known of them,
 // its Cluster says why, and others go on.
 func TestDestinationOutage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStage(t, labtest.SecondCluster)
 	second := s.lab.Second(t)
 	s.addCluster(second)
@@ -200,6 +214,7 @@ func (s *stage) untilCluster(name string, status metav1.ConditionStatus, reason 
 // The Git server goes away: the Repository says so, once; the Applications are
 // not written, and what drifts is still restored.
 func TestGitOutage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStage(t, 0)
 	s.repo = s.lab.Repo(t, map[string]string{"app/cm.yaml": configMap("cm", "1")})
 	server, url := newRelay(t, s.repo.URL)
