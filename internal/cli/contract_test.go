@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"mizzen.dev/mizzen/internal/labtest"
+	"mizzen.dev/mizzen/internal/report"
 )
 
 // question is a command and its answer: yes, no, or that it cannot be told.
@@ -29,8 +31,14 @@ var contract = map[string][]question{
 	"up":         {{"up --kubeconfig DEAD --listen 127.0.0.1:0 --state-dir STATE", ExitUnknown}},
 	"controller": {{"controller --kubeconfig DEAD --install-crds --listen 127.0.0.1:0 --state-dir STATE", ExitUnknown}},
 	"plan": {
-		{"plan good", ExitYes}, {"plan manual", ExitNo}, {"plan manual --fail-on error", ExitYes}, {"plan nobody", ExitUnknown},
-		{"plan bad", ExitUnknown}, {"plan --all", ExitUnknown}, {"plan", ExitUnknown}, {"plan good --fail-on sometimes", ExitUnknown},
+		{"plan good", ExitYes},
+		{"plan manual", ExitNo},
+		{"plan manual --fail-on error", ExitYes},
+		{"plan nobody", ExitUnknown},
+		{"plan bad", ExitUnknown},
+		{"plan --all", ExitUnknown},
+		{"plan", ExitUnknown},
+		{"plan good --fail-on sometimes", ExitUnknown},
 	},
 	"sync":       {{"sync good --yes", ExitYes}, {"sync manual", ExitUnknown}, {"sync nobody --yes", ExitUnknown}, {"sync bad --yes", ExitUnknown}},
 	"render":     {{"render REPO/good", ExitYes}, {"render REPO/nowhere", ExitUnknown}, {"render REPO/bad", ExitUnknown}},
@@ -232,5 +240,22 @@ func TestColor(t *testing.T) {
 	}
 	if !Color(true, env("TERM", "xterm")) || Color(false, env()) || Color(true, env("NO_COLOR", "1")) || Color(true, env("TERM", "dumb")) {
 		t.Error("color is decided wrongly")
+	}
+}
+
+// TestOutputIsDocumented: every schema that a verb writes is in the reference.
+func TestOutputIsDocumented(t *testing.T) {
+	reference, err := os.ReadFile("../../docs/reference/output.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nouns := []string{"plan", "plans", "render", "findings", "status", "tree", "history", "events", "event", "doctor", "version"}
+	for _, k := range listedKinds {
+		nouns = append(nouns, k.name, k.names[0])
+	}
+	for _, noun := range nouns {
+		if !strings.Contains(string(reference), "`"+report.Schema(noun)+"`") {
+			t.Errorf("docs/reference/output.md does not name %s", report.Schema(noun))
+		}
 	}
 }

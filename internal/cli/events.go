@@ -176,6 +176,12 @@ func (e *eventer) list(ctx context.Context) ([]report.Event, error) {
 	return items, nil
 }
 
+// arrival is an Event that a watch brought.
+type arrival struct {
+	place place
+	event report.Event
+}
+
 // watch prints what is there, and then what comes.
 func (e *eventer) watch(ctx context.Context, out outputFlag) error {
 	places, err := e.places(ctx)
@@ -184,24 +190,9 @@ func (e *eventer) watch(ctx context.Context, out outputFlag) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	type arrival struct {
-		place place
-		event report.Event
-	}
 	arrivals, failed := make(chan arrival), make(chan error, len(places))
 	for _, p := range places {
-		go func() {
-			failed <- e.app.follow(ctx, p.client, func() client.ObjectList { return &eventsv1.EventList{} }, func(o client.Object, gone bool) error {
-				if gone {
-					return nil
-				}
-				select {
-				case arrivals <- arrival{p, report.EventOf(o.(*eventsv1.Event))}:
-				case <-ctx.Done():
-				}
-				return nil
-			}, client.InNamespace(p.namespace))
-		}()
+		go func() { failed <- e.follow(ctx, p, arrivals) }()
 	}
 	seen := map[report.Event]bool{}
 	for {
@@ -218,6 +209,21 @@ func (e *eventer) watch(ctx context.Context, out outputFlag) error {
 			}
 		}
 	}
+}
+
+// follow sends the Events of one place until the context ends.
+func (e *eventer) follow(ctx context.Context, p place, arrivals chan<- arrival) error {
+	list := func() client.ObjectList { return &eventsv1.EventList{} }
+	return e.app.follow(ctx, p.client, list, func(o client.Object, gone bool) error {
+		if gone {
+			return nil
+		}
+		select {
+		case arrivals <- arrival{p, report.EventOf(o.(*eventsv1.Event))}:
+		case <-ctx.Done():
+		}
+		return nil
+	}, client.InNamespace(p.namespace))
 }
 
 // clockSkew is by how much an Event may seem older than it is: the older form

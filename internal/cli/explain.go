@@ -18,11 +18,12 @@ import (
 func explain(err error, object, notFound string) error {
 	var (
 		known   *mizzen.Error
+		said    answer
 		network net.Error
 		address *url.Error
 	)
 	switch {
-	case err == nil || errors.As(err, &known):
+	case err == nil || errors.As(err, &known) || errors.As(err, &said):
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
 		return &mizzen.Error{Kind: mizzen.Timeout, Object: object, Err: fmt.Errorf("there was no answer in time: %w", err), Remedy: "raise --timeout"}

@@ -29,17 +29,17 @@ const listAgain = time.Second
 func (a *app) follow(ctx context.Context, c client.WithWatch, list func() client.ObjectList, see func(o client.Object, gone bool) error, options ...client.ListOption) error {
 	for first := true; ; first = false {
 		err := followOnce(ctx, c, list(), see, options)
-		var listing listError
-		switch {
-		case errors.Is(err, errEnough):
+		if errors.Is(err, errEnough) {
 			return nil
-		case ctx.Err() != nil:
+		}
+		if ctx.Err() != nil {
 			return tooLate(ctx)
-		case errors.As(err, &listing) && first:
-			return listing.error
-		case err != nil && !errors.As(err, &listing):
+		}
+		var listing listError
+		if err != nil && (first || !errors.As(err, &listing)) {
 			return err
-		case err != nil && !first:
+		}
+		if err != nil {
 			fmt.Fprintf(a.Err, "the cluster does not answer; trying again: %v\n", err)
 		}
 		select {
@@ -113,5 +113,5 @@ func (a *app) await(ctx context.Context, c client.WithWatch, app *v1alpha1.Appli
 			Remedy: "see 'mizzen status " + app.Name + "'; a controller goes on",
 		}
 	}
-	return err
+	return explain(err, "application "+name, "")
 }

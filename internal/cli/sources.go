@@ -67,25 +67,39 @@ type clone struct {
 	root string
 }
 
-// open opens a path of the user's disk.
+// open opens a path of the user's disk. Outside of a clone the Snapshot is of
+// the working directory, if the path is below it: a kustomization may then
+// refer to its neighbors, as it may in a clone.
 func (d *desk) open(ctx context.Context, name string) (*clone, error) {
 	opened, err := dir.Open(ctx, name, git.Options{})
 	if err != nil {
 		return nil, err
 	}
 	d.closers = append(d.closers, opened.Close)
-	c := &clone{Source: opened}
 	if opened.Clone != nil {
-		c.root = opened.Clone.Root()
-		return c, nil
+		return &clone{opened, opened.Clone.Root()}, nil
 	}
-	if c.root, err = filepath.Abs(name); err != nil {
+	root, err := os.Getwd()
+	if err != nil {
 		return nil, err
 	}
-	if opened.Path != "." {
-		c.root = filepath.Dir(c.root)
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
 	}
-	return c, nil
+	if rel, err := filepath.Rel(root, abs); err == nil && filepath.IsLocal(rel) {
+		here, err := dir.Open(ctx, ".", git.Options{})
+		if err != nil {
+			return nil, err
+		}
+		d.closers = append(d.closers, here.Close)
+		here.Path = filepath.ToSlash(rel)
+		return &clone{here, root}, nil
+	}
+	if opened.Path != "." {
+		abs = filepath.Dir(abs)
+	}
+	return &clone{opened, abs}, nil
 }
 
 // directory refuses a path that is a file: what is rendered is a directory.

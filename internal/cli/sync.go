@@ -65,26 +65,32 @@ func (a *app) sync(ctx context.Context, name string, content contentFlags, file 
 	if err != nil {
 		return err
 	}
-	if file != "" {
-		if err := sameAs(file, p.Plan); err != nil {
-			return err
-		}
-	}
-	if err := a.showPlan(p.Plan, outputFlag{}); err != nil {
+	if err := a.agree(ctx, p.Plan, file, yes); err != nil {
 		return err
-	}
-	if mizzen.Worst(p.Findings) == mizzen.Fatal {
-		return answer(ExitNo)
-	}
-	if p.Writes() {
-		if err := a.confirm(ctx, "Carry this out?", yes); err != nil {
-			return err
-		}
 	}
 	if led {
 		return a.syncByController(ctx, c, app, p.Plan)
 	}
 	return a.syncHere(ctx, c, d, p)
+}
+
+// agree shows a plan, and returns nil if it is to be carried out.
+func (a *app) agree(ctx context.Context, p *mizzen.Plan, file string, yes bool) error {
+	if file != "" {
+		if err := sameAs(file, p); err != nil {
+			return err
+		}
+	}
+	if err := a.showPlan(p, outputFlag{}); err != nil {
+		return err
+	}
+	if mizzen.Worst(p.Findings) == mizzen.Fatal {
+		return answer(ExitNo)
+	}
+	if !p.Writes() {
+		return nil
+	}
+	return a.confirm(ctx, "Carry this out?", yes)
 }
 
 // syncable returns an Application that may be synced now, and whether a

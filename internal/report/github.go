@@ -54,8 +54,11 @@ func printable(s string) string {
 
 // sentence is what a Finding says, with the remedy.
 func sentence(f mizzen.Finding) string {
-	if f.Remedy == "" {
+	switch {
+	case f.Remedy == "":
 		return f.Message
+	case strings.HasSuffix(f.Message, "?") || strings.HasSuffix(f.Message, "."):
+		return f.Message + " To mend it: " + f.Remedy
 	}
 	return f.Message + ". To mend it: " + f.Remedy
 }

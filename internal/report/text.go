@@ -71,24 +71,6 @@ func writeFindings(w *printer, findings []mizzen.Finding, s Style) {
 	}
 }
 
-// ChangeLine is a Change on one line, for a history or an event:
-// "update apps/Deployment shop/web: spec.replicas 2 -> 3".
-func ChangeLine(c mizzen.Change) string {
-	const most = 3
-	line := string(c.Action) + " " + c.Ref.String()
-	for i, f := range c.Fields {
-		if i == most {
-			return fmt.Sprintf("%s and %d more", line, len(c.Fields)-most)
-		}
-		sep := ", "
-		if i == 0 {
-			sep = ": "
-		}
-		line += fmt.Sprintf("%s%s %s -> %s", sep, f.Path, Value(f.Before), Value(f.After))
-	}
-	return line
-}
-
 // FindingLine is a Finding on one line: code, place or object, message.
 func FindingLine(f mizzen.Finding) string {
 	at := f.Origin.String()
