@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -93,14 +95,13 @@ func newStage(t *testing.T) *stage {
 	if s.client, _, err = flags.client(); err != nil {
 		t.Fatal(err)
 	}
+	// Discovery learns of the CRDs one after the other, a little later.
 	labtest.Eventually(t, "the CRDs are served", func(ctx context.Context) bool {
-		return s.client.List(ctx, &v1alpha1.ApplicationList{}) == nil
+		return s.client.List(ctx, &v1alpha1.ApplicationList{}) == nil && s.client.List(ctx, &v1alpha1.RepositoryList{}) == nil
 	})
 	repo := &v1alpha1.Repository{Spec: v1alpha1.RepositorySpec{URL: s.repo.URL}}
 	repo.Namespace, repo.Name = s.ns, "demo"
-	if err := s.client.Create(t.Context(), repo); err != nil {
-		t.Fatal(err)
-	}
+	s.insist(t, repo)
 	for name, spec := range applicationSpecs {
 		s.create(t, name, spec)
 	}
@@ -123,7 +124,7 @@ func (s *stage) control(t *testing.T) {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("the controller: %v", err)
 		}
 	})
@@ -135,7 +136,18 @@ func (s *stage) create(t *testing.T, name string, spec v1alpha1.ApplicationSpec)
 	app.Namespace, app.Name = s.ns, name
 	app.Spec.Source.Repository, app.Spec.Privileged = "demo", true
 	app.Spec.Destination.Namespace = s.lab.Namespace
-	if err := s.client.Create(t.Context(), app); err != nil {
+	s.insist(t, app)
+}
+
+// insist creates an object, once the API server is ready to take it.
+func (s *stage) insist(t *testing.T, o client.Object) {
+	t.Helper()
+	var err error
+	labtest.Eventually(t, "create "+o.GetName(), func(ctx context.Context) bool {
+		err = s.client.Create(ctx, o)
+		return err == nil || apierrors.IsInvalid(err)
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }
