@@ -6,6 +6,8 @@ set -eu
 cd "$(dirname "$0")"
 bin=../bin
 mkdir -p "$bin"
+# The same binaries, and the same build cache, whoever calls: make or a test.
+export CGO_ENABLED=0
 
 # Kubernetes' clients parse the version; without it they see v0.0.0.
 kubernetes=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\)$/\1/p' go.mod)
