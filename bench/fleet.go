@@ -83,12 +83,22 @@ func (l *lab) release(ctx context.Context) error {
 	return l.client.Patch(ctx, repo, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":false}}`)))
 }
 
-// installed waits until Mizzen has installed its CRDs.
+// installed waits until Mizzen's kinds can be created. The API server takes a
+// moment after their definitions are established.
 func (l *lab) installed(ctx context.Context) error {
-	return poll(ctx, func() (bool, error) {
-		var apps v1alpha1.ApplicationList
-		return l.client.List(ctx, &apps) == nil, nil
-	})
+	trial := metav1.ObjectMeta{Namespace: "default", Name: "trial"}
+	for _, o := range []client.Object{
+		&v1alpha1.Repository{ObjectMeta: trial, Spec: v1alpha1.RepositorySpec{URL: "https://git.example/x.git"}},
+		&v1alpha1.Application{ObjectMeta: trial, Spec: v1alpha1.ApplicationSpec{Source: v1alpha1.ApplicationSource{Repository: "x"}}},
+	} {
+		err := poll(ctx, func() (bool, error) {
+			return l.client.Create(ctx, o.DeepCopyObject().(client.Object), client.DryRunAll) == nil, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // awaitReady returns when so many Applications are Ready.
