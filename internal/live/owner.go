@@ -1,6 +1,8 @@
 package live
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +31,8 @@ const (
 //
 // A label alone proves nothing. Ours is an object whose label names this
 // installation, whose annotations name an Application and the object itself,
-// and which has an entry of our field manager.
+// and which has an entry of our field manager. If a stranger wrote that name
+// over ours, it proves nothing either.
 func (c *Cluster) Owner(ref mizzen.Ref, o metav1.Object) (mizzen.Name, Ownership) {
 	return owner(c.installation, ref, o)
 }
@@ -41,7 +44,7 @@ func owner(installation string, ref mizzen.Ref, o metav1.Object) (mizzen.Name, O
 	if managed == "" {
 		return mizzen.Name{}, Unowned
 	}
-	if !named || annotations[mizzen.AnnotationIdentity] != ref.String() || !hasEntry(o, mizzen.Manager(managed)) {
+	if !named || annotations[mizzen.AnnotationIdentity] != ref.String() || !applied(o, mizzen.Manager(managed)) {
 		return mizzen.Name{}, Copy
 	}
 	if managed != installation {
@@ -58,9 +61,24 @@ func parseName(s string) (mizzen.Name, bool) {
 	return mizzen.Name{Namespace: ns, Name: name}, true
 }
 
-func hasEntry(o metav1.Object, manager string) bool {
-	return ownEntry(o.GetManagedFields(), manager) != nil
+// applied tells whether a manager applied the object, and nobody else wrote
+// the name of the owner since.
+func applied(o metav1.Object, manager string) bool {
+	entries := o.GetManagedFields()
+	own := ownEntry(entries, manager)
+	if own == nil || writesOwner(own) {
+		return own != nil
+	}
+	return !slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return writesOwner(&e) })
 }
+
+// writesOwner tells whether an entry owns the annotation that names the owner.
+// A look at the text will do: the name occurs nowhere else.
+func writesOwner(e *metav1.ManagedFieldsEntry) bool {
+	return e.FieldsV1 != nil && bytes.Contains(e.FieldsV1.GetRawBytes(), ownerField)
+}
+
+var ownerField = []byte(`"f:` + mizzen.AnnotationOwner + `"`)
 
 // ownEntry returns the entry of a manager that applies, nil if there is none.
 func ownEntry(entries []metav1.ManagedFieldsEntry, manager string) *metav1.ManagedFieldsEntry {
