@@ -13,6 +13,8 @@ type entry struct {
 	managed string
 	// foreign tells that a stranger owns fields of an exclusive kind.
 	foreign bool
+	// strangers are the fields of others that stay.
+	strangers []mizzen.FieldChange
 }
 
 // entries returns the metadata of the candidates that the inventory knows:
@@ -44,7 +46,10 @@ func (p *Planned) entries(ctx context.Context, candidates []candidate) (map[mizz
 		}
 		e := entry{owner: owner}
 		e.managed, _ = live.ManagedHash(o.GetManagedFields(), p.manager())
-		e.foreign = p.exclusive(ref) && len(p.target.Destination.Cluster.Foreign(ref, o)) > 0
+		e.strangers = p.target.Destination.Cluster.Foreign(ref, o)
+		if p.exclusive(ref) {
+			e.foreign, e.strangers = len(e.strangers) > 0, nil
+		}
 		found[ref] = e
 	}
 	return found, nil
@@ -61,5 +66,8 @@ func (p *Planned) watched(ref mizzen.Ref) (e entry, ok bool) {
 	if !exists {
 		return entry{}, true
 	}
-	return entry{owner: seen.Owner, managed: seen.Managed, foreign: seen.Foreign && p.exclusive(ref)}, true
+	if seen.Foreign && !p.exclusive(ref) {
+		return entry{}, false // the watch does not keep which fields, and whose
+	}
+	return entry{owner: seen.Owner, managed: seen.Managed, foreign: seen.Foreign}, true
 }

@@ -81,7 +81,7 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 		j.find(mizzen.CodeOwnedByAnother, mizzen.Fatal,
 			fmt.Sprintf("%s already belongs to application %s", ref, owner), "remove it from one of the two; the first owner keeps it")
 		return j, nil
-	case ownership != live.Ours:
+	case ownership != live.Ours && !p.knows(ref):
 		j.find(mizzen.CodeAdopted, mizzen.Warning, fmt.Sprintf("%s exists and nobody manages it; the sync adopts it", ref),
 			"check the differences; fields that Git does not name stay as they are")
 	}
@@ -143,10 +143,7 @@ func (p *Planned) strip(c candidate, after *unstructured.Unstructured, j *judgem
 		return
 	}
 	if !p.exclusive(ref) || j.change.Options.Policy == mizzen.ApplyMerge {
-		for _, f := range live.Findings(ref, foreign) {
-			f.Origin = j.change.Origin
-			j.findings = append(j.findings, f)
-		}
+		j.findings = append(j.findings, mentions(c.object, foreign)...)
 		return
 	}
 	for _, f := range foreign {
@@ -154,6 +151,23 @@ func (p *Planned) strip(c candidate, after *unstructured.Unstructured, j *judgem
 		j.change.Fields = append(j.change.Fields, f)
 	}
 	j.change.Action = mizzen.Update
+}
+
+// knows tells whether the object was applied before: then marks that it lacks
+// were taken from it.
+func (p *Planned) knows(ref mizzen.Ref) bool {
+	_, known := p.target.Known[ref]
+	return known
+}
+
+// mentions says of fields that others added to an object, and that stay, whose
+// they are.
+func mentions(o mizzen.Object, foreign []mizzen.FieldChange) []mizzen.Finding {
+	findings := live.Findings(o.Ref(), foreign)
+	for i := range findings {
+		findings[i].Origin = o.Origins.Object
+	}
+	return findings
 }
 
 func (p *Planned) exclusive(ref mizzen.Ref) bool {

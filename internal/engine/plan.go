@@ -201,6 +201,7 @@ func (p *Planned) settle(ctx context.Context, objects []mizzen.Object) ([]candid
 		if p.settled(c, entries[ref]) {
 			p.kept[ref] = p.target.Known[ref]
 			p.Unchanged++
+			p.Findings = append(p.Findings, mentions(c.object, entries[ref].strangers)...)
 			continue
 		}
 		skipped, err := p.skipUnknown(ctx, c, objects)

@@ -42,6 +42,10 @@ type memory struct {
 	// drifted and touched are what watches reported since the last reconcile.
 	drifted map[mizzen.Ref]live.Event
 	touched map[mizzen.Ref]struct{}
+	// strangers are the events about fields that others added and that stay,
+	// mentioned the objects whose Findings are about such fields.
+	strangers map[mizzen.Ref]live.Event
+	mentioned map[mizzen.Ref]bool
 	// drift is what left the synced state and is not to be restored. It is
 	// replaced as a whole, never changed.
 	drift map[mizzen.Ref]mizzen.Change

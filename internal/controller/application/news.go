@@ -28,13 +28,14 @@ func (r *Reconciler) Report(e live.Event) {
 	if _, drifted := m.driftNow()[e.Ref]; drifted && e.Type == live.Touched {
 		e.Type = live.Changed // it may be as it was
 	}
-	if e.Type == live.Touched && !r.Engine.Judge.NeedsObject(e.Ref.GroupKind()) {
+	if e.Type == live.Touched && !r.Engine.Judge.NeedsObject(e.Ref.GroupKind()) && !m.mentions(e.Ref) {
 		return
 	}
 	if e.Type == live.Foreign && !e.Exclusive && !m.excludes(e.Ref.GroupKind()) {
-		return
+		m.reportStranger(e)
+	} else {
+		m.report(e)
 	}
-	m.report(e)
 	if e.Type != live.Touched {
 		r.enqueue(e.Owner)
 		return
@@ -54,6 +55,12 @@ func targetOf(ref mizzen.Ref, version string) live.Target {
 // news sees to what the watches reported while nothing else changed.
 func (x *run) news(ctx context.Context) *result {
 	drifted, touched := x.m.takeNews()
+	if x.strangers(touched) {
+		// Nothing is to be restored, but something to be said.
+		x.giveBack(drifted)
+		x.m.touch(touched)
+		return nil
+	}
 	switch {
 	case len(drifted) > 0 && !enabled(x.app.Spec.Sync.SelfHeal):
 		x.m.touch(touched)

@@ -207,6 +207,7 @@ func (x *run) plan(ctx context.Context) *result {
 		return x.failed(err)
 	}
 	x.inventory = inventory
+	x.mention()
 	return nil
 }
 
