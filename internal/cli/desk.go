@@ -251,6 +251,7 @@ func (d *desk) target(ctx context.Context, c client.Client, config *rest.Config,
 	}
 	t := engine.TargetOf(app, snapshot, destination)
 	t.Known, err = application.ReadInventory(ctx, c, app)
-	t.Options.FieldOrigins, t.Recheck = true, true
+	// A plan is for somebody who wants to know: new objects are dry-run too.
+	t.Options.FieldOrigins, t.Recheck, t.Policy.DryRunCreates = true, true, true
 	return t, err
 }

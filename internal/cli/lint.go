@@ -15,6 +15,7 @@ import (
 	"mizzen.dev/mizzen/internal/diff"
 	"mizzen.dev/mizzen/internal/lint"
 	"mizzen.dev/mizzen/internal/report"
+	"mizzen.dev/mizzen/internal/source"
 )
 
 // lintFailOn are the values of lint --fail-on, from the most patient.
@@ -165,7 +166,7 @@ func (d *desk) worksOf(ctx context.Context, c *clone, flags *renderFlags) ([]wor
 // lintOne judges one directory. Files that cannot be rendered are a Finding
 // too; an error means that nothing can be said.
 func (d *desk) lintOne(ctx context.Context, c *clone, w work) ([]mizzen.Finding, int, error) {
-	findings, err := problems(c, w.options.Path)
+	findings, err := source.Problems(c.Snapshot, w.options.Path)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -189,21 +190,6 @@ func (d *desk) lintOne(ctx context.Context, c *clone, w work) ([]mizzen.Finding,
 	}
 	checked, err := lint.Check(ctx, objects, lint.Offline())
 	return append(append(findings, prepared...), checked...), len(result.Output.Objects), err
-}
-
-// problems is what the source says of its files: submodules, LFS pointers.
-func problems(c *clone, directory string) ([]mizzen.Finding, error) {
-	source, ok := c.Snapshot.(interface {
-		Problems(name string) ([]mizzen.Finding, error)
-	})
-	if !ok {
-		return nil, nil
-	}
-	found, err := source.Problems(directory)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // the renderer says so
-	}
-	return found, err
 }
 
 // renderFinding is the Finding of files that cannot be rendered; not ok if it

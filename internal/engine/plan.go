@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -14,6 +15,7 @@ import (
 	"mizzen.dev/mizzen/internal/live"
 	"mizzen.dev/mizzen/internal/observe"
 	"mizzen.dev/mizzen/internal/render"
+	"mizzen.dev/mizzen/internal/source"
 )
 
 // Plan renders the target and says what a sync would do, without a write. It
@@ -35,10 +37,14 @@ func (e *Engine) Plan(ctx context.Context, t Target) (*Planned, error) {
 			Remedy: "restore the manifests, or set spec.sync.allowEmpty to delete everything",
 		}}
 	}
+	problems, err := source.Problems(t.Snapshot, t.Options.Path)
+	if err != nil {
+		return nil, &StageError{StageRender, err}
+	}
 	p := &Planned{
 		Plan: &mizzen.Plan{
 			Schema: mizzen.PlanSchema, Application: t.Name, Cluster: t.Destination.Name, Commit: t.Snapshot.Commit(),
-			Findings: append(out.Output.Findings, findings...),
+			Findings: slices.Concat(problems, out.Output.Findings, findings),
 		},
 		Key: out.Key, Nondeterministic: out.Output.Nondeterministic,
 		target: t, kept: Inventory{}, objects: make(map[mizzen.Ref]mizzen.Object, len(objects)),
