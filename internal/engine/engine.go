@@ -116,6 +116,10 @@ type Planned struct {
 	// Waits is told what a Sync waits for between two waves, once it is worth
 	// telling and whenever that becomes another object or reason; nil is fine.
 	Waits func(ctx context.Context, worst health.Summary)
+	// Yield is called when a Sync begins to wait for a wave, and what it
+	// returns when the wait is over, so that others may work meanwhile; nil is
+	// fine.
+	Yield func() (resume func())
 
 	target Target
 	// direct is the live object of a change that was not dry-run; see

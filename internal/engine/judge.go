@@ -97,6 +97,9 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 		j.change.NotVerified = "an object that is replaced is not dry-run"
 		return j, nil
 	}
+	if mizzen.KindOf(err) == mizzen.Invalid && p.displace(ctx, c, current, &j) {
+		return j, nil
+	}
 	if err != nil {
 		return p.unverified(j, err)
 	}

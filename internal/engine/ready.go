@@ -29,19 +29,15 @@ var ErrDegraded = errors.New("an object of this wave is broken")
 // waitReady waits until the objects of a wave are healthy. It fails at once if
 // one is broken, and with ctx; the error names the worst object.
 func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) error {
-	var targets []live.Target
-	for _, ref := range refs {
-		if o, ok := p.objects[ref]; ok {
-			targets = append(targets, targetOf(ref, o.GroupVersionKind().Version))
-		}
+	worst, err := e.worst(ctx, p, refs)
+	if err != nil || worst.Status == health.Healthy {
+		return err
+	}
+	if p.Yield != nil {
+		defer p.Yield()()
 	}
 	told := ""
-	for pause := firstLook; ; pause = min(2*pause, lastLook) {
-		unhealthy, err := e.Health(ctx, p.target.Destination.Cluster, targets)
-		if err != nil || len(unhealthy) == 0 {
-			return err
-		}
-		worst := health.Worst(maps.All(unhealthy))
+	for pause := firstLook; worst.Status != health.Healthy; pause = min(2*pause, lastLook) {
 		if worst.Status == health.Degraded {
 			return notReady(worst, ErrDegraded)
 		}
@@ -52,7 +48,23 @@ func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) e
 		if !e.rest(ctx, pause) {
 			return notReady(worst, context.Cause(ctx))
 		}
+		if worst, err = e.worst(ctx, p, refs); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// worst judges the objects of a wave.
+func (e *Engine) worst(ctx context.Context, p *Planned, refs []mizzen.Ref) (health.Summary, error) {
+	var targets []live.Target
+	for _, ref := range refs {
+		if o, ok := p.objects[ref]; ok {
+			targets = append(targets, targetOf(ref, o.GroupVersionKind().Version))
+		}
+	}
+	unhealthy, err := e.Health(ctx, p.target.Destination.Cluster, targets)
+	return health.Worst(maps.All(unhealthy)), err
 }
 
 // rest lets time pass; it is cut short, and false, if ctx ends.

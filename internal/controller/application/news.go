@@ -28,18 +28,25 @@ func (r *Reconciler) Report(e live.Event) {
 	if _, drifted := m.driftNow()[e.Ref]; drifted && e.Type == live.Touched {
 		e.Type = live.Changed // it may be as it was
 	}
-	if e.Type == live.Touched && !r.Engine.Judge.NeedsObject(e.Ref.GroupKind()) && !m.mentions(e.Ref) {
+	switch {
+	case e.Type == live.Touched:
+		r.reportTouched(m, e)
 		return
-	}
-	if e.Type == live.Foreign && !e.Exclusive && !m.excludes(e.Ref.GroupKind()) {
+	case e.Type == live.Foreign && !e.Exclusive && !m.excludes(e.Ref.GroupKind()):
 		m.reportStranger(e)
-	} else {
+	default:
 		m.report(e)
 	}
-	if e.Type != live.Touched {
-		r.enqueue(e.Owner)
+	r.enqueue(e.Owner)
+}
+
+// reportTouched takes the news that something happened to an object, which
+// gather for a while.
+func (r *Reconciler) reportTouched(m *memory, e live.Event) {
+	if !r.Engine.Judge.NeedsObject(e.Ref.GroupKind()) && !m.mentions(e.Ref) {
 		return
 	}
+	m.report(e)
 	if q := r.queue.Load(); q != nil {
 		(*q).AddAfter(request(e.Owner), debounce)
 	}

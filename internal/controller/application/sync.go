@@ -58,10 +58,20 @@ func (x *run) sync(ctx context.Context) *result {
 	if err != nil {
 		return &result{silent: true}
 	}
-	defer release()
+	defer func() { release() }()
 
 	start := x.Clock.Now()
 	x.planned.Waits = x.tellWait
+	x.planned.Yield = func() func() {
+		// Who waits for a wave must not keep others from their work, least of
+		// all those whose work the wave waits for.
+		release()
+		return func() {
+			if release, _ = x.busy(ctx); release == nil {
+				release = func() {} // ctx ended, and so does the sync
+			}
+		}
+	}
 	x.outcome, err = x.Engine.Sync(ctx, x.planned)
 	took := x.Clock.Since(start)
 	if errors.Is(err, apply.ErrStale) && !x.m.careful {
