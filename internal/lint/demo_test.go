@@ -24,7 +24,7 @@ var demo = filepath.Join("..", "..", "lab", "demo", "repo")
 // whose definition is missing on purpose.
 func TestDemo(t *testing.T) {
 	overlays, err := filepath.Glob(filepath.Join(demo, "services", "*", "overlays", "*"))
-	if err != nil || len(overlays) != 10 {
+	if err != nil || len(overlays) < 10 {
 		t.Fatalf("overlays = %v, %v", overlays, err)
 	}
 	for _, dir := range overlays {
