@@ -57,6 +57,10 @@ type Change struct {
 	// Strip lists fields that strangers added to an object of an exclusive
 	// kind and that the sync takes away again; they are in Fields too.
 	Strip []Path `json:"-"`
+	// Displace lists list elements of strangers that stand in the way of ours,
+	// such as a port that was renumbered: the API server refuses both together,
+	// so they go in the very request that brings ours. They are in Fields too.
+	Displace []Path `json:"-"`
 	// Release lists hand-over fields that left Git: ownership is given up so
 	// that they keep their value instead of falling back to a default.
 	Release []Path `json:"release,omitempty"`

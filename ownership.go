@@ -196,6 +196,41 @@ func without(node map[string]any, value any, at Path, drop map[Path]bool) map[st
 	return kept
 }
 
+// With returns a copy that also owns what from owns at the given fields of u,
+// and below them.
+func (o Ownership) With(from Ownership, u *unstructured.Unstructured, paths ...Path) Ownership {
+	take := make(map[Path]bool, len(paths))
+	for _, p := range paths {
+		take[p] = true
+	}
+	o.tree = graft(o.tree, from.tree, u.Object, "", take)
+	return o
+}
+
+func graft(node, from map[string]any, value any, at Path, take map[Path]bool) map[string]any {
+	grown := maps.Clone(node)
+	if grown == nil {
+		grown = map[string]any{}
+	}
+	for key, child := range from {
+		sub, ok := child.(map[string]any)
+		if !ok || key == "." {
+			continue
+		}
+		descend(key, value, at, func(p Path, v any) {
+			if take[p] {
+				grown[key] = sub
+				return
+			}
+			mine, _ := grown[key].(map[string]any)
+			if next := graft(mine, sub, v, p, take); len(next) > 0 {
+				grown[key] = next
+			}
+		})
+	}
+	return grown
+}
+
 // FieldsV1 returns the set in the form of managedFields; nil if it is empty.
 func (o Ownership) FieldsV1() *metav1.FieldsV1 {
 	if len(o.tree) == 0 {

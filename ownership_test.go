@@ -68,6 +68,20 @@ func TestOwnershipWithout(t *testing.T) {
 	}
 }
 
+func TestOwnershipWith(t *testing.T) {
+	ours := ownership(t, `{"f:spec":{"f:replicas":{},"f:containers":{"k:{\"name\":\"gone\"}":{".":{}}}}}`)
+	theirs := ownership(t, podFields)
+	got := ours.With(theirs, object(t, pod), "spec.containers[1]").FieldsV1().GetRawString()
+	want := `{"f:spec":{"f:containers":{"k:{\"name\":\"app\"}":{".":{},"f:image":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{}}}},` +
+		`"k:{\"name\":\"gone\"}":{".":{}}},"f:replicas":{}}}`
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(ours.FieldsV1().GetRawString(), ours.With(theirs, object(t, pod)).FieldsV1().GetRawString()); d != "" {
+		t.Errorf("without a path: %s", d)
+	}
+}
+
 func TestOwnershipMissing(t *testing.T) {
 	desired := object(t, `{"spec":{"selector":{"x":{"y":2}},"finalizers":["x"],"containers":[{"name":"app"}]},"metadata":{}}`)
 	got := maps.Collect(ownership(t, podFields).Missing(object(t, pod).Object, desired.Object))
@@ -91,6 +105,7 @@ func FuzzOwnership(f *testing.F) {
 		}
 		paths := o.Paths(u)
 		o.Without(u, paths...).FieldsV1()
+		o.With(o, u, paths...).FieldsV1()
 		for range o.Missing(u.Object, map[string]any{}) {
 			break
 		}

@@ -46,6 +46,11 @@ func (r *run) makeWay(ctx context.Context, c mizzen.Change) error {
 			return err
 		}
 	}
+	if len(c.Displace) > 0 {
+		if err := r.displace(ctx, *c.Desired, c.UID, c.Displace); err != nil {
+			return err
+		}
+	}
 	if len(c.Release) > 0 {
 		return r.release(ctx, *c.Desired, c.UID, c.Release)
 	}

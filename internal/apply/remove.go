@@ -82,6 +82,47 @@ func (a *Applier) release(ctx context.Context, obj mizzen.Object, uid string, pa
 	return err
 }
 
+// displace takes over the list elements of strangers, so that the apply that
+// follows, which does not name them, takes them away.
+func (a *Applier) displace(ctx context.Context, obj mizzen.Object, uid string, paths []mizzen.Path) error {
+	_, err := a.rewrite(ctx, obj, uid, func(u *unstructured.Unstructured) map[string]any {
+		return map[string]any{"managedFields": a.takeOver(u, paths)}
+	})
+	return err
+}
+
+// takeOver returns managedFields in which our entry owns the given fields, and
+// nobody else does.
+func (a *Applier) takeOver(u *unstructured.Unstructured, paths []mizzen.Path) []metav1.ManagedFieldsEntry {
+	var entries []metav1.ManagedFieldsEntry
+	var own mizzen.Ownership
+	at := -1
+	for _, entry := range u.GetManagedFields() {
+		if o, ok := mizzen.OwnershipOf(entry); ok && ours(o, a.manager) {
+			own, at = o, len(entries)
+			entries = append(entries, entry)
+		}
+	}
+	if at < 0 {
+		return u.GetManagedFields()
+	}
+	for _, entry := range u.GetManagedFields() {
+		o, ok := mizzen.OwnershipOf(entry)
+		if ok && ours(o, a.manager) {
+			continue
+		}
+		if ok && entry.Subresource == "" {
+			own = own.With(o, u, paths...)
+			if entry.FieldsV1 = o.Without(u, paths...).FieldsV1(); entry.FieldsV1 == nil {
+				continue
+			}
+		}
+		entries = append(entries, entry)
+	}
+	entries[at].FieldsV1 = own.FieldsV1()
+	return entries
+}
+
 // otherEntries returns managedFields without our entry, or with our entry
 // reduced by the given fields.
 func (a *Applier) otherEntries(u *unstructured.Unstructured, release []mizzen.Path) []metav1.ManagedFieldsEntry {
