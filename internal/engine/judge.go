@@ -91,16 +91,20 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 		}
 		p.direct = nil
 	}
+	return p.judgeByDryRun(ctx, c, current, j)
+}
+
+// judgeByDryRun asks the API server what the object would be.
+func (p *Planned) judgeByDryRun(ctx context.Context, c candidate, current *unstructured.Unstructured, j judgement) (judgement, error) {
 	after, err := p.target.Destination.Writer.DryRun(ctx, c.object, current)
-	if errors.Is(err, apply.ErrImmutable) && j.change.Options.Replace {
+	switch {
+	case errors.Is(err, apply.ErrImmutable) && j.change.Options.Replace:
 		j.change.Action, j.change.Reason = mizzen.Replace, "a field cannot be changed in place, and the object asks to be replaced (Replace=true)"
 		j.change.NotVerified = "an object that is replaced is not dry-run"
 		return j, nil
-	}
-	if mizzen.KindOf(err) == mizzen.Invalid && p.displace(ctx, c, current, &j) {
+	case mizzen.KindOf(err) == mizzen.Invalid && p.displace(ctx, c, current, &j):
 		return j, nil
-	}
-	if err != nil {
+	case err != nil:
 		return p.unverified(j, err)
 	}
 	settled := apply.Settle(c.object, current, p.manager())

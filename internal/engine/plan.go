@@ -22,16 +22,34 @@ import (
 // fails with a StageError if the sources cannot be rendered or the cluster
 // cannot be read; what is wrong with single objects is in the Plan's Findings.
 func (e *Engine) Plan(ctx context.Context, t Target) (*Planned, error) {
-	out, err := e.render(ctx, &t)
+	p, objects, err := e.draft(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	objects, findings, err := e.prepare(ctx, t, t.restrict(out.Output.Objects))
+	spanned, end := observe.Span(ctx, observe.Diff)
+	err = e.compare(spanned, p, objects)
+	end(err)
 	if err != nil {
-		return nil, &StageError{StageValidate, err}
+		return nil, &StageError{StageRead, err}
+	}
+	p.finish()
+	if mizzen.Worst(p.Findings) == mizzen.Fatal && !t.Options.FieldOrigins {
+		// Somebody is going to look for the line. What is fine costs no search.
+		t.Options.FieldOrigins = true
+		return e.Plan(ctx, t)
+	}
+	return p, nil
+}
+
+// draft renders the target and prepares its objects, without a look at the
+// live ones.
+func (e *Engine) draft(ctx context.Context, t Target) (*Planned, []mizzen.Object, error) {
+	out, err := e.render(ctx, &t)
+	if err != nil {
+		return nil, nil, err
 	}
 	if len(out.Output.Objects) == 0 && len(t.Known) > 0 && !t.Policy.AllowEmpty {
-		return nil, &StageError{StageEmpty, &mizzen.Error{
+		return nil, nil, &StageError{StageEmpty, &mizzen.Error{
 			Kind: mizzen.Invalid, Object: "application " + t.Name.String(),
 			Err:    fmt.Errorf("path %q renders nothing at %s, where %d objects are synced", t.Options.Path, t.Snapshot.Commit().Short(), len(t.Known)),
 			Remedy: "restore the manifests, or set spec.sync.allowEmpty to delete everything",
@@ -39,7 +57,11 @@ func (e *Engine) Plan(ctx context.Context, t Target) (*Planned, error) {
 	}
 	problems, err := source.Problems(t.Snapshot, t.Options.Path)
 	if err != nil {
-		return nil, &StageError{StageRender, err}
+		return nil, nil, &StageError{StageRender, err}
+	}
+	objects, findings, err := e.prepare(ctx, t, t.restrict(out.Output.Objects))
+	if err != nil {
+		return nil, nil, &StageError{StageValidate, err}
 	}
 	p := &Planned{
 		Plan: &mizzen.Plan{
@@ -55,19 +77,7 @@ func (e *Engine) Plan(ctx context.Context, t Target) (*Planned, error) {
 	if t.Only {
 		p.keepOthers()
 	}
-	spanned, end := observe.Span(ctx, observe.Diff)
-	err = e.compare(spanned, p, objects)
-	end(err)
-	if err != nil {
-		return nil, &StageError{StageRead, err}
-	}
-	p.finish()
-	if mizzen.Worst(p.Findings) == mizzen.Fatal && !t.Options.FieldOrigins {
-		// Somebody is going to look for the line. What is fine costs no search.
-		t.Options.FieldOrigins = true
-		return e.Plan(ctx, t)
-	}
-	return p, nil
+	return p, objects, nil
 }
 
 func (e *Engine) render(ctx context.Context, t *Target) (*render.Result, error) {
