@@ -71,8 +71,11 @@ func (w *Watcher) Expect(owner mizzen.Name, ref mizzen.Ref, a Applied) {
 		// A new object, whose ADDED has not come yet.
 		e.uid, e.present = uid, false
 	}
-	if f, held := e.owner.held[e]; held && (f == nil || f.uid != uid) && e.awaited > 0 {
-		// What was held back was about the object before.
+	f, held := e.owner.held[e]
+	before := f == nil && e.version < e.awaited || f != nil && f.uid != uid
+	if held && before && e.awaited > 0 {
+		// What was held back was about the object before. An end that came
+		// after our write is none of it: somebody was quicker than the answer.
 		delete(e.owner.held, e)
 	}
 }
@@ -236,7 +239,7 @@ func (w *Watcher) vanish(k *kindWatch, id key, version uint64) []Event {
 	if !e.present && e.awaited == 0 {
 		return nil // already being looked into
 	}
-	e.present = false
+	e.present, e.version = false, max(e.version, version)
 	if e.leaving {
 		events := []Event{e.event(Removed)}
 		w.forget(e)
