@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,6 +110,26 @@ func about(c mizzen.Change) *corev1.ObjectReference {
 		ref.FieldPath = string(c.Fields[0].Path)
 	}
 	return ref
+}
+
+// transfers are the reasons of Events about objects that became ours, or were
+// let go.
+var transfers = map[mizzen.Code]string{mizzen.CodeAdopted: "Adopted", mizzen.CodeKept: "Kept"}
+
+// maxTransfers is how many of them one sync tells; the history counts the rest.
+const maxTransfers = 10
+
+// tellTransfers makes an Event of each object that changed hands: the next Plan
+// has no Finding of it any more.
+func (x *run) tellTransfers() {
+	told := 0
+	for _, f := range x.planned.Findings {
+		i := slices.IndexFunc(x.outcome.Written, func(c mizzen.Change) bool { return c.Ref == f.Ref })
+		if reason := transfers[f.Code]; reason != "" && i >= 0 && told < maxTransfers {
+			told++
+			x.Recorder.Eventf(x.app, about(x.outcome.Written[i]), corev1.EventTypeWarning, reason, "Sync", "%s", clip(f.Message, maxMessage))
+		}
+	}
 }
 
 // revisionOf is a Repository at a commit, and a place in it.

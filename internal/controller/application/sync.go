@@ -124,6 +124,7 @@ func (x *run) succeeded(ctx context.Context, start time.Time, took time.Duration
 		x.announcer.synced(x.repository(), x.planned.Commit, x.outcome.Counts)
 		x.Log.InfoContext(ctx, "synced", "application", x.name.String(), "commit", x.planned.Commit.Short(),
 			"changes", x.outcome.Counts.String(), "took", took.Round(time.Millisecond))
+		x.tellTransfers()
 	}
 	if x.planned.Writes() || first || x.held || status.RenderKey != x.planned.Key.Digest() {
 		status.Revision = x.planned.Commit.ID
