@@ -46,6 +46,7 @@ type RepositorySpec struct {
 	// Timeout bounds one fetch.
 	// +optional
 	// +kubebuilder:default="60s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="must be at least 1s"
 	Timeout metav1.Duration `json:"timeout,omitzero"`
 
 	// SecretRef names a Secret of the same namespace with the credentials:
