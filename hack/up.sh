@@ -1,7 +1,9 @@
 #!/bin/sh
 # up.sh: start the lab and Mizzen in the background, and return when the demo is
-# synced. What runs already is kept; what was killed is started again. State
-# and logs are in .lab (or $MIZZEN_LAB). `make up` builds first.
+# synced and the shop answers. What runs already is kept; what was killed is
+# started again. State and logs are in .lab (or $MIZZEN_LAB). `make up` builds
+# first. LAB=kwok takes simulated nodes, on which no pod runs; TRACING=1 adds
+# Jaeger.
 set -eu
 cd "$(dirname "$0")/.."
 MIZZEN_LAB=${MIZZEN_LAB:-$PWD/.lab}
@@ -16,28 +18,42 @@ fail() { # fail CODE MESSAGE
 	exit "$1"
 }
 
-bin/lab doctor >"${TMPDIR:-/tmp}/mizzen-doctor.$$" || {
-	grep -v '^ok' "${TMPDIR:-/tmp}/mizzen-doctor.$$" >&2
-	rm -f "${TMPDIR:-/tmp}/mizzen-doctor.$$"
+nodes=${LAB:-live}
+case $nodes in
+live) live=--live ;;
+kwok) live= ;;
+*) fail 2 "LAB=$nodes: want live, or kwok for pods that do not run" ;;
+esac
+
+answer=$(mktemp)
+# shellcheck disable=SC2086 # $live is one flag or none
+bin/lab doctor $live >"$answer" || {
+	grep -v '^ok' "$answer" >&2
+	rm -f "$answer"
 	fail 2 "this machine lacks what the lab needs, see above"
 }
-rm -f "${TMPDIR:-/tmp}/mizzen-doctor.$$"
+rm -f "$answer"
 
 step "starting Kubernetes and a Git server"
-bin/lab up --demo >/dev/null
+# shellcheck disable=SC2086 # as above
+bin/lab up $live ${IDLE:+--idle "$IDLE"} --demo ${TRACING:+--tracing} >/dev/null
 ln -sfn clusters/cluster-1/kubeconfig "$kubeconfig"
 url=$(bin/lab demo)
+# status FIELD: a URL of the first cluster.
+status() { bin/lab status -o json | sed -n 's/^ *"'"$1"'": "\(http[^"]*\)".*/\1/p' | head -n 1; }
 
-# The Git server keeps its port as long as nobody else takes it. If somebody
-# did, the repository still says the old one.
-if ! git -C "$demo" show main:bootstrap.yaml | grep -qF "url: $url"; then
-	clone=$(mktemp -d)
-	git clone -q "$url" "$clone"
-	sed -i "s|http://127\.0\.0\.1:[0-9]*/demo\.git|$url|" "$clone/bootstrap.yaml" "$clone/apps/values.yaml"
-	git -C "$clone" -c user.name="Mizzen Demo" -c user.email=demo@mizzen.dev commit -qam "Follow the Git server to its new address"
+# The repository is that of the last time. The Git server may have another port
+# since, and the nodes may be of the other sort.
+clone=$(mktemp -d)
+git clone -q "$url" "$clone"
+sed -i "s|http://127\.0\.0\.1:[0-9]*/demo\.git|$url|" "$clone/bootstrap.yaml" "$clone/apps/values.yaml"
+sed -i "s/^nodes: .*/nodes: $nodes/" "$clone/apps/values.yaml"
+[ -z "${TRACING:-}" ] || sed -i "s/^tracing: .*/tracing: true/" "$clone/apps/values.yaml"
+if [ -n "$(git -C "$clone" status --porcelain)" ]; then
+	git -C "$clone" -c user.name="Mizzen Demo" -c user.email=demo@mizzen.dev commit -qam "Follow the lab that runs now"
 	git -C "$clone" push -q
-	rm -rf "$clone"
 fi
+rm -rf "$clone"
 
 # Mizzen is started anew if its binary changed, or if the cluster is another.
 step "starting Mizzen"
@@ -51,6 +67,10 @@ until [ -n "$address" ] && curl -fsS -o /dev/null "http://$address/readyz" 2>/de
 	seconds=$((seconds + 1))
 	sleep 1
 done
+
+if [ "$nodes" = live ]; then
+	bin/lab expose mizzen "$address" # for Prometheus
+fi
 
 # Pushes are announced, signed with a secret of this lab's own.
 token=$MIZZEN_LAB/webhook-token
@@ -72,36 +92,13 @@ if ! kubectl wait application/apps -n mizzen-system --for=condition=Ready --time
 	kubectl get applications -n mizzen-system -o wide >&2
 	fail 3 "the demo is not synced after 5 minutes; see $log"
 fi
-
-cat <<TEXT
-
-The demo is synced: $(kubectl get applications -n mizzen-system --no-headers | wc -l) Applications run as Git says.
-
-  Git          $url
-  kubeconfig   $kubeconfig
-  logs         $log, and \`bin/lab logs\` for the lab
-  webhooks     http://$address/webhook (metrics: /metrics)
-
-Five things to try; first, so that everything is found from everywhere:
-
-  export PATH=$PWD/bin:\$PATH KUBECONFIG=$kubeconfig
-  git clone $url /tmp/demo && cd /tmp/demo
-
-1. See what a change does before you push it: move reviews from 90/10 to 50/50.
-     sed -i 's/weight: 90/weight: 50/; s/weight: 10/weight: 50/' mesh/reviews.yaml
-     mizzen plan mesh
-2. Push it, and see it applied about a second later.
-     git commit -am 'Split reviews evenly' && git push
-     mizzen history mesh
-3. Break something by hand, and watch it come back.
-     kubectl -n shop delete deployment reviews-v1; kubectl -n shop get deployments -w
-4. Push something bad: what runs keeps running, and you are told file, line and remedy.
-     sed -i 's/replicas:/replicsa:/' services/catalog/overlays/prod/replicas.yaml
-     git commit -am 'Misspell replicas' && git push; mizzen status catalog
-     git revert --no-edit HEAD && git push
-5. Delete a part from Git, and see it pruned.
-     sed -i 's/, payments]/]/' apps/values.yaml
-     git commit -am 'Drop payments' && git push; kubectl -n shop get deployments -w
-
-\`make down\` ends it all. A guided half hour: docs/tutorial.md
-TEXT
+if [ "$nodes" = live ]; then
+	gateway=$(status gateway)
+	seconds=0
+	until curl -fsS -o /dev/null -m 5 "$gateway/" 2>/dev/null; do
+		[ "$seconds" -lt 60 ] || fail 3 "the shop does not answer at $gateway; see 'bin/mizzen get applications' and 'bin/lab logs istio-ingress/'"
+		seconds=$((seconds + 1))
+		sleep 1
+	done
+fi
+. hack/try.sh
