@@ -29,6 +29,9 @@ type Cluster struct {
 	Namespace string
 	// AuditLog is the path of the API server's log of requests, see Audit.
 	AuditLog string
+	// URLs are addresses on this host: "api", and on a live cluster "gateway",
+	// "prometheus" and "load", which answer once those pods run.
+	URLs map[string]string
 }
 
 func (l *Lab) cluster(t testing.TB, i int) *Cluster {
@@ -42,7 +45,7 @@ func (l *Lab) cluster(t testing.TB, i int) *Cluster {
 		t.Fatalf("kubeconfig of %s: %v", s.Name, err)
 	}
 	config.QPS = -1
-	c := &Cluster{Name: s.Name, Kubeconfig: s.Kubeconfig, Config: config, AuditLog: s.AuditLog}
+	c := &Cluster{Name: s.Name, Kubeconfig: s.Kubeconfig, Config: config, AuditLog: s.AuditLog, URLs: s.URLs}
 	c.Namespace = c.NewNamespace(t)
 	return c
 }

@@ -33,7 +33,15 @@ const (
 	Git
 	// SecondCluster is a further cluster, see Lab.Second.
 	SecondCluster
+	// Live is a node whose pods run, beside those whose pods do not.
+	Live
+	// Mesh is a Live cluster with Istio and the demo shop, synced from the Git
+	// repository "demo" by Mizzen, as `make up` starts it.
+	Mesh
 )
+
+// live reports whether pods must run.
+func (p Part) live() bool { return p&(Live|Mesh) != 0 }
 
 func (p Part) clusters() int {
 	if p&SecondCluster != 0 {
@@ -68,11 +76,23 @@ func Start(t testing.TB, parts Part) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(tools.root, ".cache", "labtest", tools.version)
+	dir := filepath.Join(tools.root, ".cache", "labtest", tools.version+parts.sort())
 	if err := lease(dir); err != nil {
 		t.Fatal(err)
 	}
 	return open(t, tools, dir, parts, idleSeconds)
+}
+
+// sort tells labs apart that cannot be shared: who needs an API server only
+// does not wait for a mesh.
+func (p Part) sort() string {
+	switch {
+	case p&Mesh != 0:
+		return "-mesh"
+	case p&Live != 0:
+		return "-live"
+	}
+	return ""
 }
 
 // Private returns a lab of this test alone, for tests that stop clusters or
@@ -100,7 +120,13 @@ func Private(t testing.TB, parts Part) *Lab {
 func open(t testing.TB, tools tools, dir string, parts Part, idle int) *Lab {
 	t.Helper()
 	up := tools.lab(dir, "up", "--clusters", strconv.Itoa(parts.clusters()), "--idle", strconv.Itoa(idle)+"s")
-	if out, err := up.CombinedOutput(); err != nil {
+	switch {
+	case parts&Mesh != 0:
+		up = tools.mesh(dir, idle)
+	case parts.live():
+		up.Args = append(up.Args, "--live")
+	}
+	if out, err := exclusively(dir, up); err != nil {
 		t.Fatalf("lab up: %v\n%s", err, out)
 	}
 	l := &Lab{Dir: dir, tools: tools}
@@ -145,9 +171,10 @@ type labStatus struct {
 }
 
 type clusterStatus struct {
-	Name       string `json:"name"`
-	Kubeconfig string `json:"kubeconfig"`
-	AuditLog   string `json:"auditLog"`
+	Name       string            `json:"name"`
+	Kubeconfig string            `json:"kubeconfig"`
+	AuditLog   string            `json:"auditLog"`
+	URLs       map[string]string `json:"urls"`
 }
 
 func (l *Lab) status(t testing.TB) labStatus {
@@ -191,6 +218,26 @@ func flock(f *os.File, how int) error {
 			return err
 		}
 	}
+}
+
+// mesh is the command that starts a lab in dir as `make up` does.
+func (t tools) mesh(dir string, idle int) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(t.root, "hack", "up.sh"))
+	cmd.Env = append(os.Environ(), "MIZZEN_LAB="+dir, "IDLE="+strconv.Itoa(idle)+"s", "LAB=live")
+	return cmd
+}
+
+// exclusively runs a command that starts the lab in dir, one process at a time.
+func exclusively(dir string, cmd *exec.Cmd) ([]byte, error) {
+	lock, err := os.Create(filepath.Join(dir, "start.lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if err := flock(lock, unix.LOCK_EX); err != nil {
+		return nil, err
+	}
+	return cmd.CombinedOutput()
 }
 
 // lab is a command of bin/lab on the lab in dir.
