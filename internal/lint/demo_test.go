@@ -27,7 +27,7 @@ func TestDemo(t *testing.T) {
 	if err != nil || len(overlays) < 10 {
 		t.Fatalf("overlays = %v, %v", overlays, err)
 	}
-	for _, dir := range overlays {
+	for _, dir := range append(overlays, filepath.Join(demo, "monitoring"), filepath.Join(demo, "tracing")) {
 		built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 		if err != nil {
 			t.Fatal(err)
@@ -42,12 +42,22 @@ func TestDemo(t *testing.T) {
 	if err != nil || len(mesh) == 0 {
 		t.Fatalf("mesh = %v, %v", mesh, err)
 	}
+	for _, dir := range []string{"telemetry", "load", "gateway-api/routes", "examples/waypoint"} {
+		files, err := filepath.Glob(filepath.Join(demo, dir, "*.yaml"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s = %v, %v", dir, files, err)
+		}
+		mesh = append(mesh, files...)
+	}
 	for _, file := range append(mesh, filepath.Join(demo, "bootstrap.yaml")) {
 		clean(t, file, read(t, file))
 	}
 	for _, nodes := range []string{"kwok", "live"} {
 		clean(t, "apps for "+nodes, apps(t, map[string]any{"nodes": nodes, "cluster": "other"}))
 	}
+	clean(t, "apps with everything", apps(t, map[string]any{
+		"nodes": "live", "tracing": true, "ambient": true, "revisions": []any{"default", "canary"},
+	}))
 }
 
 // What is applied by hand is what the Application of all Applications keeps.

@@ -1,7 +1,8 @@
-// Package demo assembles the demo repository: our own content in repo/, and
-// Istio's own charts as the dependencies of the wrapper charts in
-// repo/helm-charts. The charts come from the istio.io/istio module that the
-// lab is built with, so that no copy of them is kept here.
+// Package demo assembles the demo repository: our own content in repo/, Istio's
+// own charts as the dependencies of the wrapper charts in repo/helm-charts, and
+// the definitions of the Gateway API. The charts come from the istio.io/istio
+// module that the lab is built with, so that no copy of them is kept here. A
+// Place comes in; a directory is written.
 package demo
 
 import (
@@ -43,6 +44,11 @@ type Place struct {
 	// WebhookSecret names the Secret of the namespace mizzen-system that signs
 	// announced pushes; empty for none.
 	WebhookSecret string
+	// Live says that pods run there: istiod injects sidecars, and what needs
+	// pods that run is part of the demo.
+	Live bool
+	// Tracing adds Jaeger to a live demo.
+	Tracing bool
 }
 
 // What stands in repo/ for a Place.
@@ -50,6 +56,8 @@ const (
 	placeholderURL = "http://git.invalid/demo.git"
 	noSecretValue  = `webhookSecret: ""`
 	noSecretRef    = "# webhookSecretRef:"
+	kwokNodes      = "\nnodes: kwok\n"
+	noTracing      = "\ntracing: false\n"
 )
 
 // Write writes the repository's files below dir, which must be empty.
@@ -61,6 +69,9 @@ func Write(dir string, at Place) error {
 		if err := at.fill(filepath.Join(dir, filepath.FromSlash(file))); err != nil {
 			return err
 		}
+	}
+	if err := writeGatewayAPI(filepath.Join(dir, filepath.FromSlash(gatewayAPITo))); err != nil {
+		return err
 	}
 	for _, c := range charts {
 		if err := copyTree(manifests.FS, c.from, filepath.Join(dir, filepath.FromSlash(c.to))); err != nil {
@@ -83,6 +94,12 @@ func (p Place) fill(file string) error {
 	if p.WebhookSecret != "" {
 		text = strings.ReplaceAll(text, noSecretValue, "webhookSecret: "+p.WebhookSecret)
 		text = strings.ReplaceAll(text, noSecretRef+" {}", "webhookSecretRef: {name: "+p.WebhookSecret+"}")
+	}
+	if p.Live {
+		text = strings.ReplaceAll(text, kwokNodes, "\nnodes: live\n")
+	}
+	if p.Tracing {
+		text = strings.ReplaceAll(text, noTracing, "\ntracing: true\n")
 	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("demo: %w", err)

@@ -62,12 +62,12 @@ func TestOwnContentHoldsNoChartOfIstio(t *testing.T) {
 
 func TestPlaceIsWrittenWhereMizzenLooks(t *testing.T) {
 	dir := t.TempDir()
-	if err := Write(dir, Place{URL: "http://127.0.0.1:1/demo.git", WebhookSecret: "signs"}); err != nil {
+	if err := Write(dir, Place{URL: "http://127.0.0.1:1/demo.git", WebhookSecret: "signs", Live: true, Tracing: true}); err != nil {
 		t.Fatal(err)
 	}
 	for file, wants := range map[string][]string{
 		"bootstrap.yaml":   {"url: http://127.0.0.1:1/demo.git\n", "\n  webhookSecretRef: {name: signs}\n"},
-		"apps/values.yaml": {"url: http://127.0.0.1:1/demo.git\n", "\n  webhookSecret: signs\n"},
+		"apps/values.yaml": {"url: http://127.0.0.1:1/demo.git\n", "\n  webhookSecret: signs\n", "\nnodes: live\n", "\ntracing: true\n"},
 	} {
 		data, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {
@@ -80,6 +80,22 @@ func TestPlaceIsWrittenWhereMizzenLooks(t *testing.T) {
 		}
 		if strings.Contains(string(data), "invalid") {
 			t.Errorf("%s still has the placeholder", file)
+		}
+	}
+}
+
+func TestPlaceIsSimulatedByDefault(t *testing.T) {
+	dir := t.TempDir()
+	if err := Write(dir, Place{}); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "apps", "values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nnodes: kwok\n", "\ntracing: false\n"} {
+		if !strings.Contains(string(data), want) {
+			t.Errorf("apps/values.yaml lacks %q:\n%s", want, data)
 		}
 	}
 }

@@ -127,7 +127,7 @@ func (f *fuzz) startDemo() {
 	}
 	f.await("the demo is up", func() bool {
 		apps, err := f.client.Resource(applications).Namespace("mizzen-system").List(f.t.Context(), metav1.ListOptions{})
-		return err == nil && len(apps.Items) == 10 && !slices.ContainsFunc(apps.Items, func(app unstructured.Unstructured) bool {
+		return err == nil && len(apps.Items) == 11 && !slices.ContainsFunc(apps.Items, func(app unstructured.Unstructured) bool {
 			return !strings.HasPrefix(conditionText(&app, "Ready"), "True")
 		})
 	})

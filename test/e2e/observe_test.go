@@ -122,7 +122,7 @@ spec:
   selector: {matchLabels: {app: %[1]s}}
   template:
     metadata: {labels: {app: %[1]s}}
-    spec: {containers: [{name: %[1]s, image: lab/echo:v1}]}
+    spec: {containers: [{name: %[1]s, image: lab/shop:v1}]}
 `, name, replicas)
 }
 

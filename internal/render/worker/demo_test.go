@@ -70,7 +70,10 @@ func TestOriginsOfTheDemo(t *testing.T) {
 // demoPaths are the directories that the demo's Applications sync.
 func demoPaths(t *testing.T, dir string) []string {
 	t.Helper()
-	paths := []string{"apps", "helm-charts/istio-base", "helm-charts/istiod", "helm-charts/gateway", "mesh"}
+	paths := []string{
+		"apps", "helm-charts/istio-base", "helm-charts/istiod", "helm-charts/gateway", "mesh",
+		"gateway-api/routes", "telemetry", "monitoring", "load", "tracing", "examples/waypoint",
+	}
 	overlays, err := filepath.Glob(filepath.Join(dir, "services", "*", "overlays", "*"))
 	if err != nil || len(overlays) == 0 {
 		t.Fatalf("the demo has no overlays: %v", err)

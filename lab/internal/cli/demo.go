@@ -23,28 +23,32 @@ const (
 
 func newDemo(o *options) *cobra.Command {
 	var directory, url string
+	var live, tracing bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Create the demo's repository, unless it exists, and print its URL",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if directory != "" {
-				return demo.Write(directory, demo.Place{URL: url})
+				return demo.Write(directory, demo.Place{URL: url, Live: live, Tracing: tracing})
 			}
 			dir, err := o.locate()
 			if err != nil {
 				return err
 			}
-			return createDemo(cmd.Context(), cmd.OutOrStdout(), dir)
+			return createDemo(cmd.Context(), cmd.OutOrStdout(), dir, tracing)
 		},
 	}
 	cmd.Flags().StringVar(&directory, "write", "", "write its files to an empty directory instead")
 	cmd.Flags().StringVar(&url, "url", "", "with --write: where these files will be served")
+	cmd.Flags().BoolVar(&live, "live", false, "with --write: for a cluster whose pods run")
+	cmd.Flags().BoolVar(&tracing, "tracing", false, "with Jaeger, in a cluster whose pods run")
 	return cmd
 }
 
-// createDemo creates the repository of a lab that runs: its own URL is in it.
-func createDemo(ctx context.Context, w io.Writer, dir state.Dir) error {
+// createDemo creates the repository of a lab that runs: its own URL is in it,
+// and whether its pods run.
+func createDemo(ctx context.Context, w io.Writer, dir state.Dir, tracing bool) error {
 	files, err := os.MkdirTemp("", "lab-demo-")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -58,7 +62,14 @@ func createDemo(ctx context.Context, w io.Writer, dir state.Dir) error {
 		if status.State == state.Stopped || status.URLs["git"] == "" {
 			return errors.New("the lab does not run, so that the demo has no URL: start it with `lab up`")
 		}
-		at := demo.Place{URL: status.URLs["git"] + "/" + demoRepository + ".git", WebhookSecret: demoSecret}
+		spec, err := dir.ReadSpec()
+		if err != nil {
+			return err
+		}
+		at := demo.Place{
+			URL: status.URLs["git"] + "/" + demoRepository + ".git", WebhookSecret: demoSecret,
+			Live: spec.Live, Tracing: spec.Live && tracing,
+		}
 		if err := demo.Write(files, at); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ type upOptions struct {
 	clusters, nodes int
 	idle            time.Duration
 	resume, demo    bool
+	tracing         bool
 	timeout         time.Duration
 }
 
@@ -53,7 +54,7 @@ func newUp(o *options) *cobra.Command {
 			if err := printStatus(cmd.OutOrStdout(), status); err != nil || !up.demo {
 				return err
 			}
-			return createDemo(cmd.Context(), cmd.OutOrStdout(), dir)
+			return createDemo(cmd.Context(), cmd.OutOrStdout(), dir, up.tracing)
 		},
 	}
 	f := cmd.Flags()
@@ -62,6 +63,7 @@ func newUp(o *options) *cobra.Command {
 	f.DurationVar(&up.idle, "idle", 0, "end the lab when nobody has held a lease for so long (0: never)")
 	f.BoolVar(&up.resume, "resume", false, "start on the data of a lab that was killed or kept")
 	f.BoolVar(&up.demo, "demo", false, "create the demo's repository too, as `lab demo` does")
+	f.BoolVar(&up.tracing, "tracing", false, "with --demo: as `lab demo --tracing` does")
 	f.DurationVar(&up.timeout, "timeout", 2*time.Minute, "give up after")
 	return cmd
 }

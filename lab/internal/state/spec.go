@@ -10,6 +10,9 @@ type Spec struct {
 	Clusters int `json:"clusters"`
 	// Nodes is how many kwok nodes each new cluster gets.
 	Nodes int `json:"nodes"`
+	// Live says that each cluster has a node whose pods run, beside the kwok
+	// nodes.
+	Live bool `json:"live,omitempty"`
 	// IdleSeconds, if positive, ends the lab when nobody has held a Lease for
 	// so long.
 	IdleSeconds int `json:"idleSeconds,omitempty"`

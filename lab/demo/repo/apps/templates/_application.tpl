@@ -9,3 +9,19 @@ cluster: {{ . }}
 namespace: {{ .namespace }}
 createNamespace: true
 {{- end }}
+
+{{/*
+The Application of a control plane, by its revision: include "istiod" "default".
+*/}}
+{{- define "istiod" -}}
+istiod{{ if ne . "default" }}-{{ . }}{{ end }}
+{{- end }}
+
+{{/*
+All control planes, as entries of dependsOn: include "istiods" .Values.
+*/}}
+{{- define "istiods" -}}
+{{- range .revisions }}
+- name: {{ include "istiod" . }}
+{{- end }}
+{{- end }}
