@@ -173,10 +173,6 @@ func (c *Config) completeTargets() error {
 }
 
 func (t *Target) complete() error {
-	u, err := url.Parse(t.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || len(t.URL) > maxText {
-		return fmt.Errorf("url %.200q: want http://HOST/PATH or https://HOST/PATH", t.URL)
-	}
 	if t.Name == "" {
 		t.Name = t.URL
 	}
@@ -186,6 +182,9 @@ func (t *Target) complete() error {
 	if t.Weight == 0 {
 		t.Weight = 1
 	}
+	if err := t.checkURL(); err != nil {
+		return err
+	}
 	switch {
 	case len(t.Name) > maxText || strings.ContainsFunc(t.Name, func(r rune) bool { return r < ' ' }):
 		return fmt.Errorf("name %.200q: want one line", t.Name)
@@ -193,9 +192,23 @@ func (t *Target) complete() error {
 		return fmt.Errorf("method %.80q is none", t.Method)
 	case t.Weight < 0 || t.Weight > maxWeight:
 		return fmt.Errorf("weight %d: want 1 to %d", t.Weight, maxWeight)
-	case len(t.Host) > maxText || t.Host != "" && !httpguts.ValidHostHeader(t.Host):
+	}
+	return t.checkHeaders()
+}
+
+func (t *Target) checkURL() error {
+	u, err := url.Parse(t.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || len(t.URL) > maxText {
+		return fmt.Errorf("url %.200q: want http://HOST/PATH or https://HOST/PATH", t.URL)
+	}
+	return nil
+}
+
+func (t *Target) checkHeaders() error {
+	if len(t.Host) > maxText || !httpguts.ValidHostHeader(t.Host) {
 		return fmt.Errorf("host %.200q is none", t.Host)
-	case len(t.Headers) > maxHeaders:
+	}
+	if len(t.Headers) > maxHeaders {
 		return fmt.Errorf("%d headers: want at most %d", len(t.Headers), maxHeaders)
 	}
 	for name, value := range t.Headers {

@@ -67,7 +67,10 @@ func judge(o *outcome, header http.Header, body []byte) {
 	root, where := rootCause(reply)
 	text := explain(root)
 	o.reason = clip(where+text, maxReason, true)
-	o.detail = clip(fmt.Sprintf("status %d: %s%s", o.status, where, text), maxDetail, false)
+	if where != "" {
+		text = fmt.Sprintf("status %d: %s%s", o.status, where, text)
+	}
+	o.detail = clip(text, maxDetail, false)
 }
 
 // rootCause follows the failed calls down to the first that has none itself,

@@ -38,7 +38,9 @@ func newMetrics(s *Server) *metrics {
 	return m
 }
 
-func (m *metrics) handler() http.Handler { return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}) }
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
 
 func (m *metrics) observe(protocol string, status int, took time.Duration) {
 	m.duration.WithLabelValues(protocol, strconv.Itoa(status)).Observe(took.Seconds())

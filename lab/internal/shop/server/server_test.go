@@ -41,6 +41,9 @@ func start(t *testing.T, env ...string) running {
 				return v
 			}
 		}
+		if name == "GRACE" {
+			return "0"
+		}
 		return ""
 	})
 	if err != nil {
@@ -128,7 +131,7 @@ func TestTreeOfCalls(t *testing.T) {
 	for _, mode := range []string{"sequence", "parallel"} {
 		t.Run(mode, func(t *testing.T) {
 			ratings := start(t, "APP=ratings")
-			reviews := start(t, "APP=reviews", "VERSION=v2", "GRACE=0", "CALLS=http://"+ratings.web+"/stars")
+			reviews := start(t, "APP=reviews", "VERSION=v2", "CALLS=http://"+ratings.web+"/stars")
 			web := start(t, "APP=web", "CALLS_MODE="+mode, "CALLS=grpc://"+reviews.rpc+"/all http://"+ratings.web+"/")
 			a := get(t, "http://"+web.web+"/catalog", "X-Forwarded-Client-Cert: URI=spiffe://me")
 			if a.status != 200 || a.reply.Path != "/catalog" || a.reply.XFCC != "URI=spiffe://me" || a.reply.From == "" {
@@ -247,7 +250,7 @@ func TestLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
 	serving := func() bool {
 		r, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
 		return err == nil && r.Status == grpc_health_v1.HealthCheckResponse_SERVING
@@ -330,10 +333,10 @@ func TestTools(t *testing.T) {
 		"/status/204": 204, "/status/503": 503, "/status/100": 400, "/status/x": 400,
 		"/delay?d=1ms": 200, "/delay?d=2m": 400, "/delay?d=-1s": 400, "/delay": 400,
 		"/get": 400, "/get?url=file:///etc/passwd": 400, "/get?timeout=1h&url=http://127.0.0.1/": 400,
-		"/get?url=" + url.QueryEscape(base+"/status/418"):                       418,
-		"/get?url=" + url.QueryEscape("grpc://"+s.rpc+"/x"):                     200,
-		"/get?timeout=1ms&url=" + url.QueryEscape(base+"/delay?d=20s"):          599,
-		"/get?host=shop.lab&url=" + url.QueryEscape(base+"/headers"):            200,
+		"/get?url=" + url.QueryEscape(base+"/status/418"):              418,
+		"/get?url=" + url.QueryEscape("grpc://"+s.rpc+"/x"):            200,
+		"/get?timeout=1ms&url=" + url.QueryEscape(base+"/delay?d=20s"): 599,
+		"/get?host=shop.lab&url=" + url.QueryEscape(base+"/headers"):   200,
 		"/headers": 200, "/metrics": 200, "/anything/else": 200,
 	} {
 		if a := get(t, base+path); a.status != want {
@@ -369,7 +372,7 @@ func TestHTTP2InClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if res.ProtoMajor != 2 || res.StatusCode != 200 {
+	if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
 		t.Errorf("%s %s", res.Proto, res.Status)
 	}
 }

@@ -83,7 +83,7 @@ func getGRPC(ctx context.Context, w http.ResponseWriter, u *url.URL, header http
 		http.Error(w, err.Error(), shop.StatusNoAnswer)
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it was for this call alone
 	reply := callGRPC(ctx, conn, u, header)
 	writeJSON(w, reply.Status, reply)
 }

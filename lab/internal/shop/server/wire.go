@@ -33,19 +33,18 @@ const (
 )
 
 func (s *Server) register(g *grpc.Server) {
+	call := func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		in := &structpb.Struct{}
+		if err := decode(in); err != nil {
+			return nil, status.Error(codes.InvalidArgument, err.Error())
+		}
+		return s.grpcCall(ctx, in)
+	}
 	g.RegisterService(&grpc.ServiceDesc{
 		ServiceName: serviceName,
 		HandlerType: (*any)(nil),
-		Methods:     []grpc.MethodDesc{{MethodName: "Call", Handler: handleCall}},
+		Methods:     []grpc.MethodDesc{{MethodName: "Call", Handler: call}},
 	}, s)
-}
-
-func handleCall(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	in := &structpb.Struct{}
-	if err := decode(in); err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	return srv.(*Server).grpcCall(ctx, in)
 }
 
 func (s *Server) grpcCall(ctx context.Context, in *structpb.Struct) (*structpb.Struct, error) {

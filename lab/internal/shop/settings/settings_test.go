@@ -14,7 +14,9 @@ import (
 	"mizzen.dev/mizzen/lab/internal/shop/settings"
 )
 
-func environment(v map[string]string) func(string) string { return func(k string) string { return v[k] } }
+func environment(v map[string]string) func(string) string {
+	return func(k string) string { return v[k] }
+}
 
 func TestParse(t *testing.T) {
 	got, err := settings.Parse(environment(map[string]string{
