@@ -68,6 +68,6 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.dir, "dir", "", "state directory (default $"+state.Variable+", else .lab of the checkout)")
 	root.AddCommand(newUp(o), newDown(o), newStatus(o), newLogs(o), newDoctor(o), newStop(o), newStart(o),
-		newGit(o), newDemo(o), newRun(o), newEnd(o), newSupervise(o), newCluster(), newProgram(o))
+		newGit(o), newDemo(o), newLoad(o), newRun(o), newEnd(o), newSupervise(o), newCluster(), newProgram(o))
 	return root
 }
