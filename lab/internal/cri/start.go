@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -141,7 +142,7 @@ func (c *container) wait(cmd *exec.Cmd, out *output) {
 
 // exitCode returns what a shell would: 128 and the number of a signal.
 func exitCode(p *os.ProcessState) int32 {
-	if ws, ok := p.Sys().(unix.WaitStatus); ok && ws.Signaled() {
+	if ws, ok := p.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		return 128 + int32(ws.Signal())
 	}
 	return int32(p.ExitCode())

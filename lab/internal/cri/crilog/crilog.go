@@ -7,6 +7,7 @@ package crilog
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ func (l *Log) Reopen() error {
 // the disk is slow; when the disk is full, what it prints is lost.
 func (l *Log) Copy(r io.Reader, stream string) {
 	br := bufio.NewReaderSize(r, maxText)
-	line := make([]byte, 0, maxText+64)
+	var lines []byte
 	for {
 		text, err := br.ReadSlice('\n')
 		if len(text) > 0 {
@@ -73,17 +74,30 @@ func (l *Log) Copy(r io.Reader, stream string) {
 			} else {
 				text = text[:len(text)-1]
 			}
-			line = l.now().UTC().AppendFormat(line[:0], time.RFC3339Nano)
-			line = append(append(append(append(line, ' '), stream...), tag...), text...)
-			l.write(append(line, '\n'))
+			lines = l.now().UTC().AppendFormat(lines, time.RFC3339Nano)
+			lines = append(append(append(append(append(lines, ' '), stream...), tag...), text...), '\n')
 		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		ended := err != nil && !errors.Is(err, bufio.ErrBufferFull)
+		if ended || len(lines) >= maxText || !hasLine(br) {
+			l.write(lines)
+			lines = lines[:0]
+		}
+		if ended {
 			return
 		}
 	}
 }
 
-func (l *Log) write(line []byte) {
+// hasLine reports whether the next line is there without waiting.
+func hasLine(br *bufio.Reader) bool {
+	next, _ := br.Peek(br.Buffered())
+	return bytes.IndexByte(next, '\n') >= 0
+}
+
+func (l *Log) write(lines []byte) {
+	if len(lines) == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.torn {
@@ -93,7 +107,7 @@ func (l *Log) write(line []byte) {
 		}
 		l.torn = false
 	}
-	n, err := l.file.Write(line)
+	n, err := l.file.Write(lines)
 	l.torn = err != nil && n > 0
 }
 
