@@ -136,7 +136,10 @@ func startNode(m string) *exec.Cmd {
 		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: 100000, Size: 65536}}
 	}
 	cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids(os.Getuid()), ids(os.Getgid())
-	cmd.SysProcAttr.GidMappingsEnableSetgroups = m == modeRange
+	if m == modeRange {
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = true
+		cmd.SysProcAttr.Credential = &syscall.Credential{} // the namespace's root
+	}
 	return cmd
 }
 
