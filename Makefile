@@ -20,7 +20,7 @@ bin/mizzen: | prerequisites
 	go build -ldflags '-s -w' -o $@ ./cmd/mizzen
 
 .PHONY: lab
-lab: | prerequisites ## Build bin/lab and bin/kubectl, once per content
+lab: | prerequisites ## Build what `make up` runs (LAB=kwok: no pods; TRACING=1: Jaeger too)
 	lab/build.sh
 
 .PHONY: up
@@ -41,9 +41,10 @@ bin/golangci-lint-$(GOLANGCI_LINT_VERSION): | prerequisites
 	ln -sf golangci-lint $@
 
 .PHONY: lint
-lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Formatting and static checks, of both modules
+lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Formatting and static checks, of all modules with code of ours
 	golangci-lint run
 	cd lab && golangci-lint run -c ../.golangci.yml
+	cd lab/coredns && golangci-lint run -c ../../.golangci.yml
 
 .PHONY: generate
 generate: build ## Write the generated files anew
@@ -54,12 +55,14 @@ fresh: build ## Fail if a generated file is not what its source says
 	hack/generate.sh -check
 	go mod tidy -diff
 	cd lab && go mod tidy -diff
+	cd lab/coredns && go mod tidy -diff
 
 .PHONY: test
 test: build lab lint fresh ## Everything a change must pass
 	p=$$(hack/packages.sh rest) && go test $(TEST_FLAGS) $$p
 	p=$$(hack/packages.sh race) && CGO_ENABLED=1 go test -race $(TEST_FLAGS) $$p
 	cd lab && go test $(TEST_FLAGS) ./...
+	cd lab/coredns && go test $(TEST_FLAGS) ./...
 	p=$$(hack/packages.sh stories) && go test -count=1 $(TEST_FLAGS) $$p
 
 .PHONY: verify

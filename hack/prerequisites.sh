@@ -1,7 +1,10 @@
 #!/bin/sh
 # prerequisites.sh: what building and testing need from the host. It names what
 # is missing and the one line that mends it, before anything is downloaded.
+# LAB=kwok leaves out what only running pods need.
 set -u
+# An ordinary user's PATH may lack where nft and iptables are.
+PATH=$PATH:/usr/sbin:/sbin
 missing=
 need() { # need COMMAND PACKAGE...
 	command -v "$1" >/dev/null 2>&1 && return
@@ -13,6 +16,15 @@ need ssh openssh-client
 need curl curl
 # The race detector is the only thing that wants a C compiler.
 need cc gcc libc6-dev
+if [ "${LAB:-}" != kwok ]; then
+	# kube-proxy, Istio's interception, and the ids of an ordinary user's pods.
+	need nft nftables
+	need iptables iptables
+	need newuidmap uidmap
+	# Envoy comes as a Python wheel.
+	need python3 python3
+	python3 -c 'import pip' 2>/dev/null || missing="$missing python3-pip"
+fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki ] || missing="$missing ca-certificates"
 [ -x "$(git --exec-path 2>/dev/null)/git-http-backend" ] || case "$missing" in *" git"*) ;; *) missing="$missing git" ;; esac
 if [ -n "$missing" ]; then
