@@ -62,12 +62,12 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lab",
 		Short: "A real Kubernetes and a Git server as local processes",
-		Long: "lab starts Kubernetes clusters (etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok nodes)\n" +
-			"and a Git server as processes of this machine, without containers and without root.",
+		Long: "lab starts Kubernetes clusters (etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok nodes, and\n" +
+			"with --live a node whose pods run) and a Git server as processes of this machine, without root.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&o.dir, "dir", "", "state directory (default $"+state.Variable+", else .lab of the checkout)")
-	root.AddCommand(newUp(o), newDown(o), newStatus(o), newLogs(o), newDoctor(o), newStop(o), newStart(o),
-		newGit(o), newDemo(o), newLoad(o), newRun(o), newEnd(o), newSupervise(o), newCluster(), newProgram(o))
+	root.AddCommand(newUp(o), newDown(o), newStatus(o), newLogs(o), newDoctor(o), newStop(o), newStart(o), newExpose(o),
+		newGit(o), newDemo(o), newLoad(o), newRun(o), newEnd(o), newSupervise(o), newCluster(), newNode(), newProbe(), newProgram(o))
 	return root
 }

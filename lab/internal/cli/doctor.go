@@ -38,9 +38,12 @@ var checks = []check{
 }
 
 func newDoctor(o *options) *cobra.Command {
-	return &cobra.Command{
+	var live bool
+	var bin string
+	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine lacks (exit code 1 if anything)",
+		Long:  "Says what this machine lacks for a lab, and with --live for nodes whose pods run, each with the command that mends it.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := o.locate()
@@ -57,9 +60,25 @@ func newDoctor(o *options) *cobra.Command {
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "ok    %s: %s\n", c.name, found)
 			}
+			if !live {
+				return answer
+			}
+			up := upOptions{live: true, bin: bin, pods: "10.244.0.0/16", services: "10.96.0.0/16"}
+			if err := up.complete(cmd.Flags()); err != nil {
+				return err
+			}
+			for _, v := range examine(gather(cmd.Context(), dir, up.bin)) {
+				if v.remedy != "" && !v.warning {
+					answer = errNo
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), v)
+			}
 			return answer
 		},
 	}
+	cmd.Flags().BoolVar(&live, "live", false, "look at what `lab up --live` needs too")
+	cmd.Flags().StringVar(&bin, "bin", "", "directory of the programs of a live node (default that of lab)")
+	return cmd
 }
 
 func checkDirectory(dir state.Dir) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"mizzen.dev/mizzen/lab/internal/cluster"
 	"mizzen.dev/mizzen/lab/internal/supervise"
 )
 
@@ -38,7 +39,7 @@ func newSupervise(o *options) *cobra.Command {
 func newCluster() *cobra.Command {
 	c := supervise.ClusterOptions{}
 	cmd := &cobra.Command{
-		Use: supervise.ClusterCommand, Hidden: true, Args: cobra.NoArgs,
+		Use: cluster.Command, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return supervise.RunCluster(cmd.Context(), c) },
 	}
 	f := cmd.Flags()
@@ -46,5 +47,28 @@ func newCluster() *cobra.Command {
 	f.IntVar(&c.Nodes, "nodes", 0, "kwok nodes")
 	f.IntVar(&c.Port, "port", 0, "preferred port")
 	f.BoolVar(&c.PortRequired, "require-port", false, "no other port will do")
+	f.StringVar(&c.Node, "live-node", "", "name of the live node")
+	f.StringVar(&c.Boot, "boot", "", "id of the node's start")
+	f.StringVar(&c.Pods, "pod-cidr", "", "range of pods")
+	f.StringVar(&c.Services, "service-cidr", "", "range of Services")
+	return cmd
+}
+
+func newNode() *cobra.Command {
+	n := supervise.NodeOptions{}
+	cmd := &cobra.Command{
+		Use: supervise.NodeCommand, Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return supervise.RunNode(n) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&n.Cluster, "name", "", "name of the cluster")
+	f.StringVar(&n.Node, "node", "", "name of the live node")
+	f.StringVar(&n.Bin, "bin", "", "directory of programs")
+	f.StringVar(&n.Images, "images", "", "further table of images")
+	f.IntVar(&n.Port, "port", 0, "port of the API")
+	f.IntVar(&n.Nodes, "nodes", 0, "kwok nodes")
+	f.StringVar(&n.PodCIDR, "pod-cidr", "", "range of pods")
+	f.StringVar(&n.ServiceCIDR, "service-cidr", "", "range of Services")
+	f.BoolVar(&n.UserNamespace, "user-namespace", false, "ids are mapped")
 	return cmd
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -53,6 +55,13 @@ func printJSON(w io.Writer, s state.Status) error {
 	return e.Encode(s)
 }
 
+func describe(c state.Cluster) string {
+	if c.Live {
+		return string(c.State) + ", live"
+	}
+	return string(c.State)
+}
+
 func printStatus(w io.Writer, s state.Status) error {
 	fmt.Fprintf(w, "lab %s in %s\n", s.State, s.Dir)
 	if s.Message != "" {
@@ -63,7 +72,12 @@ func printStatus(w io.Writer, s state.Status) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range s.Clusters {
-		fmt.Fprintf(t, "%s\t%s\t%s\tKUBECONFIG=%s\n", c.Name, c.State, c.URLs["api"], c.Kubeconfig)
+		fmt.Fprintf(t, "%s\t%s\t%s\tKUBECONFIG=%s\n", c.Name, describe(c), c.URLs["api"], c.Kubeconfig)
+		for _, name := range slices.Sorted(maps.Keys(c.URLs)) {
+			if c.Live && name != "api" && name != "git" {
+				fmt.Fprintf(t, "\t%s\t%s\n", name, c.URLs[name])
+			}
+		}
 		if c.Message != "" {
 			fmt.Fprintf(t, "\t%s\n", c.Message)
 		}

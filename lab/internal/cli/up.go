@@ -31,6 +31,9 @@ type upOptions struct {
 	resume, demo    bool
 	tracing         bool
 	timeout         time.Duration
+	live            bool
+	pods, services  string
+	bin, images     string
 }
 
 func newUp(o *options) *cobra.Command {
@@ -45,6 +48,12 @@ func newUp(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := o.locate()
 			if err != nil {
+				return err
+			}
+			if err := up.complete(cmd.Flags()); err != nil {
+				return err
+			}
+			if err := prepare(cmd.Context(), cmd.ErrOrStderr(), dir, up); err != nil {
 				return err
 			}
 			status, err := up.run(cmd.Context(), dir)
@@ -64,6 +73,11 @@ func newUp(o *options) *cobra.Command {
 	f.BoolVar(&up.resume, "resume", false, "start on the data of a lab that was killed or kept")
 	f.BoolVar(&up.demo, "demo", false, "create the demo's repository too, as `lab demo` does")
 	f.BoolVar(&up.tracing, "tracing", false, "with --demo: as `lab demo --tracing` does")
+	f.BoolVar(&up.live, "live", false, "give each cluster a node whose pods run")
+	f.StringVar(&up.pods, "pod-cidr", "10.244.0.0/16", "addresses of pods of the first live cluster; the next ones follow")
+	f.StringVar(&up.services, "service-cidr", "10.96.0.0/16", "addresses of Services of the first live cluster; the next ones follow")
+	f.StringVar(&up.bin, "bin", "", "directory of the programs of a live node (default that of lab)")
+	f.StringVar(&up.images, "images", "", "file with a further table of images for a live node")
 	f.DurationVar(&up.timeout, "timeout", 2*time.Minute, "give up after")
 	return cmd
 }
@@ -97,10 +111,7 @@ var errGone = errors.New("the supervisor ended")
 func (up upOptions) ensure(dir state.Dir) (int64, <-chan error, error) {
 	lock, err := dir.LockSupervisor()
 	if errors.Is(err, state.ErrLocked) {
-		spec, err := dir.ChangeSpec(func(s *state.Spec) error {
-			s.Clusters = max(s.Clusters, up.clusters)
-			return nil
-		})
+		spec, err := dir.ChangeSpec(func(s *state.Spec) error { return up.join(s) })
 		if err != nil {
 			return 0, nil, err
 		}
@@ -109,13 +120,7 @@ func (up upOptions) ensure(dir state.Dir) (int64, <-chan error, error) {
 		return 0, nil, err
 	}
 	defer lock.Close()
-	spec, err := dir.ChangeSpec(func(s *state.Spec) error {
-		*s = state.Spec{
-			Generation: s.Generation, Clusters: up.clusters, Nodes: up.nodes,
-			IdleSeconds: int(up.idle.Seconds()), Resume: up.resume,
-		}
-		return nil
-	})
+	spec, err := dir.ChangeSpec(func(s *state.Spec) error { return up.begin(s) })
 	if err != nil {
 		return 0, nil, err
 	}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 
@@ -22,19 +21,17 @@ import (
 // EndpointSlice refuses the loopback address that is really used.
 const advertised = "192.0.2.1"
 
-func apiserverFlags(port int) []string {
+func apiserverFlags(o Options) []string {
 	file := func(name string) string { return filepath.Join(pkiDir, name) }
-	return []string{
+	flags := []string{
 		"--etcd-servers=" + etcdURL,
-		"--bind-address=127.0.0.1", "--secure-port=" + strconv.Itoa(port),
-		"--advertise-address=" + advertised,
+		"--secure-port=" + strconv.Itoa(ports.Of(o.Listener)),
+		"--service-cluster-ip-range=" + o.services().String(),
 		"--tls-cert-file=" + file(pki.ServingCertFile), "--tls-private-key-file=" + file(pki.ServingKeyFile),
 		"--client-ca-file=" + file(pki.AuthorityFile),
-		"--authorization-mode=RBAC",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-signing-key-file=" + file(pki.ServiceAccountKeyFile),
 		"--service-account-key-file=" + file(pki.ServiceAccountKeyFile),
-		"--service-cluster-ip-range=10.96.0.0/16",
 		"--allow-privileged=true",
 		// One user on one machine: the fixed limits of requests in flight do,
 		// and figures do not depend on how flow control learns.
@@ -43,17 +40,21 @@ func apiserverFlags(port int) []string {
 		"--audit-log-maxsize=2000", "--audit-log-maxbackup=1",
 		"--profiling=false",
 	}
+	if o.Live != nil {
+		return append(flags, liveFlags(o.Live)...)
+	}
+	return append(flags, "--bind-address=127.0.0.1", "--advertise-address="+advertised, "--authorization-mode=RBAC")
 }
 
-// runAPIServer serves the API on listener until ctx ends. It avoids
+// runAPIServer serves the API until ctx ends. It avoids
 // app.NewAPIServerCommand, which takes over the signals of the process.
-func runAPIServer(ctx context.Context, listener net.Listener) error {
+func runAPIServer(ctx context.Context, wanted Options) error {
 	o := options.NewServerRunOptions()
 	sets := o.Flags()
-	if err := parse("kube-apiserver", sets, apiserverFlags(ports.Of(listener))); err != nil {
+	if err := parse("kube-apiserver", sets, apiserverFlags(wanted)); err != nil {
 		return err
 	}
-	o.SecureServing.Listener = listener
+	o.SecureServing.Listener = wanted.Listener
 	if err := o.GenericServerRunOptions.ComponentGlobalsRegistry.Set(); err != nil {
 		return fmt.Errorf("feature gates: %w", err)
 	}

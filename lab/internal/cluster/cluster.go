@@ -47,6 +47,8 @@ type Options struct {
 	Listener net.Listener
 	// Nodes is how many kwok nodes there are.
 	Nodes int
+	// Live is the node whose pods run, or nil if there is none.
+	Live *Live
 }
 
 // Phase says how far a cluster has come.
@@ -56,6 +58,8 @@ type Phase string
 const (
 	// Serving: the API answers and kubeconfigs are written.
 	Serving Phase = "serving"
+	// NodeReady: the live node is Ready. Other clusters do not have it.
+	NodeReady Phase = "node-ready"
 	// Ready: pods can be created and scheduled.
 	Ready Phase = "ready"
 )
@@ -90,7 +94,7 @@ func Run(ctx context.Context, o Options, report func(Phase)) error {
 	// client-go makes the user agent, and the API server the field manager, of
 	// the program's name. Whose scale it was has to read as in a real cluster.
 	os.Args[0] = "kube-controller-manager"
-	component("kube-apiserver", func() error { return runAPIServer(ctx, o.Listener) })
+	component("kube-apiserver", func() error { return runAPIServer(ctx, o) })
 	client, err := waitServing(ctx)
 	if err != nil {
 		return cause(ctx, err)
@@ -98,16 +102,36 @@ func Run(ctx context.Context, o Options, report func(Phase)) error {
 	report(Serving)
 	component("kube-controller-manager", func() error { return runControllerManager(ctx, controllersFile) })
 	component("kube-scheduler", func() error { return runScheduler(ctx, schedulerFile) })
-	component("kwok", func() error { return runKwok(ctx, kwokFile) })
-	if err := createNodes(ctx, client, o.Nodes); err != nil {
-		return cause(ctx, err)
-	}
-	if err := waitUsable(ctx, client); err != nil {
+	component("kwok", func() error { return runKwok(ctx, kwokFile, o.fakePods()) })
+	if err := prepare(ctx, client, o, report); err != nil {
 		return cause(ctx, err)
 	}
 	report(Ready)
 	<-ctx.Done()
 	return cause(ctx, nil)
+}
+
+// prepare returns when pods can be created and scheduled, and run if the
+// cluster has a live node.
+func prepare(ctx context.Context, client kubernetes.Interface, o Options, report func(Phase)) error {
+	if o.Live != nil {
+		if err := grant(ctx, client); err != nil {
+			return err
+		}
+	}
+	if err := createNodes(ctx, client, o.Nodes, o.Live != nil); err != nil {
+		return err
+	}
+	if o.Live != nil {
+		if err := waitLive(ctx, client, o.Live); err != nil {
+			return err
+		}
+		report(NodeReady)
+		if err := waitDNS(ctx, o.Live); err != nil {
+			return err
+		}
+	}
+	return waitUsable(ctx, client)
 }
 
 // cause prefers the component that failed to what its failure led to.
@@ -139,9 +163,14 @@ func writeFiles(o Options) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("kubeconfig: %w", err)
 	}
-	authority, err := pki.New(pkiDir)
+	authority, err := pki.New(pkiDir, o.addresses()...)
 	if err != nil {
 		return err
+	}
+	if o.Live != nil {
+		if err := writeLiveFiles(authority, o, server); err != nil {
+			return err
+		}
 	}
 	// Everybody is an administrator; the names are for the audit log.
 	const admins = "system:masters"

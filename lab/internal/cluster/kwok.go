@@ -21,11 +21,12 @@ import (
 // fakeNode marks the nodes that kwok plays; a node with a real kubelet lacks it.
 const fakeNode = "kwok.x-k8s.io/node"
 
-// runKwok plays the kubelet of every fake node until ctx ends: pods become
-// Ready, complete and go away, but nothing runs. It is put together here since
-// kwok's own command reads the arguments of the process.
-func runKwok(ctx context.Context, kubeconfig string) error {
-	c, err := kwokConfig(ctx, kubeconfig)
+// runKwok plays the kubelet of every fake node until ctx ends, with addresses
+// of the range pods: they become Ready, complete and go away, but nothing
+// runs. It is put together here since kwok's own command reads the arguments
+// of the process.
+func runKwok(ctx context.Context, kubeconfig, pods string) error {
+	c, err := kwokConfig(ctx, kubeconfig, pods)
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func runKwok(ctx context.Context, kubeconfig string) error {
 	return nil
 }
 
-func kwokConfig(ctx context.Context, kubeconfig string) (kwok.Config, error) {
+func kwokConfig(ctx context.Context, kubeconfig, pods string) (kwok.Config, error) {
 	stages, err := kwokStages()
 	if err != nil {
 		return kwok.Config{}, err
@@ -71,7 +72,7 @@ func kwokConfig(ctx context.Context, kubeconfig string) (kwok.Config, error) {
 		ImpersonatingDynamicClient:        clients.ToImpersonatingDynamicClient(),
 		ImpersonatingTypedClient:          clients.ToImpersonatingTypedClient(),
 		ManageNodesWithAnnotationSelector: fakeNode + "=fake",
-		CIDR:                              "10.244.0.0/16", NodeIP: "192.0.2.2",
+		CIDR:                              pods, NodeIP: "192.0.2.2",
 		LocalStages:               stages,
 		PodPlayStageParallelism:   defaults.PodPlayStageParallelism,
 		NodePlayStageParallelism:  defaults.NodePlayStageParallelism,

@@ -13,10 +13,19 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// createNodes registers n nodes for kwok to play; those that exist stay.
-func createNodes(ctx context.Context, client kubernetes.Interface, n int) error {
+// fakeTaint keeps pods that are meant to run away from nodes where they do
+// not. Pods that need not run tolerate it.
+var fakeTaint = corev1.Taint{Key: fakeNode, Value: "fake", Effect: corev1.TaintEffectNoSchedule}
+
+// createNodes registers n nodes for kwok to play, tainted if there is a choice;
+// those that exist stay.
+func createNodes(ctx context.Context, client kubernetes.Interface, n int, taint bool) error {
 	for i := range n {
-		_, err := client.CoreV1().Nodes().Create(ctx, node(fmt.Sprintf("kwok-%d", i)), metav1.CreateOptions{})
+		fake := node(fmt.Sprintf("kwok-%d", i))
+		if taint {
+			fake.Spec.Taints = []corev1.Taint{fakeTaint}
+		}
+		_, err := client.CoreV1().Nodes().Create(ctx, fake, metav1.CreateOptions{})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("node: %w", err)
 		}
@@ -63,12 +72,22 @@ func waitUsable(ctx context.Context, client kubernetes.Interface) error {
 			return false, fmt.Errorf("nodes: %w", err)
 		}
 		for _, n := range nodes.Items {
-			if !ready(n) || len(n.Spec.Taints) > 0 {
+			if !usable(n) {
 				return false, nil
 			}
 		}
 		return true, nil
 	})
+}
+
+// usable reports whether the node is Ready, and open to the pods that want it.
+func usable(n corev1.Node) bool {
+	for _, t := range n.Spec.Taints {
+		if t != fakeTaint {
+			return false
+		}
+	}
+	return ready(n)
 }
 
 func ready(n corev1.Node) bool {

@@ -41,10 +41,10 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// New creates dir with a fresh authority, a serving certificate for the
-// addresses and names of a Kubernetes API server on this host, and a service
+// New creates dir with a fresh authority, a serving certificate for a
+// Kubernetes API server at 127.0.0.1 and the given addresses, and a service
 // account key.
-func New(dir string) (*Authority, error) {
+func New(dir string, addresses ...net.IP) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory of certificates: %w", err)
 	}
@@ -55,17 +55,10 @@ func New(dir string) (*Authority, error) {
 	serving := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "kube-apiserver"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.IPv4(10, 96, 0, 1)},
+		IPAddresses: append([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, addresses...),
 		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
 	}
-	cert, key, err := a.issue(serving)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.write(ServingCertFile, cert); err != nil {
-		return nil, err
-	}
-	if err := a.write(ServingKeyFile, key); err != nil {
+	if err := a.writePair(serving, ServingCertFile, ServingKeyFile); err != nil {
 		return nil, err
 	}
 	_, signing, err := newKey()
@@ -119,6 +112,37 @@ func (a *Authority) issue(template *x509.Certificate) (cert, key []byte, err err
 		return nil, nil, fmt.Errorf("certificate of %s: %w", template.Subject.CommonName, err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), keyPEM, nil
+}
+
+// WriteServing issues a certificate with which name serves at address, and
+// keeps it and its key in the named files.
+func (a *Authority) WriteServing(certFile, keyFile, name string, address net.IP) error {
+	return a.writePair(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: name},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IPAddresses: []net.IP{address},
+		DNSNames:    []string{name},
+	}, certFile, keyFile)
+}
+
+// WriteClient issues a certificate of user, and keeps it and its key in the
+// named files.
+func (a *Authority) WriteClient(certFile, keyFile, user string) error {
+	return a.writePair(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: user},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, certFile, keyFile)
+}
+
+func (a *Authority) writePair(template *x509.Certificate, certFile, keyFile string) error {
+	cert, key, err := a.issue(template)
+	if err != nil {
+		return err
+	}
+	if err := a.write(certFile, cert); err != nil {
+		return err
+	}
+	return a.write(keyFile, key)
 }
 
 // WriteKubeconfig writes a kubeconfig to path with which user, a member of

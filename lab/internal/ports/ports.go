@@ -21,11 +21,21 @@ const (
 
 const attempts = 100
 
+// ListenEverywhere is Listen on all addresses, for a network namespace that
+// nobody else is in.
+func ListenEverywhere(preferred int, required bool) (net.Listener, error) {
+	return find("0.0.0.0", preferred, required)
+}
+
 // Listen listens on the preferred port of 127.0.0.1. If that is taken, or 0,
 // it takes a free one, unless the preferred one is required.
 func Listen(preferred int, required bool) (net.Listener, error) {
+	return find("127.0.0.1", preferred, required)
+}
+
+func find(host string, preferred int, required bool) (net.Listener, error) {
 	if preferred != 0 {
-		l, err := listen(preferred)
+		l, err := listen(host, preferred)
 		if err == nil {
 			return l, nil
 		}
@@ -36,7 +46,7 @@ func Listen(preferred int, required bool) (net.Listener, error) {
 	var err error
 	for range attempts {
 		var l net.Listener
-		l, err = listen(first + rand.IntN(last-first))
+		l, err = listen(host, first+rand.IntN(last-first))
 		if err == nil {
 			return l, nil
 		}
@@ -44,8 +54,8 @@ func Listen(preferred int, required bool) (net.Listener, error) {
 	return nil, fmt.Errorf("no free port between %d and %d: %w", first, last, err)
 }
 
-func listen(port int) (net.Listener, error) {
-	return net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+func listen(host string, port int) (net.Listener, error) {
+	return net.Listen("tcp4", net.JoinHostPort(host, strconv.Itoa(port)))
 }
 
 // Of returns the port of a listener, or 0 if it is not TCP.

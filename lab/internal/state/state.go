@@ -85,6 +85,11 @@ func (d Dir) Cluster(name string) string { return d.file("clusters", name) }
 // ClusterLog is the log of a cluster.
 func (d Dir) ClusterLog(name string) string { return d.file("clusters", name, "log") }
 
+// ComponentLog is the log of a component of a live cluster's node.
+func (d Dir) ComponentLog(cluster, component string) string {
+	return d.file("clusters", cluster, component+".log")
+}
+
 // Git has the bare repositories.
 func (d Dir) Git() string { return d.file("git") }
 
@@ -104,7 +109,7 @@ func (d Dir) WritePorts(p Ports) error { return d.write("ports.json", p) }
 // Reset removes what a stopped lab leaves: with purge everything that is the
 // lab's, else all but the Git repositories and the ports.
 func (d Dir) Reset(purge bool) error {
-	names := []string{"clusters", "status.json", "spec.json"}
+	names := []string{"clusters", "status.json", "spec.json", versionFile}
 	if purge {
 		names = append(names, "git", "ports.json", "lab.log")
 	}

@@ -60,11 +60,16 @@ type Cluster struct {
 	AuditLog string `json:"auditLog"`
 	// Log is the path of the log of its process.
 	Log string `json:"log"`
-	// URLs has "api", and "git" which is the same for all clusters.
+	// Live says that it has a node whose pods run.
+	Live bool `json:"live,omitempty"`
+	// URLs has "api", and "git" which is the same for all clusters. Those of a
+	// live cluster lead to Services inside: "gateway", "prometheus", "load" and
+	// "tracing" answer once such a Service is there.
 	URLs map[string]string `json:"urls"`
-	// ServingSeconds and ReadySeconds are how long after its start the API
-	// answered, and pods could be scheduled.
+	// ServingSeconds, NodeSeconds and ReadySeconds are how long after its start
+	// the API answered, the live node was Ready, and pods could be scheduled.
 	ServingSeconds float64 `json:"servingSeconds,omitempty"`
+	NodeSeconds    float64 `json:"nodeSeconds,omitempty"`
 	ReadySeconds   float64 `json:"readySeconds,omitempty"`
 	// Restarts counts how often it ended by itself, and Failures how often it
 	// did since it was last Ready.

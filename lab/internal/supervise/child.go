@@ -1,13 +1,12 @@
 package supervise
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,6 +29,8 @@ type child struct {
 	view state.Cluster
 	// kill ends the process; nil if there is none.
 	kill func() error
+	// border is that of a live cluster; nil if there is none.
+	border *border
 	// port is what the kubeconfig says once it is written.
 	port    int
 	began   time.Time
@@ -38,6 +39,11 @@ type child struct {
 
 func newChild(s *supervisor, name string) *child {
 	return &child{s: s, view: s.view(name)}
+}
+
+// number is 1 for cluster-1, and so on.
+func (c *child) number() int {
+	return slices.Index(c.s.children, c) + 1
 }
 
 // due reports whether the child should be started now.
@@ -51,7 +57,7 @@ func (c *child) start() {
 		return
 	}
 	c.view.State, c.view.Message = state.Starting, ""
-	c.view.ServingSeconds, c.view.ReadySeconds = 0, 0
+	c.view.ServingSeconds, c.view.NodeSeconds, c.view.ReadySeconds = 0, 0, 0
 }
 
 func (c *child) launch() error {
@@ -69,18 +75,16 @@ func (c *child) launch() error {
 		return err
 	}
 	defer theirs.Close()
-	preferred, required := c.s.ports[c.view.Name], false
-	if c.port != 0 {
-		preferred, required = c.port, true
-	}
 	// The file that runs, even if another has taken its name since.
-	cmd := exec.Command("/proc/self/exe", ClusterCommand,
-		"--name", c.view.Name, "--nodes", strconv.Itoa(c.s.spec.Nodes),
-		"--port", strconv.Itoa(preferred), "--require-port="+strconv.FormatBool(required))
-	cmd.Args[0], cmd.Dir = "lab", dir
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{theirs}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = dir, log, log, []*os.File{theirs}
 	c.began = time.Now()
-	if err := c.s.spawner.Start(cmd); err != nil {
+	if c.s.spec.Live {
+		err = c.launchLive(cmd)
+	} else {
+		err = c.launchFake(cmd)
+	}
+	if err != nil {
 		reports.Close()
 		return err
 	}
@@ -93,22 +97,36 @@ func (c *child) launch() error {
 	return nil
 }
 
+// launchFake starts cmd as a cluster without a live node.
+func (c *child) launchFake(cmd *exec.Cmd) error {
+	preferred, required := c.preferred()
+	cmd.Args = []string{
+		"lab", cluster.Command, "--name", c.view.Name, "--nodes", strconv.Itoa(c.s.spec.Nodes),
+		"--port", strconv.Itoa(preferred), "--require-port=" + strconv.FormatBool(required),
+	}
+	return c.s.spawner.Start(cmd)
+}
+
+// preferred is the port for the API, which must be it if clients know it.
+func (c *child) preferred() (port int, required bool) {
+	if c.port != 0 {
+		return c.port, true
+	}
+	return c.s.ports[c.view.Name], false
+}
+
 // follow turns what the process reports, and its end, into events.
 func (c *child) follow(cmd *exec.Cmd, reports io.ReadCloser) {
 	defer reports.Close()
 	var last error
-	for lines := bufio.NewScanner(reports); lines.Scan(); {
-		var r Report
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			continue
-		}
+	cluster.ReadReports(reports, func(r cluster.Report) {
 		if r.Error != "" {
 			last = errors.New(r.Error)
-			continue
+			return
 		}
 		at := time.Since(c.began)
 		c.s.events <- func() { c.reported(r, at) }
-	}
+	})
 	_ = cmd.Wait() // its state says it
 	if last == nil {
 		last = fmt.Errorf("the process ended (%s); see %s", cmd.ProcessState, c.view.Log)
@@ -116,7 +134,7 @@ func (c *child) follow(cmd *exec.Cmd, reports io.ReadCloser) {
 	c.s.events <- func() { c.ended(last) }
 }
 
-func (c *child) reported(r Report, after time.Duration) {
+func (c *child) reported(r cluster.Report, after time.Duration) {
 	if r.Port != 0 {
 		c.port = r.Port
 		c.s.remember(c.view.Name, r.Port)
@@ -125,6 +143,8 @@ func (c *child) reported(r Report, after time.Duration) {
 	switch r.Phase {
 	case cluster.Serving:
 		c.view.ServingSeconds = after.Seconds()
+	case cluster.NodeReady:
+		c.view.NodeSeconds = after.Seconds()
 	case cluster.Ready:
 		c.view.ReadySeconds = after.Seconds()
 		c.view.State = state.Ready
@@ -136,6 +156,8 @@ func (c *child) reported(r Report, after time.Duration) {
 func (c *child) ended(err error) {
 	c.kill = nil
 	c.view.Process = process.ID{}
+	c.border.close()
+	c.border = nil
 	if !c.s.spec.Wants(c.view.Name) {
 		c.view.State = state.Stopped
 		c.s.log.Info("stopped", "cluster", c.view.Name)

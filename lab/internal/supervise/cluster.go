@@ -2,33 +2,21 @@ package supervise
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"mizzen.dev/mizzen/lab/internal/cluster"
+	"mizzen.dev/mizzen/lab/internal/node"
 	"mizzen.dev/mizzen/lab/internal/ports"
 )
 
-// ClusterCommand is the hidden command that becomes a cluster's process.
-const ClusterCommand = "__cluster"
-
-// reportFD is the descriptor on which that process writes its Reports.
+// reportFD is the descriptor on which a cluster's process writes its Reports.
 const reportFD = 3
 
-// Report is a line of JSON from a cluster's process to its supervisor.
-type Report struct {
-	// Port is where the API listens.
-	Port int `json:"port,omitempty"`
-	// Phase is what has been reached.
-	Phase cluster.Phase `json:"phase,omitempty"`
-	// Error is why the process ends.
-	Error string `json:"error,omitempty"`
-}
-
-// ClusterOptions are the arguments of ClusterCommand.
+// ClusterOptions are the arguments of cluster.Command.
 type ClusterOptions struct {
 	// Name is the cluster's.
 	Name string
@@ -37,23 +25,54 @@ type ClusterOptions struct {
 	// Port is where the API should be served, and must be if PortRequired.
 	Port         int
 	PortRequired bool
+	// Node is the live node, and Boot the id of its start; "" if there is none.
+	Node, Boot string
+	// Pods and Services are the ranges of a live cluster.
+	Pods, Services string
+}
+
+// live returns what the cluster is told of its live node.
+func (o ClusterOptions) live() (*cluster.Live, error) {
+	if o.Node == "" {
+		return nil, nil
+	}
+	pods, err := netip.ParsePrefix(o.Pods)
+	if err != nil {
+		return nil, fmt.Errorf("range of pods: %w", err)
+	}
+	services, err := netip.ParsePrefix(o.Services)
+	if err != nil {
+		return nil, fmt.Errorf("range of Services: %w", err)
+	}
+	return &cluster.Live{Node: o.Node, Address: node.Address(pods), Services: services, Boot: o.Boot}, nil
 }
 
 // RunCluster is the process of one cluster, in its working directory.
 func RunCluster(ctx context.Context, o ClusterOptions) error {
 	unix.CloseOnExec(reportFD)
-	reports := json.NewEncoder(os.NewFile(reportFD, "reports"))
-	// A supervisor that no longer reads is dead, and we are about to be.
-	report := func(r Report) { _ = reports.Encode(r) }
-	listener, err := ports.Listen(o.Port, o.PortRequired)
-	if err == nil {
-		report(Report{Port: ports.Of(listener)})
-		err = cluster.Run(ctx, cluster.Options{Name: o.Name, Listener: listener, Nodes: o.Nodes},
-			func(p cluster.Phase) { report(Report{Phase: p}) })
-	}
+	reports := cluster.NewReporter(os.NewFile(reportFD, "reports"))
+	err := runCluster(ctx, o, reports)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", o.Name, err)
-		report(Report{Error: err.Error()})
+		reports.Report(cluster.Report{Error: err.Error()})
 	}
 	return err
+}
+
+func runCluster(ctx context.Context, o ClusterOptions, reports *cluster.Reporter) error {
+	live, err := o.live()
+	if err != nil {
+		return err
+	}
+	listen := ports.Listen
+	if live != nil {
+		listen = ports.ListenEverywhere
+	}
+	listener, err := listen(o.Port, o.PortRequired)
+	if err != nil {
+		return err
+	}
+	reports.Report(cluster.Report{Port: ports.Of(listener)})
+	return cluster.Run(ctx, cluster.Options{Name: o.Name, Listener: listener, Nodes: o.Nodes, Live: live},
+		func(p cluster.Phase) { reports.Report(cluster.Report{Phase: p}) })
 }

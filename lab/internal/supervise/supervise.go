@@ -113,13 +113,12 @@ func (s *supervisor) clean() error {
 			return fmt.Errorf("%s of the former lab: %w", c.Name, err)
 		}
 	}
-	if s.spec.Resume {
-		return nil
+	if !s.spec.Resume {
+		if err := os.RemoveAll(s.dir.Clusters()); err != nil {
+			return fmt.Errorf("former clusters: %w", err)
+		}
 	}
-	if err := os.RemoveAll(s.dir.Clusters()); err != nil {
-		return fmt.Errorf("former clusters: %w", err)
-	}
-	return nil
+	return s.dir.WriteVersion()
 }
 
 // reconcile reads the Spec, starts and ends clusters until they are as it
@@ -188,6 +187,7 @@ func (s *supervisor) path(name, file string) string {
 func (s *supervisor) view(name string) state.Cluster {
 	return state.Cluster{
 		Name: name, State: state.Starting, Log: s.dir.ClusterLog(name),
+		Live:       s.spec.Live,
 		Kubeconfig: s.path(name, cluster.KubeconfigFile), AuditLog: s.path(name, cluster.AuditLogFile),
 		URLs: map[string]string{"git": s.gitURL},
 	}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"mizzen.dev/mizzen/lab/internal/state"
+)
+
+// complete fills in what depends on the machine, and makes sure that ranges
+// are only chosen where they are used.
+func (up *upOptions) complete(flags *pflag.FlagSet) error {
+	if !up.live {
+		for _, name := range []string{"pod-cidr", "service-cidr", "bin", "images"} {
+			if flags.Changed(name) {
+				return fmt.Errorf("--%s is for a live node: say --live too", name)
+			}
+		}
+		up.pods, up.services = "", ""
+		return nil
+	}
+	if up.bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("directory of the programs: %w", err)
+		}
+		up.bin = filepath.Dir(self)
+	}
+	for _, path := range []*string{&up.bin, &up.images} {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err == nil {
+			// Inside, a link may lead to where nothing is.
+			abs, err = filepath.EvalSymlinks(abs)
+		}
+		if err != nil {
+			return err
+		}
+		*path = abs
+	}
+	return up.spec().CheckRanges(up.clusters)
+}
+
+// spec is what a lab that starts is told.
+func (up *upOptions) spec() state.Spec {
+	return state.Spec{
+		Clusters: up.clusters, Nodes: up.nodes, IdleSeconds: int(up.idle.Seconds()), Resume: up.resume,
+		Live: up.live, PodCIDR: up.pods, ServiceCIDR: up.services, Bin: up.bin, Images: up.images,
+	}
+}
+
+// begin makes s that of a lab that starts. One that resumes is what it was.
+func (up *upOptions) begin(s *state.Spec) error {
+	former := *s
+	*s = up.spec()
+	s.Generation, s.Exposed = former.Generation, former.Exposed
+	if !up.resume || former.Clusters == 0 {
+		return nil
+	}
+	if up.live && !former.Live {
+		return errors.New("the clusters that were kept have no live node: `lab down`, then `lab up --live`")
+	}
+	if !former.Live {
+		return nil
+	}
+	if up.live && (up.pods != former.PodCIDR || up.services != former.ServiceCIDR) {
+		return fmt.Errorf("the clusters that were kept have pods in %s and Services in %s: say so, or `lab down` first",
+			former.PodCIDR, former.ServiceCIDR)
+	}
+	s.Live, s.PodCIDR, s.ServiceCIDR = true, former.PodCIDR, former.ServiceCIDR
+	if !up.live {
+		s.Bin, s.Images = former.Bin, former.Images
+	}
+	return s.CheckRanges(s.Clusters)
+}
+
+// join adds to s, which is that of a lab that runs.
+func (up *upOptions) join(s *state.Spec) error {
+	if up.live && !s.Live {
+		return errors.New("the lab that runs has no live nodes: `lab down`, then `lab up --live`")
+	}
+	if up.live && (up.pods != s.PodCIDR || up.services != s.ServiceCIDR) {
+		return fmt.Errorf("the lab that runs has pods in %s and Services in %s: `lab down` first", s.PodCIDR, s.ServiceCIDR)
+	}
+	s.Clusters = max(s.Clusters, up.clusters)
+	if s.Live {
+		return s.CheckRanges(s.Clusters)
+	}
+	return nil
+}
+
+// prepare looks at what a lab that is to start will find: a directory of
+// another version, and for a live node what the machine lacks.
+func prepare(ctx context.Context, w io.Writer, dir state.Dir, up upOptions) error {
+	status, err := dir.ReadStatus()
+	if err != nil {
+		return err
+	}
+	switch other, err := dir.OtherVersion(); {
+	case err != nil:
+		return err
+	case !other:
+	case status.Supervisor.Alive():
+		return fmt.Errorf("the lab that runs in %s is of another version: `lab down` ends it", dir)
+	case up.resume:
+		return fmt.Errorf("the clusters in %s are of another version: `lab down` removes them", dir)
+	default:
+		fmt.Fprintf(w, "lab: the clusters in %s are of another version and start anew\n", dir)
+	}
+	if !up.live || status.Supervisor.Alive() {
+		return nil
+	}
+	if err := dir.Create(); err != nil {
+		return err
+	}
+	return requireLive(ctx, w, dir, up.bin)
+}
