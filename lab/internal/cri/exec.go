@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// maxExecOutput is what ExecSync returns of each stream, as the CRI says.
-	maxExecOutput = 16 << 20
+	// maxExecOutput is what ExecSync returns of each stream: a message of both
+	// has to be below the 16 MiB that the kubelet accepts.
+	maxExecOutput = maxMessage/2 - 1024
 	// lateOutput is how long output is awaited after a command has ended, which
 	// may have left a child behind.
 	lateOutput = time.Second
@@ -55,13 +56,8 @@ func (s *Server) exec(ctx context.Context, id string, command []string, st strea
 		return 0, err
 	}
 	cmd := &exec.Cmd{Stdout: st.out, Stderr: st.err, WaitDelay: lateOutput, SysProcAttr: &unix.SysProcAttr{Setsid: true}}
-	if st.in != nil {
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			return 0, fmt.Errorf("exec: %w", err)
-		}
-		// Not by Wait, which would wait for the end of the input.
-		go func() { _, _ = io.Copy(stdin, st.in); _ = stdin.Close() }()
+	if err := feed(cmd, st.in); err != nil {
+		return 0, err
 	}
 	spec := inside.Spec{Args: command, Env: c.spec.Env, Dir: c.spec.Dir, Identity: c.spec.Identity}
 	err = network.OnThread(func() error {
@@ -80,9 +76,27 @@ func (s *Server) exec(ctx context.Context, id string, command []string, st strea
 	if err != nil {
 		return 0, err
 	}
+	return await(ctx, cmd)
+}
+
+// feed gives a command its input. Wait does not wait for the input's end.
+func feed(cmd *exec.Cmd, in io.Reader) error {
+	if in == nil {
+		return nil
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("exec: %w", err)
+	}
+	go func() { _, _ = io.Copy(stdin, in); _ = stdin.Close() }()
+	return nil
+}
+
+// await returns a command's exit code, or kills it when ctx ends.
+func await(ctx context.Context, cmd *exec.Cmd) (int32, error) {
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { killGroup(cmd.Process.Pid, ended) })
-	err = cmd.Wait()
+	err := cmd.Wait()
 	close(ended)
 	stop()
 	if ctx.Err() != nil {
@@ -124,10 +138,10 @@ func join(pid int) error {
 }
 
 // limited keeps the beginning of what is written to it.
-type limited struct{ bytes.Buffer }
+type limited struct{ kept bytes.Buffer }
 
 func (l *limited) Write(p []byte) (int, error) {
-	l.Buffer.Write(p[:min(len(p), maxExecOutput-l.Len())])
+	l.kept.Write(p[:min(len(p), maxExecOutput-l.kept.Len())])
 	return len(p), nil
 }
 
@@ -147,7 +161,7 @@ func (s *Server) ExecSync(ctx context.Context, r *runtimeapi.ExecSyncRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return &runtimeapi.ExecSyncResponse{Stdout: out.Bytes(), Stderr: errs.Bytes(), ExitCode: code}, nil
+	return &runtimeapi.ExecSyncResponse{Stdout: out.kept.Bytes(), Stderr: errs.kept.Bytes(), ExitCode: code}, nil
 }
 
 // Exec returns the URL at which a command's streams are to be had.

@@ -73,8 +73,10 @@ func TestStop(t *testing.T) {
 		{"obeys", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done", 30, 7, nil},
 		{"ignores", "trap '' TERM; echo ready; while :; do sleep 1000; done", 1, 137, nil},
 		{"at-once", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done", 0, 137, nil},
-		{"pods-signal", "trap 'exit 8' INT; trap '' TERM; echo ready; while :; do sleep 0.01; done", 30, 8,
-			[]change{func(c *runtimeapi.ContainerConfig) { c.StopSignal = runtimeapi.Signal_SIGINT }}},
+		{
+			"pods-signal", "trap 'exit 8' INT; trap '' TERM; echo ready; while :; do sleep 0.01; done", 30, 8,
+			[]change{func(c *runtimeapi.ContainerConfig) { c.StopSignal = runtimeapi.Signal_SIGINT }},
+		},
 		{"images-signal", "trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done", 30, 9, []change{image("test/user:v1"), asRoot}},
 	} {
 		ctr := p.run(c.name, c.script, c.changes...).ready("ready")

@@ -85,8 +85,10 @@ func refuseContainer(c *runtimeapi.ContainerConfig) error {
 	for _, m := range c.GetMounts() {
 		rules = append(rules,
 			rule{m.GetImage().GetImage() != "", "volumes: image at " + m.ContainerPath, "an image is no file system here; use another kind of volume"},
-			rule{m.Propagation != runtimeapi.MountPropagation_PROPAGATION_PRIVATE, "volumeMounts: mountPropagation of " + m.ContainerPath,
-				"mounts made later do not pass between node and container; leave it out"},
+			rule{
+				m.Propagation != runtimeapi.MountPropagation_PROPAGATION_PRIVATE, "volumeMounts: mountPropagation of " + m.ContainerPath,
+				"mounts made later do not pass between node and container; leave it out",
+			},
 			rule{len(m.UidMappings)+len(m.GidMappings) > 0, "hostUsers: false", "volumes are not mapped to other ids; leave hostUsers out"})
 	}
 	return refuse(rules)

@@ -90,16 +90,8 @@ func Become() {
 
 // become returns only with an error.
 func (s *Spec) become() error {
-	for i, kind := range s.Namespaces {
-		if err := unix.Setns(namespaceFD+i, kind); err != nil {
-			return fmt.Errorf("join namespace: %w", err)
-		}
-		_ = unix.Close(namespaceFD + i)
-	}
-	if s.Hostname != "" {
-		if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
-			return fmt.Errorf("set hostname: %w", err)
-		}
+	if err := s.join(); err != nil {
+		return err
 	}
 	unix.Umask(0o022)
 	if s.Root != nil {
@@ -114,20 +106,41 @@ func (s *Spec) become() error {
 	if err != nil {
 		return err
 	}
-	if s.Root != nil {
-		if err := s.Root.seal(); err != nil {
-			return err
+	if err := s.restrict(); err != nil {
+		return err
+	}
+	return cannotRun(s.Args[0], unix.Exec(path, s.Args, s.Env))
+}
+
+// join enters the namespaces that the process shares with others, and names
+// its own.
+func (s *Spec) join() error {
+	for i, kind := range s.Namespaces {
+		if err := unix.Setns(namespaceFD+i, kind); err != nil {
+			return fmt.Errorf("join namespace: %w", err)
 		}
+		_ = unix.Close(namespaceFD + i)
+	}
+	if s.Hostname != "" {
+		if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
+			return fmt.Errorf("set hostname: %w", err)
+		}
+	}
+	return nil
+}
+
+// restrict gives up what the process is not to have.
+func (s *Spec) restrict() error {
+	if s.Root == nil {
+		return s.Identity.assume() // it dies with the container's process 1
+	}
+	if err := s.Root.seal(); err != nil {
+		return err
 	}
 	if err := s.Identity.assume(); err != nil {
 		return err
 	}
-	if s.Root != nil {
-		if err := dieWithParent(); err != nil {
-			return err
-		}
-	}
-	return cannotRun(s.Args[0], unix.Exec(path, s.Args, s.Env))
+	return dieWithParent()
 }
 
 // enter makes dir the working directory, and creates it if need be.
