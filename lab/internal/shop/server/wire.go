@@ -185,6 +185,10 @@ func failedCall(ctx context.Context, err error) *shop.Reply {
 	if ctx.Err() != nil {
 		return noAnswer(ctx.Err())
 	}
+	// The server knows the deadline, too, and may be the first to notice.
+	if failure.Code() == codes.DeadlineExceeded {
+		return noAnswer(fmt.Errorf("gRPC: %s: %w", failure.Message(), context.DeadlineExceeded))
+	}
 	return &shop.Reply{Status: toStatus(failure.Code()), Error: cut(fmt.Sprintf("gRPC %s: %s", failure.Code(), failure.Message()))}
 }
 
