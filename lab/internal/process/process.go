@@ -31,7 +31,7 @@ func Self() (ID, error) { return Of(os.Getpid()) }
 
 // Of returns the process that has pid now.
 func Of(pid int) (ID, error) {
-	start, _, err := stat(pid)
+	s, err := stat(pid)
 	if err != nil {
 		return ID{}, err
 	}
@@ -39,10 +39,11 @@ func Of(pid int) (ID, error) {
 	if err != nil {
 		return ID{}, fmt.Errorf("id of the boot: %w", err)
 	}
-	return ID{PID: pid, Start: start, Boot: strings.TrimSpace(string(boot))}, nil
+	return ID{PID: pid, Start: s.start, Boot: strings.TrimSpace(string(boot))}, nil
 }
 
-// Alive reports whether the process still runs. A zombie does not.
+// Alive reports whether the process still runs. A zombie does not, unless other
+// threads of it do: process 1 of a pid namespace ends the others in one of them.
 func (id ID) Alive() bool {
 	if id.PID <= 0 {
 		return false
@@ -51,8 +52,8 @@ func (id ID) Alive() bool {
 	if err != nil || now != id {
 		return false
 	}
-	_, state, err := stat(id.PID)
-	return err == nil && state != 'Z' && state != 'X'
+	s, err := stat(id.PID)
+	return err == nil && s.state != 'X' && (s.state != 'Z' || s.threads > 1)
 }
 
 // Signal sends sig to the process and returns os.ErrProcessDone if it has
@@ -98,22 +99,32 @@ func (id ID) End(sig unix.Signal, grace time.Duration) error {
 	return fmt.Errorf("process %d did not end", id.PID)
 }
 
-// stat returns when pid started and its state's letter (proc_pid_stat(5),
-// fields 22 and 3).
-func stat(pid int) (start uint64, state byte, err error) {
+// status is what is read of a process: when it started, its state's letter and
+// its number of threads (proc_pid_stat(5), fields 22, 3 and 20).
+type status struct {
+	start   uint64
+	state   byte
+	threads int
+}
+
+func stat(pid int) (status, error) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0, 0, fmt.Errorf("process %d: %w", pid, err)
+		return status{}, fmt.Errorf("process %d: %w", pid, err)
 	}
 	// The second field is the command in parentheses; it may contain any byte.
 	i := bytes.LastIndexByte(data, ')')
 	fields := bytes.Fields(data[i+1:])
 	if i < 0 || len(fields) < 20 {
-		return 0, 0, fmt.Errorf("process %d: unexpected stat", pid)
+		return status{}, fmt.Errorf("process %d: unexpected stat", pid)
 	}
-	start, err = strconv.ParseUint(string(fields[19]), 10, 64)
+	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
 	if err != nil {
-		return 0, 0, fmt.Errorf("process %d: start: %w", pid, err)
+		return status{}, fmt.Errorf("process %d: start: %w", pid, err)
 	}
-	return start, fields[0][0], nil
+	threads, err := strconv.Atoi(string(fields[17]))
+	if err != nil {
+		return status{}, fmt.Errorf("process %d: threads: %w", pid, err)
+	}
+	return status{start: start, state: fields[0][0], threads: threads}, nil
 }
