@@ -84,7 +84,7 @@ func (r *Reconciler) SetUp(mgr ctrl.Manager) error {
 		// Our own status does not wake the loop; what others wait for does.
 		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
-		))).
+		), r.outdating())).
 		WatchesRawSource(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			r.queue.Store(&q)
 			return nil
@@ -115,6 +115,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	m := r.memories.of(name)
+	defer m.begin()()
 	m.refresh(&app)
 	m.learn(&app)
 	x := &run{Reconciler: r, app: &app, before: app.DeepCopy(), name: name, m: m, now: r.Clock.Now()}

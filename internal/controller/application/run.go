@@ -281,14 +281,18 @@ func (x *run) ask() *result {
 
 // settle notes that this input was evaluated to the end.
 func (x *run) settle(failed bool) {
+	s := x.input()
+	s.done, s.failed = true, failed || x.planned == nil
+	x.m.settle(s)
+}
+
+// input is what this reconcile looks at.
+func (x *run) input() settled {
 	s := settled{
-		done: true, generation: x.app.Generation, commit: x.snapshot.Commit().ID, failed: failed,
-		wish: x.app.Annotations[mizzen.AnnotationReconcile],
+		generation: x.app.Generation, commit: x.snapshot.Commit().ID, wish: x.app.Annotations[mizzen.AnnotationReconcile],
 	}
 	if x.planned != nil {
 		s.key = x.planned.Key
-	} else {
-		s.failed = true
 	}
-	x.m.settle(s)
+	return s
 }
