@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/health"
 	"mizzen.dev/mizzen/internal/live"
 )
@@ -59,12 +60,18 @@ func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) e
 func (e *Engine) worst(ctx context.Context, p *Planned, refs []mizzen.Ref) (health.Summary, error) {
 	var targets []live.Target
 	for _, ref := range refs {
-		if o, ok := p.objects[ref]; ok {
+		// An Application that holds itself would wait for itself.
+		if o, ok := p.objects[ref]; ok && !IsApplication(ref, p.Application) {
 			targets = append(targets, targetOf(ref, o.GroupVersionKind().Version))
 		}
 	}
 	unhealthy, err := e.Health(ctx, p.target.Destination.Cluster, targets)
 	return health.Worst(maps.All(unhealthy)), err
+}
+
+// IsApplication tells whether an object is the Application of that name.
+func IsApplication(ref mizzen.Ref, name mizzen.Name) bool {
+	return ref.Group == v1alpha1.GroupVersion.Group && ref.Kind == "Application" && ref.Namespace == name.Namespace && ref.Name == name.Name
 }
 
 // rest lets time pass; it is cut short, and false, if ctx ends.
