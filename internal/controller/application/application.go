@@ -136,12 +136,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	x.say(ctx, result.finding)
 	app.Status.HandledReconcile = app.Annotations[mizzen.AnnotationReconcile]
 	result.finding.write(&app.Status, app.Generation, metav1.NewTime(x.now))
+	told := equality.Semantic.DeepEqual(x.before.Status, app.Status)
 	if err := x.save(ctx); err != nil {
 		m.unsettle()
 		return ctrl.Result{}, err
 	}
 	r.show(&app)
-	r.wakeDependents(ctx, name)
+	if !told || !m.awaits() {
+		// Who waits and says no more than before has no news for those who wait
+		// for him; in a circle they would wake each other for ever.
+		r.wakeDependents(ctx, name)
+	}
 	return ctrl.Result{RequeueAfter: result.after}, nil
 }
 

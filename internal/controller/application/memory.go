@@ -29,6 +29,8 @@ type memory struct {
 	lastFailure string
 	// careful: the last plan was overtaken by the cluster.
 	careful bool
+	// blind says which kind cannot be watched, and why; "" if all can.
+	blind string
 	// said is the trouble that was logged last; "" if there is none.
 	said string
 
