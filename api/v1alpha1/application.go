@@ -297,6 +297,9 @@ type SyncRecord struct {
 	// Message says what was done, or why it failed.
 	// +optional
 	Message string `json:"message,omitempty"`
+	// Counts says how many objects were changed, and how.
+	// +optional
+	Counts SyncCounts `json:"counts,omitzero"`
 	// Changes names the first objects that were changed, such as
 	// "update apps/Deployment shop/web: spec.replicas 2 → 3".
 	// +optional
@@ -308,10 +311,28 @@ type SyncRecord struct {
 	// Trace is the id of the OpenTelemetry trace, if there is one.
 	// +optional
 	Trace string `json:"trace,omitempty"`
-	// Note is set for what is not a plain sync: "rollback", or
+	// Note is set for what is not a plain sync: "held", or
 	// "rewritten A..B" after a forced push.
 	// +optional
 	Note string `json:"note,omitempty"`
+}
+
+// SyncCounts counts the objects of a sync by what became of them.
+type SyncCounts struct {
+	// +optional
+	Created int `json:"created,omitempty"`
+	// +optional
+	Updated int `json:"updated,omitempty"`
+	// +optional
+	Deleted int `json:"deleted,omitempty"`
+	// Kept objects left Git and were let go, not deleted.
+	// +optional
+	Kept int `json:"kept,omitempty"`
+	// Skipped objects were left out, as the findings say.
+	// +optional
+	Skipped int `json:"skipped,omitempty"`
+	// +optional
+	Unchanged int `json:"unchanged,omitempty"`
 }
 
 // ApplicationList is a list of Applications.

@@ -199,7 +199,7 @@ func (a *Applier) strip(ctx context.Context, c mizzen.Change) error {
 	paths := slices.SortedFunc(slices.Values(c.Strip), mizzen.ComparePaths)
 	for _, p := range slices.Backward(paths) {
 		pointer := jsonPointer(p)
-		if before, ok := shown[p]; ok {
+		if before := shown[p]; before != nil { // that of a Secret is not shown
 			ops = append(ops, map[string]any{"op": "test", "path": pointer, "value": before})
 		}
 		ops = append(ops, map[string]any{"op": "remove", "path": pointer})

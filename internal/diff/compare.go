@@ -87,27 +87,32 @@ func (o CompareOptions) compareExisting(c *mizzen.Change, desired mizzen.Object,
 }
 
 // withoutOthers leaves out what somebody else did to the object between the
-// reading and the dry-run: differences of fields that are not ours. Without
-// it a controller at work, such as the one that numbers a Deployment's
-// revisions, makes changes appear in a Plan that no sync causes.
+// reading and the dry-run: differences of fields that are theirs and not ours.
+// Without it a controller at work, such as the one that numbers a Deployment's
+// revisions, makes changes appear in a Plan that no sync causes. What is
+// nobody's is the API server's own answer to ours, such as a default.
 func (o CompareOptions) withoutOthers(fields []mizzen.FieldChange, live, dryRun *unstructured.Unstructured) []mizzen.FieldChange {
-	before, after := o.ownPaths(live), o.ownPaths(dryRun)
+	ownBefore, theirsBefore := o.ownedPaths(live)
+	ownAfter, theirsAfter := o.ownedPaths(dryRun)
 	return slices.DeleteFunc(fields, func(f mizzen.FieldChange) bool {
-		own := after
+		own, theirs := ownAfter, theirsAfter
 		if f.After == nil {
-			own = before
+			own, theirs = ownBefore, theirsBefore
 		}
-		return !touches(own, f.Path)
+		return touches(theirs, f.Path) && !touches(own, f.Path)
 	})
 }
 
-func (o CompareOptions) ownPaths(u *unstructured.Unstructured) []mizzen.Path {
+// ownedPaths returns the fields that we own, and those that others own.
+func (o CompareOptions) ownedPaths(u *unstructured.Unstructured) (own, theirs []mizzen.Path) {
 	for _, owner := range mizzen.OwnershipsOf(u) {
 		if ours(owner.Manager, owner.Operation, owner.Subresource, o.Manager) {
-			return owner.Paths(u)
+			own = append(own, owner.Paths(u)...)
+		} else {
+			theirs = append(theirs, owner.Paths(u)...)
 		}
 	}
-	return nil
+	return own, theirs
 }
 
 // touches tells whether one of the paths is at, above or below p.

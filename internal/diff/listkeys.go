@@ -43,7 +43,11 @@ var podLists = []keyedList{
 	{field: "schedulingGates", keys: []string{"name"}},
 }
 
-var webhookLists = []keyedList{{field: "webhooks", keys: []string{"name"}}}
+var conditionLists = []keyedList{{field: "matchConditions", keys: []string{"name"}}}
+
+var webhookLists = []keyedList{{field: "webhooks", keys: []string{"name"}, within: conditionLists}}
+
+var policyLists = append([]keyedList{{field: "variables", keys: []string{"name"}}}, conditionLists...)
 
 // listsOf maps a kind to its keyed lists and to where they begin.
 var listsOf = map[schema.GroupKind]struct {
@@ -64,6 +68,8 @@ var listsOf = map[schema.GroupKind]struct {
 	{Group: "gateway.networking.k8s.io", Kind: "Gateway"}: {"spec", []keyedList{{field: "listeners", keys: []string{"name"}}}},
 	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:   {"", webhookLists},
 	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}: {"", webhookLists},
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicy"}:      {"spec", policyLists},
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicy"}:        {"spec", conditionLists},
 }
 
 // keyDefaults are what the API server fills in for a part of a key.

@@ -268,6 +268,22 @@ spec:
 	}
 }
 
+func TestPrepareDuplicateConditions(t *testing.T) {
+	const twice = "[{name: a, expression: 'false'}, {name: a, expression: 'true'}]"
+	for kind, spec := range map[string]string{
+		"ValidatingWebhookConfiguration": "webhooks: [{name: w, matchConditions: " + twice + "}]",
+		"MutatingWebhookConfiguration":   "webhooks: [{name: w, matchConditions: " + twice + "}]",
+		"ValidatingAdmissionPolicy":      "spec: {variables: " + twice + "}",
+		"MutatingAdmissionPolicy":        "spec: {matchConditions: " + twice + "}",
+	} {
+		obj := parse(t, "apiVersion: admissionregistration.k8s.io/v1\nkind: "+kind+"\nmetadata: {name: p}\n"+spec)
+		_, findings, err := Prepare([]mizzen.Object{obj}, options())
+		if err != nil || len(findings) != 1 || findings[0].Code != mizzen.CodeDuplicateListKey {
+			t.Errorf("%s: %v, %v", kind, findings, err)
+		}
+	}
+}
+
 func TestPrepareOptionsFinding(t *testing.T) {
 	_, findings := prepareAll(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: {mizzen.dev/sync-wave: soon, argocd.argoproj.io/sync-options: 'Prune=false,Explode=true'}}")
 	var messages []string

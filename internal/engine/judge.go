@@ -19,6 +19,9 @@ type judgement struct {
 	findings []mizzen.Finding
 	// managed is the hash of our managedFields entry if nothing is to be done.
 	managed string
+	// foreign: the object is as it should be, and not ours, so nothing more of it
+	// is looked at or told.
+	foreign bool
 }
 
 func (j *judgement) find(code mizzen.Code, severity mizzen.Severity, message, remedy string) {
@@ -37,6 +40,8 @@ func (p *Planned) judge(ctx context.Context, c candidate, current *unstructured.
 	case current == nil:
 		return p.judgeNew(ctx, c, j)
 	case j.change.Options.Policy == mizzen.ApplyIfNotPresent:
+		owner, ownership := p.target.Destination.Cluster.Owner(c.object.Ref(), current)
+		j.foreign = ownership != live.Ours || owner != p.target.Name
 		return j, nil
 	}
 	return p.judgeExisting(ctx, c, current, j, direct)
@@ -76,14 +81,16 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 	owner, ownership := p.target.Destination.Cluster.Owner(ref, current)
 	switch {
 	case ownership == live.Ours && owner != p.target.Name, ownership == live.Another:
+		if _, err := p.target.Destination.Writer.DryRun(ctx, c.object, current); mizzen.KindOf(err) == mizzen.Forbidden {
+			return p.unverified(j, err) // who may not write it learns nothing of it
+		}
 		j.change.Action, j.change.Desired, j.change.Fields = mizzen.Skip, nil, nil
 		j.change.NotVerified, j.change.Reason = "", fmt.Sprintf("it belongs to application %s", owner)
 		j.find(mizzen.CodeOwnedByAnother, mizzen.Fatal,
 			fmt.Sprintf("%s already belongs to application %s", ref, owner), "remove it from one of the two; the first owner keeps it")
 		return j, nil
 	case ownership != live.Ours && !p.knows(ref):
-		j.find(mizzen.CodeAdopted, mizzen.Warning, fmt.Sprintf("%s exists and nobody manages it; the sync adopts it", ref),
-			"check the differences; fields that Git does not name stay as they are")
+		return p.adopt(ctx, c, current, j)
 	}
 	if direct && ownership == live.Ours {
 		if judged, ok := p.judgeDirect(c, current, j); ok {
@@ -92,6 +99,18 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 		p.direct = nil
 	}
 	return p.judgeByDryRun(ctx, c, current, j)
+}
+
+// adopt plans to take over an object that nobody manages, if the Application may
+// write it.
+func (p *Planned) adopt(ctx context.Context, c candidate, current *unstructured.Unstructured, j judgement) (judgement, error) {
+	j, err := p.judgeByDryRun(ctx, c, current, j)
+	if err == nil && j.change.Action.Writes() && mizzen.Worst(j.findings) != mizzen.Fatal {
+		ref := c.object.Ref()
+		j.find(mizzen.CodeAdopted, mizzen.Warning, fmt.Sprintf("%s exists and nobody manages it; the sync adopts it", ref),
+			"check the differences; fields that Git does not name stay as they are")
+	}
+	return j, err
 }
 
 // judgeByDryRun asks the API server what the object would be.

@@ -37,7 +37,7 @@ func (p *Planned) namespace(ctx context.Context) ([]mizzen.Change, error) {
 			continue
 		}
 		changes = append(changes, mizzen.Change{
-			Ref: t.Ref(), APIVersion: "v1", Action: mizzen.Create, Content: "namespace",
+			Ref: t.Ref(), APIVersion: "v1", Action: mizzen.Create, Content: "namespace", Wave: p.firstWave(),
 			Reason: "the Application creates its namespace; it is never pruned",
 			Desired: &mizzen.Object{Unstructured: &unstructured.Unstructured{Object: map[string]any{
 				"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": t.Name},
@@ -45,6 +45,17 @@ func (p *Planned) namespace(ctx context.Context) ([]mizzen.Change, error) {
 		})
 	}
 	return changes, nil
+}
+
+// firstWave is the lowest wave of the objects: what they live in comes first.
+func (p *Planned) firstWave() int {
+	first, any := 0, false
+	for _, o := range p.objects {
+		if options, _ := mizzen.OptionsOf(o.Unstructured); !any || options.Wave < first {
+			first, any = options.Wave, true
+		}
+	}
+	return first
 }
 
 // wantedNamespaces returns the namespaces to be created if they do not exist.

@@ -48,10 +48,10 @@ func (e *Engine) draft(ctx context.Context, t Target) (*Planned, []mizzen.Object
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(out.Output.Objects) == 0 && len(t.Known) > 0 && !t.Policy.AllowEmpty {
+	if n := len(t.applied()); len(out.Output.Objects) == 0 && n > 0 && !t.Policy.AllowEmpty {
 		return nil, nil, &StageError{StageEmpty, &mizzen.Error{
 			Kind: mizzen.Invalid, Object: "application " + t.Name.String(),
-			Err:    fmt.Errorf("path %q renders nothing at %s, where %d objects are synced", t.Options.Path, t.Snapshot.Commit().Short(), len(t.Known)),
+			Err:    fmt.Errorf("path %q renders nothing at %s, where %d objects are synced", t.Options.Path, t.Snapshot.Commit().Short(), n),
 			Remedy: "restore the manifests, or set spec.sync.allowEmpty to delete everything",
 		}}
 	}
@@ -327,7 +327,7 @@ func (p *Planned) judgeAll(ctx context.Context, open []candidate) ([]mizzen.Chan
 	for i, j := range judged {
 		changes = append(changes, j.change)
 		p.Findings = append(p.Findings, j.findings...)
-		if j.change.Action == mizzen.None {
+		if j.change.Action == mizzen.None && !j.foreign {
 			ref := open[i].object.Ref()
 			p.kept[ref] = Entry{Version: open[i].gvk().Version, Content: open[i].content, Managed: j.managed}
 		}

@@ -20,7 +20,7 @@ func (e *Engine) Removal(ctx context.Context, t Target, orphan bool) (*Planned, 
 		},
 		target: t, kept: Inventory{},
 	}
-	gone, err := p.judgeGone(ctx, p.applied(), func(o mizzen.SyncOptions) (mizzen.Action, string) {
+	gone, err := p.judgeGone(ctx, t.applied(), func(o mizzen.SyncOptions) (mizzen.Action, string) {
 		switch {
 		case orphan:
 			return mizzen.Keep, "the Application orphans its objects (spec.onDelete)"
@@ -39,14 +39,14 @@ func (e *Engine) Removal(ctx context.Context, t Target, orphan bool) (*Planned, 
 
 // applied returns what was applied, with the version: the inventory, and what
 // a crash kept out of it.
-func (p *Planned) applied() map[mizzen.Ref]string {
+func (t Target) applied() map[mizzen.Ref]string {
 	all := map[mizzen.Ref]string{}
-	if w := p.target.Destination.Watcher; w != nil {
-		for _, t := range w.Owned(p.target.Name) {
-			all[t.Ref()] = t.Kind.Version
+	if w := t.Destination.Watcher; w != nil {
+		for _, owned := range w.Owned(t.Name) {
+			all[owned.Ref()] = owned.Kind.Version
 		}
 	}
-	for ref, known := range p.target.Known {
+	for ref, known := range t.Known {
 		all[ref] = known.Version
 	}
 	return all
@@ -55,7 +55,7 @@ func (p *Planned) applied() map[mizzen.Ref]string {
 // prune plans what happens to objects that were applied and are not rendered
 // any more: those of the inventory, and those that a crash kept out of it.
 func (p *Planned) prune(ctx context.Context) ([]mizzen.Change, error) {
-	gone := p.applied()
+	gone := p.target.applied()
 	maps.DeleteFunc(gone, func(ref mizzen.Ref, _ string) bool {
 		_, rendered := p.objects[ref]
 		return rendered

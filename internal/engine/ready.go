@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/health"
 	"mizzen.dev/mizzen/internal/live"
 )
@@ -55,16 +57,56 @@ func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) e
 	return nil
 }
 
+// waitEarlier waits for the objects of ours in waves before the first one that
+// has something to apply: a sync that timed out, was superseded or lost its leader
+// has applied them, and must not go on without them being up. What only restores
+// drift does not wait.
+func (e *Engine) waitEarlier(ctx context.Context, p *Planned) error {
+	var waves []int
+	for _, c := range p.Changes {
+		if c.Desired != nil && c.Action.Writes() {
+			waves = append(waves, c.Wave)
+		}
+	}
+	if len(waves) == 0 || p.target.Only {
+		return nil
+	}
+	first := slices.Min(waves)
+	if err := e.waitReady(ctx, p, p.before(first)); err != nil {
+		return fmt.Errorf("the waves before %d: %w", first, err)
+	}
+	return nil
+}
+
+// before returns the objects that are as they should be, of waves before one.
+func (p *Planned) before(wave int) []mizzen.Ref {
+	var earlier []mizzen.Ref
+	for ref := range p.kept {
+		if o, rendered := p.objects[ref]; rendered {
+			if options, _ := mizzen.OptionsOf(o.Unstructured); options.Wave < wave {
+				earlier = append(earlier, ref)
+			}
+		}
+	}
+	return earlier
+}
+
 // worst judges the objects of a wave.
 func (e *Engine) worst(ctx context.Context, p *Planned, refs []mizzen.Ref) (health.Summary, error) {
 	var targets []live.Target
 	for _, ref := range refs {
-		if o, ok := p.objects[ref]; ok {
+		// An Application that holds itself would wait for itself.
+		if o, ok := p.objects[ref]; ok && !IsApplication(ref, p.Application) {
 			targets = append(targets, targetOf(ref, o.GroupVersionKind().Version))
 		}
 	}
 	unhealthy, err := e.Health(ctx, p.target.Destination.Cluster, targets)
 	return health.Worst(maps.All(unhealthy)), err
+}
+
+// IsApplication tells whether an object is the Application of that name.
+func IsApplication(ref mizzen.Ref, name mizzen.Name) bool {
+	return ref.Group == v1alpha1.GroupVersion.Group && ref.Kind == "Application" && ref.Namespace == name.Namespace && ref.Name == name.Name
 }
 
 // rest lets time pass; it is cut short, and false, if ctx ends.

@@ -57,7 +57,8 @@ func (e *Engine) Sync(ctx context.Context, p *Planned) (*Outcome, error) {
 	x.keepKnown()
 	if err != nil && x.p.direct != nil && len(x.outcome.Written) == 0 && rejects(err) {
 		// It is what a dry-run would have said.
-		return x.outcome, &StageError{StageValidate, err}
+		x.p.reject(err)
+		return x.outcome, x.p.refusal()
 	}
 	if err != nil {
 		return x.outcome, &StageError{StageApply, err}
@@ -74,6 +75,9 @@ func (e *Engine) run(ctx context.Context, x *execution) error {
 			Remedy: "see which object is not ready, or raise spec.sync.timeout",
 		})
 		defer cancel()
+	}
+	if err := e.waitEarlier(ctx, x.p); err != nil {
+		return err
 	}
 	_, err := x.p.target.Destination.Writer.Run(ctx, x.p.Plan, apply.RunOptions{
 		Ready:   func(ctx context.Context, refs []mizzen.Ref) error { return e.waitReady(ctx, x.p, refs) },
@@ -100,10 +104,25 @@ func (p *Planned) written() []schema.GroupKind {
 	return slices.Collect(maps.Keys(seen))
 }
 
-// rejects tells whether the API server finds fault with the object itself.
+// ErrOwnedByAnother says that an object belongs to another Application.
+var ErrOwnedByAnother = errors.New("an object belongs to another application")
+
+// rejects tells whether the API server finds fault with the object itself. Of
+// the conflicts only that of an immutable field is one: others pass.
 func rejects(err error) bool {
 	kind := mizzen.KindOf(err)
-	return !errors.Is(err, apply.ErrStale) && (kind == mizzen.Invalid || kind == mizzen.Conflict || kind == mizzen.Refused)
+	return kind == mizzen.Invalid || kind == mizzen.Refused || errors.Is(err, apply.ErrImmutable)
+}
+
+// reject adds the Finding that a dry-run of the direct change would have made.
+func (p *Planned) reject(err error) {
+	for _, c := range p.Changes {
+		if c.Desired != nil {
+			j := judgement{change: c}
+			j.find(codeOf(err), mizzen.Fatal, err.Error(), "")
+			p.Findings = append(p.Findings, j.findings...)
+		}
+	}
 }
 
 // refusal returns why the Plan must not be carried out.
@@ -125,15 +144,21 @@ func (p *Planned) refusal() error {
 	if n > 1 {
 		message = fmt.Sprintf("%s (and %d more)", message, n-1)
 	}
-	kind := mizzen.Invalid
-	if first.Code == mizzen.CodeOwnedByAnother {
-		kind = mizzen.Conflict
-	}
-	return &StageError{StageValidate, &mizzen.Error{
-		Kind: kind, Object: first.Ref.String(), Origin: first.Origin, Remedy: first.Remedy,
+	refusal := &mizzen.Error{
+		Kind: mizzen.Invalid, Object: first.Ref.String(), Origin: first.Origin, Remedy: first.Remedy,
 		Err: fmt.Errorf("%s %s", first.Code, message),
-	}}
+	}
+	if first.Code == mizzen.CodeOwnedByAnother {
+		refusal.Kind, refusal.Err = mizzen.Conflict, &owned{refusal.Err}
+	}
+	return &StageError{StageValidate, refusal}
 }
+
+// owned is an ErrOwnedByAnother in the words of its Finding.
+type owned struct{ error }
+
+// Is tells errors.Is what the words mean.
+func (*owned) Is(target error) bool { return target == ErrOwnedByAnother }
 
 // execution collects what becomes of a Plan.
 type execution struct {

@@ -359,15 +359,3 @@ func TestEntryTakenAway(t *testing.T) {
 		t.Errorf("Lookup says %+v, %v", e, ok)
 	}
 }
-
-func TestRelease(t *testing.T) {
-	b := newBench(t, nil, object("web", uid1, "5", apply(ourManager, fieldsA)))
-	if got := b.Idle(); len(got) != 0 {
-		t.Errorf("idle: %v", got)
-	}
-	b.Release(configMapKind)
-	b.wants(t)
-	if len(b.owners) != 0 || b.Synced(configMapKind) {
-		t.Error("remembered")
-	}
-}

@@ -64,10 +64,10 @@ func (c *Cluster) presence(ctx context.Context, p place, asked int) map[string]s
 	if err != nil || !r.Can("list") || r.Namespaced != (p.namespace != "") {
 		return nil
 	}
-	state := c.presences.of(p)
+	now := c.clock.Now()
+	state := c.presences.of(p, now)
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	now := c.clock.Now()
 	if now.Sub(state.since) > presenceAge {
 		state.since, state.asked = now, 0
 	}
@@ -83,7 +83,7 @@ func (c *Cluster) presence(ctx context.Context, p place, asked int) map[string]s
 	return state.names
 }
 
-func (ps *presences) of(p place) *presence {
+func (ps *presences) of(p place, now time.Time) *presence {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.places == nil {
@@ -91,10 +91,25 @@ func (ps *presences) of(p place) *presence {
 	}
 	state := ps.places[p]
 	if state == nil {
-		state = &presence{}
+		ps.sweep(now)
+		state = &presence{since: now}
 		ps.places[p] = state
 	}
 	return state
+}
+
+// sweep forgets the places whose answers are too old. One that is being asked
+// for at this moment is of no use to whoever asks later. The lock is held.
+func (ps *presences) sweep(now time.Time) {
+	for p, state := range ps.places {
+		if !state.mu.TryLock() {
+			continue
+		}
+		if now.Sub(state.listed) > presenceAge && now.Sub(state.since) > presenceAge {
+			delete(ps.places, p)
+		}
+		state.mu.Unlock()
+	}
 }
 
 // names lists what exists; nil if there is too much of it or it may not be

@@ -122,34 +122,15 @@ func (w *Watcher) ensure(r Resource) *kindWatch {
 	return k
 }
 
-// Release stops watching kinds and forgets their objects, without Events.
-func (w *Watcher) Release(kinds ...schema.GroupKind) {
+// Failure returns why a kind that was asked for is not watched; nil if it is, or
+// if nobody asked.
+func (w *Watcher) Failure(gk schema.GroupKind) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, gk := range kinds {
-		if k := w.kinds[gk]; k != nil {
-			k.stop()
-			delete(w.kinds, gk)
-			for _, e := range k.entries {
-				w.forget(e)
-			}
-		}
+	if k := w.kinds[gk]; k != nil {
+		return k.told
 	}
-}
-
-// Idle returns the kinds that are watched although no object of them is ours,
-// sorted: candidates for Release.
-func (w *Watcher) Idle() []schema.GroupKind {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var idle []schema.GroupKind
-	for gk, k := range w.kinds {
-		if len(k.entries) == 0 {
-			idle = append(idle, gk)
-		}
-	}
-	slices.SortFunc(idle, func(a, b schema.GroupKind) int { return cmp.Compare(a.String(), b.String()) })
-	return idle
+	return nil
 }
 
 // Synced tells whether the kind is watched and its first list is in: only then

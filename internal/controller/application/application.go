@@ -84,7 +84,7 @@ func (r *Reconciler) SetUp(mgr ctrl.Manager) error {
 		// Our own status does not wake the loop; what others wait for does.
 		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
-		))).
+		), r.outdating())).
 		WatchesRawSource(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			r.queue.Store(&q)
 			return nil
@@ -115,6 +115,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	m := r.memories.of(name)
+	defer m.begin()()
 	m.refresh(&app)
 	m.learn(&app)
 	x := &run{Reconciler: r, app: &app, before: app.DeepCopy(), name: name, m: m, now: r.Clock.Now()}
@@ -135,12 +136,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	x.say(ctx, result.finding)
 	app.Status.HandledReconcile = app.Annotations[mizzen.AnnotationReconcile]
 	result.finding.write(&app.Status, app.Generation, metav1.NewTime(x.now))
+	told := equality.Semantic.DeepEqual(x.before.Status, app.Status)
 	if err := x.save(ctx); err != nil {
 		m.unsettle()
 		return ctrl.Result{}, err
 	}
 	r.show(&app)
-	r.wakeDependents(ctx, name)
+	if !told || !m.awaits() {
+		// Who waits and says no more than before has no news for those who wait
+		// for him; in a circle they would wake each other for ever.
+		r.wakeDependents(ctx, name)
+	}
 	return ctrl.Result{RequeueAfter: result.after}, nil
 }
 

@@ -76,12 +76,34 @@ func (x *run) await(ctx context.Context) *result {
 	for _, d := range x.app.Spec.DependsOn {
 		if why := x.dependency(ctx, d.Name); why != "" {
 			x.m.setAwaiting(true)
-			x.m.settle(settled{})
-			return &result{finding: x.waitingFor(v1alpha1.ReasonDependencyNotReady, fmt.Sprintf("waits for application %s: %s", d.Name, why))}
+			return x.standBy(ctx, fmt.Sprintf("waits for application %s: %s", d.Name, why))
 		}
 	}
-	x.m.setAwaiting(false)
+	if x.m.awaits() {
+		x.m.setAwaiting(false)
+		x.m.unsettle()
+	}
 	return nil
+}
+
+// standBy keeps what runs as the last synced revision says, and judges it, while
+// the Application waits for another.
+func (x *run) standBy(ctx context.Context, why string) *result {
+	waits := x.waitingFor(v1alpha1.ReasonDependencyNotReady, why)
+	x.settle(true)
+	if x.app.Status.Revision == "" {
+		return &result{finding: waits}
+	}
+	meanwhile := x.news(ctx)
+	if meanwhile == nil || meanwhile.silent {
+		r := &result{finding: waits}
+		if meanwhile != nil {
+			r.after = meanwhile.after
+		}
+		return r
+	}
+	meanwhile.finding.synced, meanwhile.finding.reconciling = waits.synced, true
+	return meanwhile
 }
 
 // circle returns the way from the Application over dependencies back to

@@ -51,19 +51,27 @@ func (x *run) stall(reason, message string) *result {
 	return &result{finding: f}
 }
 
-// fail says what went wrong and tries again later, with growing pauses.
+// fail says what went wrong and tries again later, with growing pauses. Until
+// then news are seen to as far as the revision that is synced allows.
 func (x *run) fail(reason string, err error) *result {
 	f := x.previous()
 	f.synced = no(reason, err.Error())
 	f.reconciling = true
-	x.m.unsettle()
-	return &result{finding: f, after: x.backoff()}
+	pause := x.backoff()
+	if x.snapshot == nil {
+		x.m.unsettle()
+	} else {
+		x.settle(true)
+		x.m.expire(x.now.Add(pause))
+	}
+	return &result{finding: f, after: pause + x.Jitter(pause/4)}
 }
 
+// backoff is the pause before the next try; it grows from one to the next.
 func (x *run) backoff() time.Duration {
 	pause := min(firstRetry<<min(x.m.failures, 16), lastRetry)
 	x.m.failures++
-	return pause + x.Jitter(pause/4)
+	return pause
 }
 
 // failed turns an error of the engine into what the status says of it.
@@ -74,11 +82,10 @@ func (x *run) failed(err error) *result {
 	if errors.As(err, &at) {
 		stage = at.Stage
 	}
-	kind := mizzen.KindOf(err)
-	if kind == mizzen.Unreachable {
+	if mizzen.KindOf(err) == mizzen.Unreachable {
 		return x.unreachable(err)
 	}
-	reason, final := reasonOf(stage, kind)
+	reason, final := reasonOf(stage, err)
 	x.complain(reason, err)
 	x.app.Status.Attempted = x.snapshot.Commit().ID
 	if !final {
@@ -99,14 +106,15 @@ func (x *run) failed(err error) *result {
 
 // reasonOf names a failure, and tells whether only another commit or another
 // spec can mend it.
-func reasonOf(stage engine.Stage, kind mizzen.Kind) (reason string, final bool) {
+func reasonOf(stage engine.Stage, err error) (reason string, final bool) {
+	kind := mizzen.KindOf(err)
 	switch stage {
 	case engine.StageRender:
 		return v1alpha1.ReasonRenderFailed, kind != mizzen.Internal
 	case engine.StageEmpty:
 		return v1alpha1.ReasonEmptyRender, true
 	case engine.StageValidate:
-		if kind == mizzen.Conflict {
+		if errors.Is(err, engine.ErrOwnedByAnother) {
 			return v1alpha1.ReasonOwnedByAnother, true
 		}
 		return v1alpha1.ReasonValidationFailed, true

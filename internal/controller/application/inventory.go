@@ -15,13 +15,32 @@ import (
 	"mizzen.dev/mizzen/internal/engine"
 )
 
-// maxInline is how many entries an Application's own status holds. An entry
-// takes up to about 400 bytes and an object of the API at most 1.5 MB; a
-// status that is written often should be far smaller than that.
-const maxInline = 1000
+// Bounds in bytes of the entries as JSON. An object of the API may have 1.5 MB
+// and should stay below 1 MiB; a status that is written often should be far
+// smaller than that.
+const (
+	maxInline = 256 << 10
+	maxPart   = 768 << 10
+)
 
-// maxPart is how many entries an Inventory object holds.
-const maxPart = 2000
+// sizeOf is about how many bytes an entry takes as JSON.
+func sizeOf(e v1alpha1.InventoryEntry) int {
+	return len(e.Ref) + len(e.Version) + len(e.Hash) + len(e.Managed) + len(`{"ref":"","version":"","hash":"","managed":""},`)
+}
+
+// split returns the entries in parts of at most so many bytes.
+func split(entries []v1alpha1.InventoryEntry, most int) [][]v1alpha1.InventoryEntry {
+	var parts [][]v1alpha1.InventoryEntry
+	size := most
+	for _, e := range entries {
+		if size += sizeOf(e); size > most || len(parts) == 0 {
+			parts, size = append(parts, nil), sizeOf(e)
+		}
+		last := &parts[len(parts)-1]
+		*last = append(*last, e)
+	}
+	return parts
+}
 
 // ReadInventory returns what the status and its parts say was applied.
 func ReadInventory(ctx context.Context, c client.Reader, app *v1alpha1.Application) (engine.Inventory, error) {
@@ -57,10 +76,10 @@ func writeInventory(ctx context.Context, c client.Client, app *v1alpha1.Applicat
 	slices.SortFunc(entries, func(a, b v1alpha1.InventoryEntry) int { return cmp.Compare(a.Ref, b.Ref) })
 	before := app.Status.Inventory.Parts
 	app.Status.Inventory = v1alpha1.InventoryStatus{}
-	if len(entries) <= maxInline {
+	if len(split(entries, maxInline)) <= 1 {
 		app.Status.Inventory.Entries = entries
 	} else {
-		for chunk := range slices.Chunk(entries, maxPart) {
+		for _, chunk := range split(entries, maxPart) {
 			name := fmt.Sprintf("%s-%d", app.Name, len(app.Status.Inventory.Parts))
 			if err := writePart(ctx, c, app, name, chunk); err != nil {
 				return err

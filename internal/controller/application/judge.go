@@ -27,23 +27,42 @@ func (x *run) conclude(ctx context.Context) result {
 	if err != nil {
 		return *x.failed(&engine.StageError{Stage: engine.StageRead, Err: err})
 	}
-	x.m.unhealthy = unhealthy
-	return x.state()
+	x.m.unhealthy = map[mizzen.Ref]health.Judgement{}
+	maps.Copy(x.m.unhealthy, unhealthy)
+	x.blind(inventory)
+	r := x.state()
+	if x.m.blind != "" {
+		// No news will tell, so that everything is looked at again.
+		x.m.expire(x.now.Add(blindPause))
+		r.after = blindPause + x.Jitter(blindPause/10)
+	}
+	return r
+}
+
+// blindPause is how often an Application is looked at whose objects cannot be
+// watched.
+const blindPause = time.Minute
+
+// blind notes the first kind of the inventory that cannot be watched, and why.
+func (x *run) blind(inventory engine.Inventory) {
+	x.m.blind = ""
+	for ref := range inventory {
+		err := x.destination.Watcher.Failure(ref.GroupKind())
+		if mizzen.KindOf(err) != mizzen.Forbidden {
+			continue
+		}
+		why := fmt.Sprintf("%s is not watched, so that drift is seen late: %s", ref.GroupKind(), err)
+		if x.m.blind == "" || why < x.m.blind {
+			x.m.blind = why
+		}
+	}
 }
 
 // judge looks again at the objects that something happened to.
 func (x *run) judge(ctx context.Context, touched map[mizzen.Ref]struct{}) *result {
-	targets := make([]live.Target, 0, len(touched))
-	for _, e := range x.app.Status.Inventory.Entries {
-		if ref, ok := mizzen.ParseRef(e.Ref); ok {
-			if _, hit := touched[ref]; hit {
-				targets = append(targets, targetOf(ref, e.Version))
-			}
-		}
-	}
-	if len(targets) < len(touched) {
-		// The inventory is in parts; the kind's preferred version will do.
-		targets = x.preferred(ctx, touched)
+	targets, err := x.targets(ctx, touched)
+	if err != nil {
+		return x.fail(v1alpha1.ReasonFetchFailed, err)
 	}
 	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, x.others(targets))
 	if err != nil {
@@ -60,15 +79,35 @@ func (x *run) judge(ctx context.Context, touched map[mizzen.Ref]struct{}) *resul
 	return &r
 }
 
+// targets are the objects to be judged: what is touched, and all if none was
+// judged by this process yet.
+func (x *run) targets(ctx context.Context, touched map[mizzen.Ref]struct{}) ([]live.Target, error) {
+	if x.m.unhealthy == nil {
+		inventory, err := ReadInventory(ctx, x.Uncached, x.app)
+		return inventory.Targets(), err
+	}
+	targets := make([]live.Target, 0, len(touched))
+	for _, e := range x.app.Status.Inventory.Entries {
+		if ref, ok := mizzen.ParseRef(e.Ref); ok {
+			if _, hit := touched[ref]; hit {
+				targets = append(targets, targetOf(ref, e.Version))
+			}
+		}
+	}
+	if len(targets) < len(touched) {
+		// The inventory is in parts; the kind's preferred version will do.
+		return x.preferred(ctx, touched), nil
+	}
+	return targets, nil
+}
+
 // others leaves out the Application itself, which an app of apps may hold: it
 // would wait for its own health.
 func (x *run) others(targets []live.Target) []live.Target {
 	return slices.DeleteFunc(targets, func(t live.Target) bool {
-		return t.Kind.GroupKind() == applicationKind && t.Namespace == x.name.Namespace && t.Name == x.name.Name
+		return engine.IsApplication(t.Ref(), x.name)
 	})
 }
-
-var applicationKind = v1alpha1.GroupVersion.WithKind("Application").GroupKind()
 
 func (x *run) preferred(ctx context.Context, touched map[mizzen.Ref]struct{}) []live.Target {
 	targets := make([]live.Target, 0, len(touched))
@@ -90,6 +129,7 @@ func (x *run) state() result {
 	case x.m.settled().behind():
 		f = x.previous()
 		f.stalled = meta.IsStatusConditionTrue(x.app.Status.Conditions, v1alpha1.ConditionStalled)
+		f.reconciling = meta.IsStatusConditionTrue(x.app.Status.Conditions, v1alpha1.ConditionReconciling)
 	case len(x.m.driftNow()) > 0:
 		f.synced = x.driftedAs()
 	default:
@@ -97,7 +137,7 @@ func (x *run) state() result {
 	}
 	var over time.Duration
 	f.fighting, over = x.fighting()
-	f.healthy, f.reconciling = healthVerdict(worst), worst.Status == health.Progressing
+	f.healthy, f.reconciling = healthVerdict(worst), f.reconciling || worst.Status == health.Progressing
 	return result{finding: f, after: over}
 }
 
@@ -128,6 +168,9 @@ func (x *run) syncedAs() verdict {
 	message := "synced to " + at
 	if n := x.skipped(); n > 0 {
 		message += fmt.Sprintf("; %d skipped: see findings", n)
+	}
+	if x.m.blind != "" {
+		message += "; " + x.m.blind
 	}
 	return yes(v1alpha1.ReasonSucceeded, message)
 }

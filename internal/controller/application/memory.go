@@ -29,6 +29,8 @@ type memory struct {
 	lastFailure string
 	// careful: the last plan was overtaken by the cluster.
 	careful bool
+	// blind says which kind cannot be watched, and why; "" if all can.
+	blind string
 	// said is the trouble that was logged last; "" if there is none.
 	said string
 
@@ -51,8 +53,12 @@ type memory struct {
 	drift map[mizzen.Ref]mizzen.Change
 	// wanted are objects that belong to others and are waited for.
 	wanted map[mizzen.Ref]bool
-	// cancel ends a sync that waits, when a newer commit supersedes it.
-	cancel func(error)
+	// running: a reconcile is under way.
+	running bool
+	// cancel ends a sync that waits, when another input supersedes that of it,
+	// which syncing is.
+	cancel  func(error)
+	syncing settled
 	// awaiting: the Application waits for one that it depends on.
 	awaiting bool
 	// pinned: the commits of the history are kept in this process's name.
@@ -200,22 +206,6 @@ func (m *memory) setAwaiting(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.awaiting = on
-}
-
-// superseder sets what ends a sync that is under way; nil when none is.
-func (m *memory) superseder(cancel func(error)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.cancel = cancel
-}
-
-// supersede ends a sync that is under way, because its input is out of date.
-func (m *memory) supersede() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.cancel != nil {
-		m.cancel(errSuperseded)
-	}
 }
 
 // driftNow returns what left the synced state and is not to be restored.

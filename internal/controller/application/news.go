@@ -273,10 +273,12 @@ func (r *Reconciler) RepositoryChanged(ctx context.Context, repository mizzen.Na
 		switch {
 		case err == nil && app.Spec.Hold != nil && m.settled().done:
 			// It stays where it is, whatever Git says.
-		case err == nil && m.untouched(snapshot):
+		case err == nil && !m.underWay() && m.untouched(snapshot):
 			r.wakeDependents(ctx, name)
+		case app.Spec.Hold != nil:
+			r.enqueue(name)
 		default:
-			m.supersede()
+			m.supersede(snapshot)
 			r.enqueue(name)
 		}
 	}

@@ -3,6 +3,7 @@ package application
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,7 @@ func recordOf(p *engine.Planned, o *engine.Outcome, result v1alpha1.SyncResult, 
 	record := v1alpha1.SyncRecord{
 		Revision: p.Commit.ID, Author: clip(p.Commit.Author, 100), Subject: clip(p.Commit.Subject, 200),
 		Result: result, Message: clip(message, maxMessage), Started: metav1.NewTime(start), Milliseconds: took.Milliseconds(),
+		Counts: v1alpha1.SyncCounts(o.Counts),
 	}
 	written := o.Written
 	mizzen.SortChanges(written)
@@ -57,19 +59,16 @@ func Record(ctx context.Context, c client.Client, app *v1alpha1.Application, p *
 	return c.Status().Patch(ctx, app, client.MergeFrom(before))
 }
 
-// summarize says the first Findings in words.
+// summarize says the first Findings in words, without those that only inform.
 func summarize(findings []mizzen.Finding) []string {
 	const most = 10
+	telling := slices.DeleteFunc(slices.Clone(findings), func(f mizzen.Finding) bool { return f.Severity == mizzen.Info })
 	var lines []string
-	for _, f := range findings {
-		if f.Severity == mizzen.Info {
-			continue
-		}
-		if len(lines) == most {
-			lines = append(lines, fmt.Sprintf("and %d more", len(findings)-most))
-			break
-		}
+	for _, f := range telling[:min(len(telling), most)] {
 		lines = append(lines, clip(report.FindingLine(f), 300))
+	}
+	if more := len(telling) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return lines
 }

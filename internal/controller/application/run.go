@@ -162,7 +162,7 @@ func (x *run) unfetched(ctx context.Context, name mizzen.Name) *result {
 // changed: then only drift and health are to be seen to.
 func (x *run) quiet(ctx context.Context) *result {
 	s := x.m.settled()
-	if !s.done || s.expired(x.now) || s.generation != x.app.Generation || s.wish != x.app.Annotations[mizzen.AnnotationReconcile] {
+	if !s.done || x.m.awaits() || s.expired(x.now) || s.generation != x.app.Generation || s.wish != x.app.Annotations[mizzen.AnnotationReconcile] {
 		return nil
 	}
 	if !x.m.untouched(x.snapshot) {
@@ -200,7 +200,8 @@ func (x *run) plan(ctx context.Context) *result {
 	// The plan sees the state that the news are about.
 	x.drifted, x.touched = x.m.takeNews()
 	t := x.target(inventory)
-	t.Recheck, t.Careful = !x.m.settled().done, x.m.careful
+	s := x.m.settled()
+	t.Recheck, t.Careful = !s.done || s.failed, x.m.careful
 	// Where nobody looks at the plan before it is carried out.
 	t.Direct = x.app.Spec.Sync.Mode != v1alpha1.SyncManual && enabled(x.app.Spec.Sync.SelfHeal)
 	if x.planned, err = x.Engine.Plan(ctx, t); err != nil {
@@ -223,6 +224,9 @@ func (x *run) busy(ctx context.Context) (release func(), err error) {
 
 // gate decides whether the plan may be carried out now.
 func (x *run) gate(ctx context.Context) *result {
+	if mizzen.Worst(x.planned.Findings) == mizzen.Fatal {
+		return nil // nobody can ask for it: the sync refuses it, and says why
+	}
 	manual, heal := x.app.Spec.Sync.Mode == v1alpha1.SyncManual, enabled(x.app.Spec.Sync.SelfHeal)
 	if !x.planned.Writes() || x.approved() || !manual && heal {
 		return nil
@@ -281,14 +285,18 @@ func (x *run) ask() *result {
 
 // settle notes that this input was evaluated to the end.
 func (x *run) settle(failed bool) {
+	s := x.input()
+	s.done, s.failed = true, failed || x.planned == nil
+	x.m.settle(s)
+}
+
+// input is what this reconcile looks at.
+func (x *run) input() settled {
 	s := settled{
-		done: true, generation: x.app.Generation, commit: x.snapshot.Commit().ID, failed: failed,
-		wish: x.app.Annotations[mizzen.AnnotationReconcile],
+		generation: x.app.Generation, commit: x.snapshot.Commit().ID, wish: x.app.Annotations[mizzen.AnnotationReconcile],
 	}
 	if x.planned != nil {
 		s.key = x.planned.Key
-	} else {
-		s.failed = true
 	}
-	x.m.settle(s)
+	return s
 }

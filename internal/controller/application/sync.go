@@ -20,9 +20,6 @@ import (
 	"mizzen.dev/mizzen/internal/observe"
 )
 
-// errSuperseded ends a sync that waits, because a newer commit is there.
-var errSuperseded = errors.New("a newer commit supersedes the sync")
-
 // watch follows the kinds that are in the inventory, before anything is judged
 // by what the watch says.
 func (x *run) watch(ctx context.Context, inventory engine.Inventory) error {
@@ -52,8 +49,8 @@ func (x *run) watch(ctx context.Context, inventory engine.Inventory) error {
 func (x *run) sync(ctx context.Context) *result {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	x.m.superseder(cancel)
-	defer x.m.superseder(nil)
+	x.m.superseder(cancel, x.input())
+	defer x.m.superseder(nil, settled{})
 	release, err := x.busy(ctx)
 	if err != nil {
 		return &result{silent: true}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -64,6 +65,9 @@ func (r *Reconciler) Trigger(name mizzen.Name) {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var found v1alpha1.Cluster
 	if err := r.Client.Get(ctx, req.NamespacedName, &found); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Registry.Drop(mizzen.Name{Namespace: req.Namespace, Name: req.Name})
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	before := found.DeepCopy()

@@ -82,6 +82,17 @@ func (r *Registry) Close() {
 	}
 }
 
+// Drop ends the watches of a Cluster that is gone.
+func (r *Registry) Drop(name mizzen.Name) {
+	r.mu.Lock()
+	d := r.all[name]
+	delete(r.all, name)
+	r.mu.Unlock()
+	if d != nil {
+		d.watcher.Close()
+	}
+}
+
 // Destination returns the cluster of an Application as it may use it. The
 // error is of Kind NotFound if there is no such Cluster, Invalid if its
 // kubeconfig cannot be used, and Unreachable if it is known not to answer.

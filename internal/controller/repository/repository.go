@@ -117,7 +117,7 @@ func (r *Reconciler) fetch(ctx context.Context, name mizzen.Name, repo *v1alpha1
 	}
 	fetched, err := r.Sources.Fetch(ctx, name)
 	if err != nil {
-		r.forgetSecrets(name)
+		r.distrustSecrets(name)
 		return err
 	}
 	snapshot, err := r.Sources.Snapshot(ctx, name, "")

@@ -64,7 +64,20 @@ func (r *Reconciler) secretsOf(ctx context.Context, name mizzen.Name, repo *v1al
 	return k, nil
 }
 
-// forgetSecrets makes the next fetch read the Secrets again.
+// distrustSecrets makes the next fetch read the Secrets again, because one of
+// them may be why the last one failed. Webhooks are still known by what was
+// read: a push may be what mends the fetch.
+func (r *Reconciler) distrustSecrets(name mizzen.Name) {
+	r.secrets.mu.Lock()
+	defer r.secrets.mu.Unlock()
+	if k := r.secrets.all[name]; k != nil {
+		stale := *k
+		stale.read = time.Time{}
+		r.secrets.all[name] = &stale
+	}
+}
+
+// forgetSecrets drops what was read for a Repository that is gone.
 func (r *Reconciler) forgetSecrets(name mizzen.Name) {
 	r.secrets.mu.Lock()
 	defer r.secrets.mu.Unlock()
