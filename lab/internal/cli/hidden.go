@@ -69,6 +69,7 @@ func newNode() *cobra.Command {
 	f.IntVar(&n.Nodes, "nodes", 0, "kwok nodes")
 	f.StringVar(&n.PodCIDR, "pod-cidr", "", "range of pods")
 	f.StringVar(&n.ServiceCIDR, "service-cidr", "", "range of Services")
+	f.StringArrayVar(&n.Join, "join", nil, "range of pods of a cluster to join, in the order of descriptors")
 	f.BoolVar(&n.UserNamespace, "user-namespace", false, "ids are mapped")
 	return cmd
 }

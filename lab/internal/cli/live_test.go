@@ -357,6 +357,29 @@ func TestSecondLiveClusterHasOtherAddresses(t *testing.T) {
 	}
 }
 
+// TestJoinedClusters asks, in a pod of one cluster, for a port of a pod of the
+// other that nobody serves: its refusal has come all the way back.
+func TestJoinedClusters(t *testing.T) {
+	l := newLab(t)
+	l.upLive(t, "--clusters", "2", "--joined")
+	clusters := l.status(t).Clusters
+	run(t, clusters[1], sleeper("there"), corev1.PodRunning)
+	pod, err := client(t, clusters[1]).CoreV1().Pods(metav1.NamespaceDefault).Get(t.Context(), "there", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := sleeper("here")
+	here.Spec.RestartPolicy = corev1.RestartPolicyNever
+	here.Spec.Containers[0].Command = []string{"/bin/bash", "-c", "echo >/dev/tcp/" + pod.Status.PodIP + "/1 || true"}
+	run(t, clusters[0], here, corev1.PodSucceeded)
+	if log := l.must(t, "logs", "here"); !strings.Contains(log, "Connection refused") {
+		t.Errorf("from one cluster to a pod of the other: %q", log)
+	}
+	if code, _, stderr := l.command(t, "up", "--clusters", "3"); code != 2 || !strings.Contains(stderr, "lab down") {
+		t.Errorf("a third cluster: exit code %d, %q", code, stderr)
+	}
+}
+
 func TestLiveIsRefusedBesideALabThatIsNot(t *testing.T) {
 	l := newLab(t)
 	l.must(t, "up")

@@ -31,7 +31,7 @@ type upOptions struct {
 	resume, demo    bool
 	tracing         bool
 	timeout         time.Duration
-	live            bool
+	live, joined    bool
 	pods, services  string
 	bin, images     string
 }
@@ -74,6 +74,7 @@ func newUp(o *options) *cobra.Command {
 	f.BoolVar(&up.demo, "demo", false, "create the demo's repository too, as `lab demo` does")
 	f.BoolVar(&up.tracing, "tracing", false, "with --demo: as `lab demo --tracing` does")
 	f.BoolVar(&up.live, "live", false, "give each cluster a node whose pods run")
+	f.BoolVar(&up.joined, "joined", false, "let live clusters reach each other's pods and nodes by address")
 	f.StringVar(&up.pods, "pod-cidr", "10.244.0.0/16", "addresses of pods of the first live cluster; the next ones follow")
 	f.StringVar(&up.services, "service-cidr", "10.96.0.0/16", "addresses of Services of the first live cluster; the next ones follow")
 	f.StringVar(&up.bin, "bin", "", "directory of the programs of a live node (default that of lab)")

@@ -17,7 +17,7 @@ import (
 // are only chosen where they are used.
 func (up *upOptions) complete(flags *pflag.FlagSet) error {
 	if !up.live {
-		for _, name := range []string{"pod-cidr", "service-cidr", "bin", "images"} {
+		for _, name := range []string{"joined", "pod-cidr", "service-cidr", "bin", "images"} {
 			if flags.Changed(name) {
 				return fmt.Errorf("--%s is for a live node: say --live too", name)
 			}
@@ -53,7 +53,7 @@ func (up *upOptions) complete(flags *pflag.FlagSet) error {
 func (up *upOptions) spec() state.Spec {
 	return state.Spec{
 		Clusters: up.clusters, Nodes: up.nodes, IdleSeconds: int(up.idle.Seconds()), Resume: up.resume,
-		Live: up.live, PodCIDR: up.pods, ServiceCIDR: up.services, Bin: up.bin, Images: up.images,
+		Live: up.live, PodCIDR: up.pods, ServiceCIDR: up.services, Joined: up.joined, Bin: up.bin, Images: up.images,
 	}
 }
 
@@ -75,6 +75,7 @@ func (up *upOptions) begin(s *state.Spec) error {
 		return fmt.Errorf("the clusters that were kept have pods in %s and Services in %s: say so, or `lab down` first",
 			former.PodCIDR, former.ServiceCIDR)
 	}
+	s.Joined = s.Joined || former.Joined
 	s.Live, s.PodCIDR, s.ServiceCIDR = true, former.PodCIDR, former.ServiceCIDR
 	if !up.live {
 		s.Bin, s.Images = former.Bin, former.Images
@@ -89,6 +90,9 @@ func (up *upOptions) join(s *state.Spec) error {
 	}
 	if up.live && (up.pods != s.PodCIDR || up.services != s.ServiceCIDR) {
 		return fmt.Errorf("the lab that runs has pods in %s and Services in %s: `lab down` first", s.PodCIDR, s.ServiceCIDR)
+	}
+	if up.joined && !s.Joined || s.Joined && up.clusters > s.Clusters {
+		return errors.New("clusters are joined when they start: `lab down`, then `lab up --live --joined`")
 	}
 	s.Clusters = max(s.Clusters, up.clusters)
 	if s.Live {

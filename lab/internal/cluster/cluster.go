@@ -163,6 +163,10 @@ func writeFiles(o Options) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("kubeconfig: %w", err)
 	}
+	return writeIdentities(o, server)
+}
+
+func writeIdentities(o Options, server string) error {
 	authority, err := pki.New(pkiDir, o.addresses()...)
 	if err != nil {
 		return err

@@ -28,14 +28,7 @@ func mountDevices() error {
 			return fmt.Errorf("devices: %w", err)
 		}
 	}
-	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty", "net/tun"} {
-		if err := bindDevice(name, name); err != nil {
-			return err
-		}
-	}
-	// The kubelet reads of processes that ran out of memory there, and does not
-	// start without it. The kernel's log is the host's.
-	if err := bindDevice("null", "kmsg"); err != nil {
+	if err := bindDevices(); err != nil {
 		return err
 	}
 	for name, target := range map[string]string{
@@ -55,6 +48,17 @@ func mountDevices() error {
 		return fmt.Errorf("mount /dev: %w", err)
 	}
 	return nil
+}
+
+func bindDevices() error {
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty", "net/tun"} {
+		if err := bindDevice(name, name); err != nil {
+			return err
+		}
+	}
+	// The kubelet reads of processes that ran out of memory there, and does not
+	// start without it. The kernel's log is the host's.
+	return bindDevice("null", "kmsg")
 }
 
 // bindDevice mounts a device of the host under a name; one that the host lacks

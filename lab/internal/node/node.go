@@ -37,6 +37,8 @@ type Options struct {
 	Nodes int
 	// Pods and Services are the ranges of their addresses.
 	Pods, Services netip.Prefix
+	// Links lead to other clusters.
+	Links []Link
 	// UserNamespace says that there is one, whose maps the supervisor writes.
 	UserNamespace bool
 }
@@ -137,6 +139,9 @@ func (n *node) furnish() error {
 	}
 	if err := connect(n.Pods); err != nil {
 		return fmt.Errorf("network: %w", err)
+	}
+	if err := join(n.Links, Address(n.Pods)); err != nil {
+		return err
 	}
 	if err := n.openRelays(); err != nil {
 		return err

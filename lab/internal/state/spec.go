@@ -24,6 +24,8 @@ type Spec struct {
 	// PodCIDR and ServiceCIDR are the ranges of the first live cluster.
 	PodCIDR     string `json:"podCIDR,omitempty"`
 	ServiceCIDR string `json:"serviceCIDR,omitempty"`
+	// Joined says that the clusters reach each other's pods and nodes.
+	Joined bool `json:"joined,omitempty"`
 	// Bin has the programs of a live node, and the files of images.
 	Bin string `json:"bin,omitempty"`
 	// Images is a further table of images of the user's.

@@ -58,6 +58,10 @@ func (c *child) launchLive(cmd *exec.Cmd) error {
 	if err != nil {
 		return err
 	}
+	ends, others, err := c.s.links(c.number())
+	if err != nil {
+		return err
+	}
 	b, err := openBorder(cmd.Dir)
 	if err != nil {
 		return err
@@ -81,7 +85,10 @@ func (c *child) launchLive(cmd *exec.Cmd) error {
 		"--nodes", strconv.Itoa(spec.Nodes), "--port", strconv.Itoa(api), "--bin", spec.Bin, "--images", spec.Images,
 		"--pod-cidr", pods.String(), "--service-cidr", ranges.String(), "--user-namespace=" + strconv.FormatBool(separate),
 	}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	cmd.ExtraFiles = append(append(cmd.ExtraFiles, theirs), ends...)
+	for _, other := range others {
+		cmd.Args = append(cmd.Args, "--join", other)
+	}
 	if err := c.begin(cmd, life, separate); err != nil {
 		b.close()
 		return err
@@ -171,6 +178,8 @@ type NodeOptions struct {
 	node.Options
 	// PodCIDR and ServiceCIDR are the ranges.
 	PodCIDR, ServiceCIDR string
+	// Join has the ranges of the clusters that descriptors above lifeFD lead to.
+	Join []string
 }
 
 // RunNode is process 1 of a live cluster, in the cluster's directory.
@@ -184,6 +193,15 @@ func RunNode(o NodeOptions) error {
 	}
 	if o.Services, err = netip.ParsePrefix(o.ServiceCIDR); err != nil {
 		return fmt.Errorf("range of Services: %w", err)
+	}
+	for i, other := range o.Join {
+		fd := lifeFD + 1 + i
+		unix.CloseOnExec(fd)
+		pods, err := netip.ParsePrefix(other)
+		if err != nil {
+			return fmt.Errorf("range of another cluster: %w", err)
+		}
+		o.Links = append(o.Links, node.Link{Pods: pods, Socket: os.NewFile(uintptr(fd), "link")})
 	}
 	return node.Run(o.Options, reports, life, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 }

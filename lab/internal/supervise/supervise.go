@@ -36,6 +36,8 @@ type supervisor struct {
 	gitURL   string
 	message  string
 	children []*child
+	// pairs are the links between joined clusters.
+	pairs map[pair][2]*os.File
 }
 
 // Run supervises the lab in dir until ctx ends, SIGTERM arrives or the lab has
@@ -97,7 +99,7 @@ func newSupervisor(dir state.Dir, log *slog.Logger) (*supervisor, error) {
 	}
 	return &supervisor{
 		dir: dir, log: log, self: self, spec: spec, ports: ports,
-		spawner: process.NewSpawner(), events: make(chan func()), started: time.Now(),
+		spawner: process.NewSpawner(), events: make(chan func()), started: time.Now(), pairs: map[pair][2]*os.File{},
 	}, nil
 }
 
