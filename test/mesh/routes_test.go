@@ -36,6 +36,8 @@ func TestWeights(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	m := newTeam(t)
+	m.apply(workload("broken", "v1", "true", "{name: ERRORS, value: '1:503'}") + service("broken"))
+	m.kubectl("rollout", "status", "-n", m.ns, "deployment", "broken-v1", "--timeout=3m")
 	m.apply(subsets + virtualService(`
   - match: [{uri: {prefix: /new}}]
     rewrite: {uri: /old}
@@ -48,9 +50,9 @@ func TestRoutes(t *testing.T) {
   - match: [{uri: {prefix: /delay}}]
     timeout: 500ms
     route: [{destination: {host: server, subset: v1}}]
-  - match: [{uri: {prefix: /status/503}}]
+  - match: [{uri: {prefix: /broken}}]
     retries: {attempts: 3, perTryTimeout: 2s, retryOn: 5xx}
-    route: [{destination: {host: server, subset: v1}}]
+    route: [{destination: {host: broken}}]
   - match: [{uri: {prefix: /mirrored}}]
     route: [{destination: {host: server, subset: v1}}]
     mirror: {host: server, subset: v2}
@@ -69,25 +71,37 @@ func TestRoutes(t *testing.T) {
 	}
 	m.becomes("504", "caller-v1", "http://server/delay?d=5s")
 
-	m.becomes("503", "caller-v1", "http://server/status/503")
-	before := m.requests("server-v1", "/status/503")
-	if status, body := m.get("caller-v1", "http://server/status/503"); status != "503" {
-		t.Errorf("/status/503 is answered by %s: %s", status, body)
+	m.becomes("503", "caller-v1", "http://server/broken")
+	before := m.served("broken-v1", "503")
+	if status, body := m.get("caller-v1", "http://server/broken"); status != "503" {
+		t.Errorf("/broken is answered by %s: %s", status, body)
 	}
-	if tries := m.requests("server-v1", "/status/503") - before; tries != 4 {
+	if tries := m.served("broken-v1", "503") - before; tries != 4 {
 		t.Errorf("the server was tried %d times, want 4: once and three retries", tries)
 	}
 
+	before = m.served("server-v2", "200")
 	m.becomes("200", "caller-v1", "http://server/mirrored")
 	labtest.Eventually(t, "the mirrored request to reach v2", func(context.Context) bool {
-		return m.requests("server-v2", "/mirrored") > 0
+		return m.served("server-v2", "200") > before
 	})
 }
 
-// requests counts how often a server was asked for a path, by its log.
-func (m *team) requests(workload, path string) int {
+// served counts what a server has answered with a status, by its own metrics.
+func (m *team) served(workload, status string) int {
 	m.Helper()
-	return strings.Count(m.kubectl("logs", "-n", m.ns, "deployment/"+workload, "-c", "app", "--tail=-1"), " "+path)
+	out := m.kubectl("exec", "-n", m.ns, "deployment/"+workload, "-c", "app", "--", "curl", "-s", "http://localhost:8080/metrics")
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, "shop_request_duration_seconds_count{") || !strings.Contains(line, `status="`+status+`"`) {
+			continue
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]))
+		if err != nil {
+			m.Fatalf("metrics of %s: %v", workload, err)
+		}
+		return n
+	}
+	return 0
 }
 
 func TestGatewayRoutesByHostAndPath(t *testing.T) {

@@ -41,7 +41,8 @@ func newTeam(t *testing.T) *team {
 	return m
 }
 
-func workload(app, version, injected string) string {
+// workload is a Deployment; settings are further entries of its environment.
+func workload(app, version, injected string, settings ...string) string {
 	return fmt.Sprintf(`
 ---
 apiVersion: v1
@@ -61,10 +62,10 @@ spec:
       containers:
       - name: app
         image: lab/shop:v1
-        env: [{name: APP, value: %[1]s}, {name: VERSION, value: %[2]s}]
+        env: [{name: APP, value: %[1]s}, {name: VERSION, value: %[2]s}%[4]s]
         ports: [{name: http, containerPort: 8080}]
         readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
-`, app, version, injected)
+`, app, version, injected, strings.Join(append([]string{""}, settings...), ", "))
 }
 
 func service(app string) string {
