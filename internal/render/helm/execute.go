@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"runtime/metrics"
@@ -70,7 +71,7 @@ func (r *rendering) run(ctx context.Context, c *chart.Chart, root common.Values,
 		select {
 		case o := <-done:
 			if o.err != nil {
-				return nil, templateError(o.err, r.templates)
+				return nil, templateError(errors.New(hideSecrets(o.err.Error(), root["Values"])), r.templates)
 			}
 			return o.rendered, nil
 		case <-ctx.Done():

@@ -87,7 +87,7 @@ func (r *rendering) prepare() error {
 		return err
 	}
 	if err := chartutil.ProcessDependencies(c, r.given.merged); err != nil {
-		return r.chartError(fmt.Errorf("dependencies: %w", err), "correct dependencies, conditions and values")
+		return r.chartError(errors.New("dependencies: "+oneLine(err.Error())), "correct dependencies, conditions and values")
 	}
 	caps, err := capabilities(r.options.Capabilities)
 	if err != nil {

@@ -147,6 +147,9 @@ func TestBadInput(t *testing.T) {
 		"generateName":   {"---\napiVersion: v1\nkind: Pod\nmetadata: {generateName: job-}\n", mizzen.Refused, "Pod job-* (f.yaml:2): generateName"},
 		"end marker":     {"a: b\n...\nc: d\n", mizzen.Invalid, "f.yaml:3: invalid YAML: did not find expected <document start>"},
 		"list of text":   {"apiVersion: v1\nkind: List\nitems:\n- a\n", mizzen.Invalid, "f.yaml:4: an element of a List is not a mapping"},
+		"no such anchor": {"password: *hunter2\n", mizzen.Invalid, "invalid YAML: unknown anchor … referenced"},
+		"value of a tag": {"password: !!int hunter2\n", mizzen.Invalid, "invalid YAML: cannot decode !!str … as a !!int"},
+		"value as key":   {"password: {{ hunter2 }}\n", mizzen.Invalid, "invalid YAML: invalid map key: …"},
 		"kustomization":  {"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", mizzen.Invalid, "point the Application at the directory"},
 	}
 	for name, c := range cases {
@@ -158,6 +161,9 @@ func TestBadInput(t *testing.T) {
 			}
 			if e.Kind != c.kind || !strings.Contains(err.Error(), c.want) || e.Remedy == "" {
 				t.Errorf("%s error = %v\nwant %s with %q and a remedy", e.Kind, err, c.kind, c.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%v tells a secret", err)
 			}
 		})
 	}
