@@ -55,7 +55,7 @@ func (e *Engine) draft(ctx context.Context, t Target) (*Planned, []mizzen.Object
 			Remedy: "restore the manifests, or set spec.sync.allowEmpty to delete everything",
 		}}
 	}
-	problems, err := source.Problems(t.Snapshot, t.Options.Path)
+	problems, err := source.Problems(ctx, t.Snapshot, append(out.Key.Elsewhere(), t.Options.Path)...)
 	if err != nil {
 		return nil, nil, &StageError{StageRender, err}
 	}
@@ -90,7 +90,7 @@ func (e *Engine) render(ctx context.Context, t *Target) (*render.Result, error) 
 	out, err := e.Renderer.Render(spanned, t.Snapshot, t.Options)
 	end(err)
 	if err != nil {
-		return nil, &StageError{StageRender, err}
+		return nil, &StageError{StageRender, source.Explain(ctx, t.Snapshot, err)}
 	}
 	return out, nil
 }
