@@ -99,6 +99,13 @@ func (k Key) Digest() string {
 	return digest(parts...)
 }
 
+// Identity is the Digest without FieldOrigins, which change no object: who asks
+// for less and who asks for more about the same objects agree on it.
+func (k Key) Identity() string {
+	k.Options.FieldOrigins = false
+	return k.Digest()
+}
+
 // requestDigest identifies Options as far as it is known before rendering
 // that they matter. Keys of one request differ in the rest.
 func requestDigest(o Options) string {

@@ -20,7 +20,7 @@
 //	git ARG…            run Git in the clone
 //
 // and the environment has NS, REPO_URL, CLONE, COMMIT (the clone's HEAD),
-// KUBECONFIG and MIZZEN_URL. In files $NS is filled in. Istio's CRDs are there.
+// KUBECONFIG, MIZZEN_URL and MIZZEN_STATE, the controller's state directory. In files $NS is filled in. Istio's CRDs are there.
 package e2e
 
 import (
@@ -52,7 +52,8 @@ const secret = "e2e-webhook-secret"
 func TestScenarios(t *testing.T) {
 	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
 	installIstio(t, lab)
-	url := startMizzen(t, lab)
+	state := t.TempDir()
+	url := startMizzen(t, lab, state)
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +67,7 @@ func TestScenarios(t *testing.T) {
 			env.Setenv("NS", s.ns)
 			env.Setenv("KUBECONFIG", lab.Kubeconfig)
 			env.Setenv("MIZZEN_URL", url)
+			env.Setenv("MIZZEN_STATE", state)
 			env.Setenv("MIZZEN_NAMESPACE", s.ns)
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
@@ -79,7 +81,7 @@ func TestScenarios(t *testing.T) {
 }
 
 // startMizzen runs the controller as a user would, and ends it with the test.
-func startMizzen(t *testing.T, lab *labtest.Lab) (url string) {
+func startMizzen(t *testing.T, lab *labtest.Lab, state string) (url string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,7 +93,7 @@ func startMizzen(t *testing.T, lab *labtest.Lab) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("../../bin/mizzen", "up", "--kubeconfig", lab.Kubeconfig, "--state-dir", t.TempDir(), "--listen", address)
+	cmd := exec.Command("../../bin/mizzen", "up", "--kubeconfig", lab.Kubeconfig, "--state-dir", state, "--listen", address)
 	cmd.Stdout, cmd.Stderr = logs, logs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

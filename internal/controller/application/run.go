@@ -256,7 +256,7 @@ func (x *run) approved() bool {
 // content as the last time, of objects that were applied then.
 func (x *run) onlyDrift() bool {
 	status := x.app.Status
-	if status.Revision == "" || status.RenderKey != x.planned.Key.Digest() || status.ObservedGeneration != x.app.Generation ||
+	if status.Revision == "" || status.RenderKey != x.planned.Key.Identity() || status.ObservedGeneration != x.app.Generation ||
 		len(status.History) == 0 || status.History[0].Result != v1alpha1.SyncSucceeded {
 		return false
 	}
