@@ -261,9 +261,9 @@ func (c *Controller) engine() *engine.Engine {
 // sources returns the Repositories of a term.
 func (c *Controller) sources() *source.Sources { return source.New(c.store) }
 
-// busy is how many Applications are planned or applied at a time: enough to
-// keep the API server busy while others wait for it.
-func busy() int { return 4 * runtime.GOMAXPROCS(0) }
+// busy is how many Applications of one namespace are planned or applied at a
+// time: enough to keep the API server busy while others wait for it.
+func busy() *render.Slots { return render.NewSlots(4*runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)) }
 
 func jitter(d time.Duration) time.Duration {
 	if d <= 0 {

@@ -348,6 +348,27 @@ func TestMemoRemembersFailures(t *testing.T) {
 	}
 }
 
+// A chart without an end is not run again for every commit.
+func TestMemoRemembersTimeouts(t *testing.T) {
+	m := newMemo(t, 1<<20)
+	m.pool = newPool(t, render.PoolConfig{Workers: 2, Timeout: 200 * time.Millisecond})
+	m.reopen(t, 1<<20)
+	tree := memtree.Tree{"a/b": "x", "c": "x"}
+	for _, name := range []string{"loop", "be late"} {
+		o := render.Options{Path: "a", Renderer: touchy, ReleaseName: name}
+		before := m.runs.Load()
+		for range 3 {
+			tree["c"] += "another commit"
+			if _, err := m.Render(t.Context(), tree, o); mizzen.KindOf(err) != mizzen.Timeout {
+				t.Errorf("%s: got %v", name, err)
+			}
+		}
+		if ran := m.runs.Load() - before; ran != 1 {
+			t.Errorf("%s: it ran %d times", name, ran)
+		}
+	}
+}
+
 // TestDigestIsStable pins a digest: it may change only with the meaning of a
 // Key, since results in every state directory are found by it.
 func TestDigestIsStable(t *testing.T) {

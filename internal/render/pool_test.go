@@ -151,6 +151,11 @@ func renderTouchy(ctx context.Context, fsys fs.FS, o render.Options) (*render.Ou
 		os.Exit(3)
 	case "wait":
 		select {}
+	case "loop", "be late":
+		if _, err := fs.ReadFile(fsys, "a/b"); err != nil || o.ReleaseName == "be late" {
+			break
+		}
+		select {}
 	}
 	<-ctx.Done()
 	return nil, ctx.Err()

@@ -213,12 +213,7 @@ func (x *run) plan(ctx context.Context) *result {
 
 // busy waits for a slot for work that costs processor time.
 func (x *run) busy(ctx context.Context) (release func(), err error) {
-	select {
-	case x.Busy <- struct{}{}:
-		return func() { <-x.Busy }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return x.Busy.Enter(ctx, x.name.Namespace)
 }
 
 // gate decides whether the plan may be carried out now.
