@@ -40,8 +40,8 @@ type Hooks struct {
 //
 // Equal requests at the same time are rendered once. A rendering that fails
 // because of the files (Invalid, Refused, NotFound), or exceeds a bound
-// (Timeout), is remembered in memory for FailureMemory while its Key holds;
-// other failures are not.
+// (Timeout, TooLarge), is remembered in memory for FailureMemory while its Key
+// holds; other failures are not.
 //
 // It may be used by many goroutines.
 type Memo struct {
@@ -158,7 +158,7 @@ func (m *Memo) run(ctx context.Context, s mizzen.Snapshot, o Options) *landing {
 	if err == nil {
 		renderer = r.out.Renderer
 		m.keep(l, o)
-	} else if r.reported && blamesFiles(err) || mizzen.KindOf(err) == mizzen.Timeout && len(r.facts) > 0 {
+	} else if r.reported && blamesFiles(err) || outOfBounds(err) && len(r.facts) > 0 {
 		m.failures.remember(requestDigest(o), failed{l.key, err, end})
 	}
 	if m.config.Hooks.Rendered != nil {
@@ -183,6 +183,11 @@ func blamesFiles(err error) bool {
 		return true
 	}
 	return false
+}
+
+func outOfBounds(err error) bool {
+	kind := mizzen.KindOf(err)
+	return kind == mizzen.Timeout || kind == mizzen.TooLarge
 }
 
 // failed is a rendering that failed because of the files.

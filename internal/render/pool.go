@@ -158,8 +158,9 @@ type rendering struct {
 
 // Render renders without looking for a kept result. The error is a
 // *mizzen.Error that names the path: Invalid, Refused and NotFound come from
-// the files and the Options; Timeout means that a bound was exceeded; Internal
-// is a crash of the worker. It is the context's error if ctx ended first.
+// the files and the Options; Timeout and TooLarge mean that a bound was
+// exceeded; Internal is a crash of the worker. It is the context's error if ctx
+// ended first.
 func (p *Pool) Render(ctx context.Context, s mizzen.Snapshot, o Options) (*Result, error) {
 	r, err := p.render(ctx, s, o)
 	if err != nil {

@@ -268,7 +268,7 @@ func TestPoolLargeFile(t *testing.T) {
 	p := newPool(t, render.PoolConfig{})
 	tree := memtree.Tree{"a/b": strings.Repeat("x", 33<<20)}
 	_, err := p.Render(t.Context(), tree, render.Options{Path: "a", Renderer: files})
-	if mizzen.KindOf(err) != mizzen.Timeout || !strings.Contains(err.Error(), "a/b: the file has 33 MiB, 32 are allowed") {
+	if mizzen.KindOf(err) != mizzen.TooLarge || !strings.Contains(err.Error(), "a/b: the file has 33 MiB, 32 are allowed") {
 		t.Errorf("%v", err)
 	}
 }

@@ -145,7 +145,7 @@ func TestRenderRefuses(t *testing.T) {
 		"unknown field":     {"resources: [a.yaml]\nnamePrefx: a-\n", mizzen.Invalid, `app/kustomization.yaml:2: invalid Kustomization`},
 		"bad YAML":          {"resources: [a.yaml\n", mizzen.Invalid, "app/kustomization.yaml:"},
 		"bad resource":      {"resources: [bad.yaml]\n", mizzen.Invalid, "app/bad.yaml:2: invalid YAML"},
-		"bomb":              {"resources: [bomb.yaml]\n", mizzen.Timeout, "once its aliases are expanded"},
+		"bomb":              {"resources: [bomb.yaml]\n", mizzen.TooLarge, "once its aliases are expanded"},
 		"patch of nothing":  {"resources: [a.yaml]\npatches:\n- patch: |\n    {apiVersion: v1, kind: Pod, metadata: {name: gone}}\n", mizzen.Invalid, "app/kustomization.yaml: kustomize cannot build it: no resource matches"},
 		"inline patch":      {"resources: [a.yaml]\npatches:\n- patch: |\n    data: {password: hunter2}\n", mizzen.Invalid, "unable to parse SM or JSON patch from [patch: …]"},
 		"JSON patch":        {"resources: [a.yaml]\npatches:\n- patch: |\n    [{op: add, path: /data/x, value: 'it \"is\" hunter2'}]\n", mizzen.Invalid, "unable to parse SM or JSON patch from [patch: …]"},
@@ -156,7 +156,7 @@ func TestRenderRefuses(t *testing.T) {
 		"value for another": {"resources: [secret.yaml, a.yaml]\nreplacements:\n- source: {kind: Secret, fieldPath: stringData.password, options: {delimiter: '@', index: 3}}\n  targets: [{select: {kind: ConfigMap}, fieldPaths: [data.x], options: {create: true}}]\n", mizzen.Invalid, "options.index 3 is out of bounds for value …"},
 		"value in a path":   {"resources: [secret.yaml]\npatches:\n- target: {kind: Secret}\n  patch: |\n    [{op: add, path: /stringData/password/x, value: hunter2}]\n", mizzen.Invalid, "kustomize cannot build it"},
 		"text of an object": {"resources: [secret.yaml]\nreplacements:\n- source: {kind: Secret, fieldPath: stringData}\n  targets: [{select: {kind: Secret}, fieldPaths: [stringData.password.x]}]\n", mizzen.Invalid, "kustomize cannot build it"},
-		"doubling bases":    {"resources: [../d0, ../d0]\n", mizzen.Timeout, "more than 2000 kustomizations"},
+		"doubling bases":    {"resources: [../d0, ../d0]\n", mizzen.TooLarge, "more than 2000 kustomizations"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

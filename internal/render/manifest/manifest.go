@@ -41,7 +41,7 @@ type Document struct {
 var utf8BOM = []byte("\xef\xbb\xbf")
 
 // Read splits text into documents and decodes them. Documents without content
-// are left out. Errors are mizzen.Errors of Kind Invalid (or Timeout if a
+// are left out. Errors are mizzen.Errors of Kind Invalid (or TooLarge if a
 // bound is exceeded) that name file and line.
 //
 // Values are decoded by the library that kubectl and Helm use (YAML 1.1: yes

@@ -123,14 +123,14 @@ func TestEscapeFatal(t *testing.T) {
 		{"io_uring", mizzen.Refused, syscallKilled},
 		{"bpf", mizzen.Refused, syscallKilled},
 		{"keyctl", mizzen.Refused, syscallKilled},
-		{"recurse", mizzen.Timeout, "recurses without end"},
+		{"recurse", mizzen.TooLarge, "recurses without end"},
 		{"panic", mizzen.Internal, "panics: a defect"},
 		{"crash", mizzen.Internal, "panic: a defect elsewhere"},
 		{"exit", mizzen.Internal, "exit status 0"},
 		{"fill stdout", mizzen.Refused, "bytes of output"},
 		{"garbage on stdout", mizzen.Refused, "protocol violation"},
-		{"large object", mizzen.Timeout, "too large"},
-		{"look up for ever", mizzen.Timeout, "looks for more than"},
+		{"large object", mizzen.TooLarge, "too large"},
+		{"look up for ever", mizzen.TooLarge, "looks for more than"},
 		{"ask for a path outside", mizzen.Refused, "not a path within the repository"},
 	}
 	for _, c := range cases {
@@ -164,7 +164,7 @@ func TestMemoryBomb(t *testing.T) {
 	}
 	p := newPool(t, render.PoolConfig{})
 	_, err := try(p, "fill memory", "")
-	if mizzen.KindOf(err) != mizzen.Timeout || !strings.Contains(err.Error(), "more memory than 512 MiB") {
+	if mizzen.KindOf(err) != mizzen.TooLarge || !strings.Contains(err.Error(), "more memory than 512 MiB") {
 		t.Errorf("got %v", err)
 	}
 	goesOn(t, p)

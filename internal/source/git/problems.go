@@ -90,7 +90,7 @@ func (p *inspection) inspect(name string, e entry) (bool, error) {
 func (p *inspection) visit(name string) error {
 	if p.visits++; p.visits > maxVisits {
 		return &mizzen.Error{
-			Kind: mizzen.Timeout, Object: name, Origin: mizzen.Origin{File: name},
+			Kind: mizzen.TooLarge, Object: name, Origin: mizzen.Origin{File: name},
 			Err: fmt.Errorf("there are more than %d files and directories", maxVisits), Remedy: "name a smaller directory",
 		}
 	}

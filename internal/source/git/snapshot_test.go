@@ -364,13 +364,13 @@ func TestBigFileIsNotRead(t *testing.T) {
 	fetch(t, m)
 	s := snapshot(t, m, "main")
 	_, err := s.ReadFile("big.yaml")
-	wantError(t, err, mizzen.Timeout, "big.yaml", "1500000 bytes", "at most 1048576", "split the file")
+	wantError(t, err, mizzen.TooLarge, "big.yaml", "1500000 bytes", "at most 1048576", "split the file")
 	f, err := s.Open("big.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = io.ReadAll(f)
-	wantError(t, err, mizzen.Timeout)
+	wantError(t, err, mizzen.TooLarge)
 	if info, err := s.Stat("big.yaml"); err != nil || info.Size() != 1_500_000 {
 		t.Errorf("Stat of a big file: %v, %v", info, err)
 	}
