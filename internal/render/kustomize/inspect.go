@@ -157,7 +157,7 @@ var fileKeys = []struct {
 func (s *surveyor) inspectFiles(l *layer) error {
 	for _, k := range fileKeys {
 		for _, e := range l.entries(k.key, k.fields...) {
-			if k.inline && strings.Contains(e.value, "\n") {
+			if k.inline && isInline(e.value) {
 				continue
 			}
 			if k.key == "configMapGenerator" || k.key == "secretGenerator" {
@@ -174,6 +174,11 @@ func (s *surveyor) inspectFiles(l *layer) error {
 		}
 	}
 	return nil
+}
+
+// isInline tells a manifest that stands in the place of a path from a path.
+func isInline(value string) bool {
+	return strings.Contains(value, "\n") || strings.HasPrefix(strings.TrimSpace(value), "{")
 }
 
 // filePart returns the path of "key=path" and "path".
@@ -207,7 +212,7 @@ func (s *surveyor) file(l *layer, e entry, isYAML bool) error {
 // yields it. Only what is built into Kustomize may run.
 func (s *surveyor) plugin(l *layer, e entry, above []string) error {
 	file, text := l.file, []byte(e.value)
-	if !strings.Contains(e.value, "\n") {
+	if !isInline(e.value) {
 		name, err := s.local(l, e)
 		if err != nil {
 			return err

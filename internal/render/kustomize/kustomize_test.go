@@ -194,6 +194,21 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
+// Kustomize takes what parses as an object for one, whatever its lines.
+func TestRenderReadsInlineOneLiners(t *testing.T) {
+	fsys := repository(shop + "-- one/kustomization.yaml --\n" +
+		"resources: [../base/web]\n" +
+		"patchesStrategicMerge: ['{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 4}}']\n" +
+		"-- two/kustomization.yaml --\nresources: [../one]\ntransformers: ['{apiVersion: builtin, kind: PrefixTransformer, metadata: {name: p}, prefix: a-, fieldSpecs: [{path: metadata/name}]}']\n")
+	out, err := kustomize.Render(t.Context(), fsys, render.Options{Path: "two", FieldOrigins: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"apps/Deployment a-web 4 shop/web:1", "ServiceAccount a-web"}, summary(out)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRenderIsTaintedBySchemas(t *testing.T) {
 	fsys := repository("-- app/kustomization.yaml --\nresources: [a.yaml]\nopenapi: {version: v1.21.2}\n" +
 		"-- app/a.yaml --\n{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n")

@@ -20,6 +20,7 @@ var quotes = []struct {
 	{regexp.MustCompile(`(?s)(literal sources )\[.*\](: )`), "$1[…]$2"},
 	{regexp.MustCompile(`(?s)(invalid literal source) .*(, expected key=value)`), "$1 …$2"},
 	{regexp.MustCompile(`(?s)line \[[0-9 ]*\] has invalid utf8 bytes.*`), "a line is not UTF-8"},
+	{regexp.MustCompile(`(found [0-9]+ in) \[[0-9 ]*\]`), "$1 …"},
 	{regexp.MustCompile(`(?s)(decoding) .*(: )`), "$1 …$2"},
 	{regexp.MustCompile(`(?s)(out of bounds for value|must specify a target for patch|JsonOp=|in object|is not a string:|merge patch strategy for|patch strategy) .*`), "$1 …"},
 	// Objects are quoted on lines of their own.
