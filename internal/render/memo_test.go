@@ -369,6 +369,43 @@ func TestMemoRemembersTimeouts(t *testing.T) {
 	}
 }
 
+// A result of other code is not an answer, nor one for other options.
+func TestKeyMatches(t *testing.T) {
+	m := newMemo(t, 1<<20)
+	o := render.Options{Path: "a", Renderer: files, SkipCRDs: true, Scope: "team/app"}
+	o.Capabilities.KubeVersion = "v1.36.0"
+	r, err := m.Render(t.Context(), memtree.Tree{"a/b": "x"}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Key.Matches(o) {
+		t.Error("the Key does not match what it was made of")
+	}
+	other := o
+	other.IsUpgrade = true
+	if !r.Key.Matches(other) {
+		t.Error("what was not consulted counts")
+	}
+	other = o
+	other.Capabilities.KubeVersion = "v1.35.0"
+	if r.Key.Matches(other) {
+		t.Error("what was consulted does not count")
+	}
+	newer := r.Key
+	newer.Versions += " helm@v5"
+	if newer.Matches(o) || newer.Digest() == r.Key.Digest() || newer.Identity() == r.Key.Identity() {
+		t.Error("the code that rendered does not count")
+	}
+	o.FieldOrigins = true
+	more, err := m.Render(t.Context(), memtree.Tree{"a/b": "x"}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if more.Key.Digest() == r.Key.Digest() || more.Key.Identity() != r.Key.Identity() {
+		t.Error("origins change the identity, or do not change the digest")
+	}
+}
+
 // TestDigestIsStable pins a digest: it may change only with the meaning of a
 // Key, since results in every state directory are found by it.
 func TestDigestIsStable(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -208,6 +209,24 @@ func TestSandboxReport(t *testing.T) {
 	before := p.Sandbox()
 	if len(before.Active) < 5 {
 		t.Errorf("too few layers: %s", before)
+	}
+	// The kernel says the same, of every thread.
+	pid, err := try(p, "pid", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, err := filepath.Glob("/proc/" + pid + "/task/*/status")
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("threads of process %s: %v, %v", pid, threads, err)
+	}
+	for _, thread := range threads {
+		status, err := os.ReadFile(thread)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has ended
+		}
+		if err != nil || !strings.Contains(string(status), "\nSeccomp:\t2\n") || !strings.Contains(string(status), "\nNoNewPrivs:\t1\n") {
+			t.Errorf("%s: %v\n%s", thread, err, status)
+		}
 	}
 }
 
