@@ -4,8 +4,9 @@
 //
 // Beyond the commands of testscript there are:
 //
-//	repo                create a repository from the files below repo/, with a
-//	                    webhook, and a Repository "demo" for it
+//	repo [USER PASSWORD] create a repository from the files below repo/, with a
+//	                    webhook, and a Repository "demo" for it; one that asks
+//	                    for a password, for which "demo" names the Secret "git"
 //	app NAME PATH [YAML] create an Application of that path; YAML is merged into
 //	                    its spec
 //	push MESSAGE        commit everything below repo/ and push it
@@ -173,9 +174,18 @@ func (s *scenario) kubectl(yaml string) error {
 }
 
 // repo creates the scenario's repository and the Repository for it.
-func repo(ts *testscript.TestScript, _ bool, _ []string) {
+func repo(ts *testscript.TestScript, _ bool, args []string) {
 	s := of(ts)
-	s.repo = s.lab.Repo(s.t, readFiles(ts))
+	secretRef := ""
+	switch len(args) {
+	case 0:
+		s.repo = s.lab.Repo(s.t, readFiles(ts))
+	case 2:
+		s.repo = s.lab.ProtectedRepo(s.t, args[0], args[1], readFiles(ts))
+		secretRef = ", secretRef: {name: git}"
+	default:
+		ts.Fatalf("usage: repo [USER PASSWORD]")
+	}
 	s.repo.Hook(s.t, s.url+"/webhook", secret)
 	ts.Setenv("REPO_URL", s.repo.URL)
 	ts.Setenv("CLONE", s.repo.Dir)
@@ -188,8 +198,8 @@ stringData: {token: %[2]s}
 apiVersion: mizzen.dev/v1alpha1
 kind: Repository
 metadata: {name: demo, namespace: %[1]s}
-spec: {url: %[3]s, interval: 1h, webhookSecretRef: {name: webhook}}
-`, s.ns, secret, s.repo.URL)))
+spec: {url: %[3]s, interval: 1h, webhookSecretRef: {name: webhook}%[4]s}
+`, s.ns, secret, s.repo.URL, secretRef)))
 }
 
 // readFiles returns the files below repo/ of the script's directory.

@@ -145,6 +145,7 @@ func TestRenderRefuses(t *testing.T) {
 		"unknown field":     {"resources: [a.yaml]\nnamePrefx: a-\n", mizzen.Invalid, `app/kustomization.yaml:2: invalid Kustomization`},
 		"bad YAML":          {"resources: [a.yaml\n", mizzen.Invalid, "app/kustomization.yaml:"},
 		"bad resource":      {"resources: [bad.yaml]\n", mizzen.Invalid, "app/bad.yaml:2: invalid YAML"},
+		"text as resource":  {"resources: [hello.txt]\n", mizzen.Invalid, "app/hello.txt:2: the document is not a mapping"},
 		"bomb":              {"resources: [bomb.yaml]\n", mizzen.TooLarge, "once its aliases are expanded"},
 		"patch of nothing":  {"resources: [a.yaml]\npatches:\n- patch: |\n    {apiVersion: v1, kind: Pod, metadata: {name: gone}}\n", mizzen.Invalid, "app/kustomization.yaml: kustomize cannot build it: no resource matches"},
 		"inline patch":      {"resources: [a.yaml]\npatches:\n- patch: |\n    data: {password: hunter2}\n", mizzen.Invalid, "unable to parse SM or JSON patch from [patch: …]"},
@@ -163,6 +164,7 @@ func TestRenderRefuses(t *testing.T) {
 			fsys := repository(shop + "-- app/a.yaml --\n{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n" +
 				"-- app/bad.yaml --\na: b\n c: d\n-- app/exec.yaml --\n{apiVersion: example.com/v1, kind: Sed, metadata: {name: x}}\n" +
 				"-- app/secret.yaml --\n{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {password: hunter2}}\n" +
+				"-- app/hello.txt --\n# a comment\nhello\n" +
 				"-- helm/kustomization.yaml --\nhelmCharts: [{name: x}]\n-- cycle/kustomization.yaml --\nresources: [../app]\n" +
 				"-- app/kustomization.yaml --\n" + c.kustomization)
 			if name == "cycle" {
