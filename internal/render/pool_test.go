@@ -361,7 +361,7 @@ func TestPoolRefusesWithoutSandbox(t *testing.T) {
 	}
 	p = newPool(t, render.PoolConfig{Command: []string{script}, AllowUnsandboxed: true, Timeout: 100 * time.Millisecond})
 	_, err = p.Render(t.Context(), memtree.Tree{"a/b": "x"}, render.Options{Path: "a", Renderer: files})
-	if mizzen.KindOf(err) != mizzen.Timeout {
+	if mizzen.KindOf(err) != mizzen.TooLarge {
 		t.Errorf("the job does not reach the worker that was allowed: %v", err)
 	}
 }
