@@ -23,8 +23,10 @@ const (
 	Conflict Kind = "Conflict"
 	// Unreachable: a server does not answer; retrying may help.
 	Unreachable Kind = "Unreachable"
-	// Timeout: a limit of time, size or memory was exceeded.
+	// Timeout: there was no result in time.
 	Timeout Kind = "Timeout"
+	// TooLarge: a limit of size, number or memory was exceeded.
+	TooLarge Kind = "TooLarge"
 	// Internal: a defect of Mizzen itself.
 	Internal Kind = "Internal"
 )

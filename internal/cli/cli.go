@@ -130,7 +130,7 @@ const exitCodes = `Exit codes of every verb, whatever the output format:
   0    the answer is yes: the same, healthy, done
   1    the answer is no: it differs, is unhealthy, has findings
   2    the question could not be answered
-  3    there was no answer in time (--timeout)
+  3    there was no answer in time (--timeout, or a chart without an end)
   130  interrupted`
 
 // unknownVerb refuses what is no verb, and says which one may have been meant.

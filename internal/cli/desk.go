@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -42,7 +44,11 @@ type desk struct {
 // desk starts one; close it. Charts are confined as far as this system can;
 // what it cannot do is said.
 func (a *app) desk() (*desk, error) {
-	pool, err := render.NewPool(render.PoolConfig{AllowUnsandboxed: true})
+	return a.deskOn(render.PoolConfig{AllowUnsandboxed: true})
+}
+
+func (a *app) deskOn(config render.PoolConfig) (*desk, error) {
+	pool, err := render.NewPool(config)
 	if err != nil {
 		return nil, err
 	}
@@ -50,12 +56,23 @@ func (a *app) desk() (*desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if report := pool.Sandbox(); !report.Confined() {
-		fmt.Fprintf(a.Err, "warning: charts are rendered with less protection than in the controller: %s\n", report)
+	// What the system offers is one thing, what a worker got another: it is
+	// known once one has run.
+	var warned sync.Once
+	warn := func() {
+		if report := pool.Sandbox(); !report.Confined() {
+			warned.Do(func() {
+				fmt.Fprintf(a.Err, "warning: charts are rendered with less protection than in the controller: %s\n", report)
+			})
+		}
 	}
+	warn()
+	memo := render.NewMemo(render.MemoConfig{Pool: pool, Hooks: render.Hooks{
+		Rendered: func(render.Renderer, time.Duration, error) { warn() },
+	}})
 	return &desk{
 		app: a, pool: pool, closers: []func(){pool.Close}, ready: map[mizzen.Name]bool{},
-		engine: &engine.Engine{Renderer: render.NewMemo(render.MemoConfig{Pool: pool}), Judge: judge, Clock: a.clock},
+		engine: &engine.Engine{Renderer: memo, Judge: judge, Clock: a.clock},
 	}, nil
 }
 

@@ -166,18 +166,19 @@ func (d *desk) worksOf(ctx context.Context, c *clone, flags *renderFlags) ([]wor
 // lintOne judges one directory. Files that cannot be rendered are a Finding
 // too; an error means that nothing can be said.
 func (d *desk) lintOne(ctx context.Context, c *clone, w work) ([]mizzen.Finding, int, error) {
-	findings, err := source.Problems(c.Snapshot, w.options.Path)
-	if err != nil {
-		return nil, 0, err
-	}
 	w.options.FieldOrigins = true
 	result, err := d.engine.Renderer.Render(ctx, c.Snapshot, w.options)
 	if err != nil {
-		f, ok := renderFinding(w, err)
+		f, ok := renderFinding(w, source.Explain(ctx, c.Snapshot, err))
 		if !ok || ctx.Err() != nil {
 			return nil, 0, err
 		}
-		return append(findings, f), 0, nil
+		findings, err := source.Problems(ctx, c.Snapshot, w.options.Path)
+		return append(findings, f), 0, err
+	}
+	findings, err := source.Problems(ctx, c.Snapshot, append(result.Key.Elsewhere(), w.options.Path)...)
+	if err != nil {
+		return nil, 0, err
 	}
 	findings = append(findings, result.Output.Findings...)
 	objects, prepared, err := diff.Prepare(result.Output.Objects, diff.PrepareOptions{

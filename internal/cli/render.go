@@ -11,6 +11,7 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/report"
+	"mizzen.dev/mizzen/internal/source"
 )
 
 func (a *app) renderCommand() *cobra.Command {
@@ -69,7 +70,7 @@ func (d *desk) render(ctx context.Context, args []string, flags *renderFlags) (*
 	w.options.FieldOrigins = flags.options.FieldOrigins
 	result, err := d.engine.Renderer.Render(ctx, c.Snapshot, w.options)
 	if err != nil {
-		return nil, err
+		return nil, source.Explain(ctx, c.Snapshot, err)
 	}
 	return result.Output, nil
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/controller"
@@ -16,6 +17,7 @@ import (
 type controllerFlags struct {
 	installation, stateDir, listen, logFormat string
 	verbose, unsandboxed, files, profile      bool
+	mirror                                    resource.QuantityValue
 }
 
 func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) {
@@ -26,6 +28,8 @@ func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) 
 	flags.StringVar(&f.logFormat, "log-format", "", "text or json (default: text on a terminal)")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	flags.BoolVar(&f.unsandboxed, "allow-unsandboxed-render", false, "render although this system cannot confine charts")
+	f.mirror.Quantity = resource.MustParse("10Gi")
+	flags.Var(&f.mirror, "max-mirror-size", "size on disk at which the fetch of a repository is stopped; 0 is none")
 	flags.BoolVar(&f.profile, "pprof", false, "serve Go's profiles at /debug/pprof")
 	flags.BoolVar(&f.files, "allow-file-repositories", false, "permit file:// repositories, which read this machine's files")
 }
@@ -65,7 +69,7 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	}
 	err = controller.Run(cmd.Context(), controller.Options{
 		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
-		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, Profile: f.profile, Log: a.logger(f), Version: version(),
+		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, MaxMirrorBytes: f.mirror.Value(), Profile: f.profile, Log: a.logger(f), Version: version(),
 	})
 	return explain(err, "cluster "+config.Host, "")
 }

@@ -47,6 +47,9 @@ type Options struct {
 	AllowUnsandboxedRender bool
 	// AllowFileRepositories permits file:// URLs.
 	AllowFileRepositories bool
+	// MaxMirrorBytes is the size on disk at which the fetch of a repository is
+	// stopped; 0 is none.
+	MaxMirrorBytes int64
 	// Profile serves Go's profiles at /debug/pprof. They show what the process
 	// works on, secrets in memory included.
 	Profile bool
@@ -176,7 +179,9 @@ func (c *Controller) open(ctx context.Context) (err error) {
 	if c.judge, err = health.New(health.Options{}); err != nil {
 		return err
 	}
-	c.store, err = git.NewStore(filepath.Join(c.StateDir, "git"), git.Options{AllowFile: c.AllowFileRepositories, Log: c.Log})
+	c.store, err = git.NewStore(filepath.Join(c.StateDir, "git"), git.Options{
+		AllowFile: c.AllowFileRepositories, MaxMirrorBytes: c.MaxMirrorBytes, Log: c.Log,
+	})
 	return err
 }
 
@@ -261,9 +266,9 @@ func (c *Controller) engine() *engine.Engine {
 // sources returns the Repositories of a term.
 func (c *Controller) sources() *source.Sources { return source.New(c.store) }
 
-// busy is how many Applications are planned or applied at a time: enough to
-// keep the API server busy while others wait for it.
-func busy() int { return 4 * runtime.GOMAXPROCS(0) }
+// busy is how many Applications of one namespace are planned or applied at a
+// time: enough to keep the API server busy while others wait for it.
+func busy() *render.Slots { return render.NewSlots(4*runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)) }
 
 func jitter(d time.Duration) time.Duration {
 	if d <= 0 {

@@ -50,7 +50,7 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 	l.applications = &application.Reconciler{
 		Client: mgr.GetClient(), Uncached: mgr.GetAPIReader(), Sources: sources, Engine: c.engine(), Destinations: l.registry,
 		Recorder: mgr.GetEventRecorder("mizzen"), Log: c.Log, Observer: c.observer, Clock: c.clock,
-		Busy: make(chan struct{}, busy()), Jitter: jitter,
+		Busy: busy(), Jitter: jitter,
 	}
 	l.repositories = &repository.Reconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Sources: sources, Clock: c.clock, Log: c.Log,

@@ -39,7 +39,7 @@ type Target struct {
 	Policy      Policy
 	// Known is the inventory. A nil one means that nothing was ever synced.
 	Known Inventory
-	// RenderKey is the digest of the render key of the last sync. Output that
+	// RenderKey is the identity of the render key of the last sync. Output that
 	// is not a function of its inputs is kept as long as the key is the same.
 	RenderKey string
 	// Suspects are objects that a watch reported as drifted: they are looked at

@@ -32,6 +32,12 @@ func (e *Engine) Plan(ctx context.Context, t Target) (*Planned, error) {
 	if err != nil {
 		return nil, &StageError{StageRead, err}
 	}
+	if p.remade() {
+		// One object with new values beside others with the old ones, such as a
+		// certificate beside another's key, is worse than new values for all.
+		t.RenderKey, t.Only, t.Suspects = "", false, nil
+		return e.Plan(ctx, t)
+	}
 	p.finish()
 	if mizzen.Worst(p.Findings) == mizzen.Fatal && !t.Options.FieldOrigins {
 		// Somebody is going to look for the line. What is fine costs no search.
@@ -55,7 +61,7 @@ func (e *Engine) draft(ctx context.Context, t Target) (*Planned, []mizzen.Object
 			Remedy: "restore the manifests, or set spec.sync.allowEmpty to delete everything",
 		}}
 	}
-	problems, err := source.Problems(t.Snapshot, t.Options.Path)
+	problems, err := source.Problems(ctx, t.Snapshot, append(out.Key.Elsewhere(), t.Options.Path)...)
 	if err != nil {
 		return nil, nil, &StageError{StageRender, err}
 	}
@@ -90,7 +96,7 @@ func (e *Engine) render(ctx context.Context, t *Target) (*render.Result, error) 
 	out, err := e.Renderer.Render(spanned, t.Snapshot, t.Options)
 	end(err)
 	if err != nil {
-		return nil, &StageError{StageRender, err}
+		return nil, &StageError{StageRender, source.Explain(ctx, t.Snapshot, err)}
 	}
 	return out, nil
 }
@@ -237,7 +243,20 @@ func (p *Planned) settled(c candidate, entry entry) bool {
 	if !synced || known.Managed == "" || entry.managed != known.Managed || entry.owner != p.target.Name || entry.foreign {
 		return false
 	}
-	return c.content != "" && c.content == known.Content || p.Nondeterministic && p.target.RenderKey == p.Key.Digest()
+	return c.content != "" && c.content == known.Content || p.Nondeterministic && p.target.RenderKey == p.Key.Identity()
+}
+
+// remade tells whether the Plan writes values that were made up anew although
+// no input changed: the rendering that was applied last is lost, as by a new
+// leader without the old one's state directory.
+func (p *Planned) remade() bool {
+	if !p.Nondeterministic || p.target.RenderKey != p.Key.Identity() {
+		return false
+	}
+	return slices.ContainsFunc(p.Changes, func(c mizzen.Change) bool {
+		known, synced := p.target.Known[c.Ref]
+		return synced && c.Desired != nil && c.Action.Writes() && c.Content != "" && known.Content != "" && c.Content != known.Content
+	})
 }
 
 // skipUnknown leaves out an object whose kind the cluster does not know, and

@@ -88,7 +88,10 @@ func (c PoolConfig) crashed(w *process) error {
 	status, _ := w.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case status.ExitStatus() == ExitCPU:
-		return tooMuch("the rendering used up its processor time", "look for a loop in the templates, or split the application")
+		return &mizzen.Error{
+			Kind: mizzen.Timeout, Err: errors.New("the rendering used up its processor time"),
+			Remedy: "look for a loop in the templates, or split the application",
+		}
 	case contains(said, "out of memory", "cannot allocate memory", "pthread_create failed"):
 		return tooMuch(fmt.Sprintf("the rendering needs more memory than %d MiB", c.DataBytes>>20),
 			"look for a template or document that expands without end, or split the application")

@@ -70,6 +70,18 @@ func (k Key) Holds(s mizzen.Snapshot) bool {
 	return !slices.ContainsFunc(k.Facts, func(f Fact) bool { return !f.holds(s) })
 }
 
+// Elsewhere returns what was read outside of the path that was rendered, such
+// as the base of an overlay: files, and directories that were read whole.
+func (k Key) Elsewhere() []string {
+	var names []string
+	for _, f := range k.Facts {
+		if f.Saw == SawContent && f.Name != k.Options.Path && !within(f.Name, map[string]bool{k.Options.Path: true}) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 // Matches reports whether a request with these Options, rendered by the code
 // that is running, has this Key, provided that it Holds.
 func (k Key) Matches(o Options) bool {
@@ -85,6 +97,13 @@ func (k Key) Digest() string {
 		parts = append(parts, f.Name, string(f.Saw), f.ID)
 	}
 	return digest(parts...)
+}
+
+// Identity is the Digest without FieldOrigins, which change no object: who asks
+// for less and who asks for more about the same objects agree on it.
+func (k Key) Identity() string {
+	k.Options.FieldOrigins = false
+	return k.Digest()
 }
 
 // requestDigest identifies Options as far as it is known before rendering

@@ -52,7 +52,7 @@ func (l *library) answer(q wire.Question) (data []byte, seen, failed error) {
 	switch {
 	case err == nil:
 		return data, nil, nil
-	case errors.As(err, &broken) || mizzen.KindOf(err) == mizzen.Timeout:
+	case errors.As(err, &broken) || mizzen.KindOf(err) == mizzen.TooLarge:
 		return nil, nil, err
 	}
 	return nil, err, nil
@@ -97,7 +97,7 @@ func (l *library) missed(name string, err error) error {
 func (l *library) read(name string, size int64) ([]byte, error) {
 	if size > maxFileBytes {
 		return nil, &mizzen.Error{
-			Kind: mizzen.Timeout, Object: name, Origin: mizzen.Origin{File: name},
+			Kind: mizzen.TooLarge, Object: name, Origin: mizzen.Origin{File: name},
 			Err:    fmt.Errorf("the file has %d MiB, %d are allowed", size>>20, maxFileBytes>>20),
 			Remedy: "move the file out of the application's directory",
 		}
@@ -135,5 +135,5 @@ func (l *library) list(name string) ([]byte, error) {
 }
 
 func tooMuch(what, remedy string) error {
-	return &mizzen.Error{Kind: mizzen.Timeout, Err: errors.New(what), Remedy: remedy}
+	return &mizzen.Error{Kind: mizzen.TooLarge, Err: errors.New(what), Remedy: remedy}
 }

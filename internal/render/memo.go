@@ -39,8 +39,9 @@ type Hooks struct {
 // as nothing changes, it does not run again.
 //
 // Equal requests at the same time are rendered once. A rendering that fails
-// because of the files (Invalid, Refused, NotFound) is remembered in memory for
-// FailureMemory while its Key holds; other failures are not.
+// because of the files (Invalid, Refused, NotFound), or exceeds a bound
+// (Timeout, TooLarge), is remembered in memory for FailureMemory while its Key
+// holds; other failures are not.
 //
 // It may be used by many goroutines.
 type Memo struct {
@@ -157,7 +158,7 @@ func (m *Memo) run(ctx context.Context, s mizzen.Snapshot, o Options) *landing {
 	if err == nil {
 		renderer = r.out.Renderer
 		m.keep(l, o)
-	} else if r.reported && blamesFiles(err) {
+	} else if r.reported && blamesFiles(err) || outOfBounds(err) && len(r.facts) > 0 {
 		m.failures.remember(requestDigest(o), failed{l.key, err, end})
 	}
 	if m.config.Hooks.Rendered != nil {
@@ -182,6 +183,11 @@ func blamesFiles(err error) bool {
 		return true
 	}
 	return false
+}
+
+func outOfBounds(err error) bool {
+	kind := mizzen.KindOf(err)
+	return kind == mizzen.Timeout || kind == mizzen.TooLarge
 }
 
 // failed is a rendering that failed because of the files.

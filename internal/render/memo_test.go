@@ -348,6 +348,64 @@ func TestMemoRemembersFailures(t *testing.T) {
 	}
 }
 
+// A chart without an end is not run again for every commit.
+func TestMemoRemembersTimeouts(t *testing.T) {
+	m := newMemo(t, 1<<20)
+	m.pool = newPool(t, render.PoolConfig{Workers: 2, Timeout: 200 * time.Millisecond})
+	m.reopen(t, 1<<20)
+	tree := memtree.Tree{"a/b": "x", "c": "x"}
+	for _, name := range []string{"loop", "be late"} {
+		o := render.Options{Path: "a", Renderer: touchy, ReleaseName: name}
+		before := m.runs.Load()
+		for range 3 {
+			tree["c"] += "another commit"
+			if _, err := m.Render(t.Context(), tree, o); mizzen.KindOf(err) != mizzen.Timeout {
+				t.Errorf("%s: got %v", name, err)
+			}
+		}
+		if ran := m.runs.Load() - before; ran != 1 {
+			t.Errorf("%s: it ran %d times", name, ran)
+		}
+	}
+}
+
+// A result of other code is not an answer, nor one for other options.
+func TestKeyMatches(t *testing.T) {
+	m := newMemo(t, 1<<20)
+	o := render.Options{Path: "a", Renderer: files, SkipCRDs: true, Scope: "team/app"}
+	o.Capabilities.KubeVersion = "v1.36.0"
+	r, err := m.Render(t.Context(), memtree.Tree{"a/b": "x"}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Key.Matches(o) {
+		t.Error("the Key does not match what it was made of")
+	}
+	other := o
+	other.IsUpgrade = true
+	if !r.Key.Matches(other) {
+		t.Error("what was not consulted counts")
+	}
+	other = o
+	other.Capabilities.KubeVersion = "v1.35.0"
+	if r.Key.Matches(other) {
+		t.Error("what was consulted does not count")
+	}
+	newer := r.Key
+	newer.Versions += " helm@v5"
+	if newer.Matches(o) || newer.Digest() == r.Key.Digest() || newer.Identity() == r.Key.Identity() {
+		t.Error("the code that rendered does not count")
+	}
+	o.FieldOrigins = true
+	more, err := m.Render(t.Context(), memtree.Tree{"a/b": "x"}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if more.Key.Digest() == r.Key.Digest() || more.Key.Identity() != r.Key.Identity() {
+		t.Error("origins change the identity, or do not change the digest")
+	}
+}
+
 // TestDigestIsStable pins a digest: it may change only with the meaning of a
 // Key, since results in every state directory are found by it.
 func TestDigestIsStable(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ const WorkerCommand = "render-worker"
 // PoolConfig says how to run workers. The zero value of each field means the
 // default.
 type PoolConfig struct {
-	// Workers is how many renderings run at the same time; GOMAXPROCS.
+	// Workers is how many renderings run at the same time; GOMAXPROCS and one.
+	// One namespace, as Options.Scope tells it, never has the last of them.
 	Workers int
 	// Command starts a worker; this executable with WorkerCommand.
 	Command []string
@@ -52,7 +54,7 @@ type PoolConfig struct {
 }
 
 func (c PoolConfig) withDefaults() (PoolConfig, error) {
-	c.Workers = cmp.Or(c.Workers, runtime.GOMAXPROCS(0))
+	c.Workers = cmp.Or(c.Workers, runtime.GOMAXPROCS(0)+1)
 	c.Timeout = cmp.Or(c.Timeout, time.Minute)
 	c.StartTimeout = cmp.Or(c.StartTimeout, 30*time.Second)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 30*time.Second)
@@ -93,7 +95,7 @@ func (c PoolConfig) setup() wire.Setup {
 // and used again. It may be used by many goroutines.
 type Pool struct {
 	config PoolConfig
-	slots  chan struct{}
+	slots  *Slots
 	closed context.Context
 	close  context.CancelFunc
 
@@ -109,7 +111,7 @@ func NewPool(config PoolConfig) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{config: config, slots: make(chan struct{}, config.Workers)}
+	p := &Pool{config: config, slots: NewSlots(max(1, config.Workers-1), min(1, config.Workers-1))}
 	p.closed, p.close = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -156,8 +158,9 @@ type rendering struct {
 
 // Render renders without looking for a kept result. The error is a
 // *mizzen.Error that names the path: Invalid, Refused and NotFound come from
-// the files and the Options; Timeout means that a bound was exceeded; Internal
-// is a crash of the worker. It is the context's error if ctx ended first.
+// the files and the Options; Timeout and TooLarge mean that a bound was
+// exceeded; Internal is a crash of the worker. It is the context's error if ctx
+// ended first.
 func (p *Pool) Render(ctx context.Context, s mizzen.Snapshot, o Options) (*Result, error) {
 	r, err := p.render(ctx, s, o)
 	if err != nil {
@@ -173,13 +176,14 @@ func (p *Pool) render(ctx context.Context, s mizzen.Snapshot, o Options) (*rende
 			Remedy: "write spec.source.path relative to the root of the repository, without ..",
 		}
 	}
-	if err := p.enter(ctx); err != nil {
-		return &rendering{}, err
-	}
-	defer p.leave()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.closed, func() { cancel(ErrClosed) })()
+	leave, err := p.enter(ctx, o)
+	if err != nil {
+		return &rendering{}, err
+	}
+	defer leave()
 
 	for {
 		lib := newLibrary(s)
@@ -216,29 +220,21 @@ func conclude(lib *library, o Options, err error) ([]Fact, error) {
 }
 
 // enter waits for a free slot.
-func (p *Pool) enter(ctx context.Context) error {
+func (p *Pool) enter(ctx context.Context, o Options) (leave func(), err error) {
 	p.mu.Lock()
 	if p.closed.Err() != nil {
 		p.mu.Unlock()
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	p.running.Add(1)
 	p.mu.Unlock()
-	select {
-	case p.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
+	namespace, _, _ := strings.Cut(o.Scope, "/")
+	free, err := p.slots.Enter(ctx, namespace)
+	if err != nil {
 		p.running.Done()
-		return context.Cause(ctx)
-	case <-p.closed.Done():
-		p.running.Done()
-		return ErrClosed
+		return nil, err
 	}
-}
-
-func (p *Pool) leave() {
-	<-p.slots
-	p.running.Done()
+	return func() { free(); p.running.Done() }, nil
 }
 
 // attempt runs one job on an idle or a new worker. stale is that an idle

@@ -151,6 +151,11 @@ func renderTouchy(ctx context.Context, fsys fs.FS, o render.Options) (*render.Ou
 		os.Exit(3)
 	case "wait":
 		select {}
+	case "loop", "be late":
+		if _, err := fs.ReadFile(fsys, "a/b"); err != nil || o.ReleaseName == "be late" {
+			break
+		}
+		select {}
 	}
 	<-ctx.Done()
 	return nil, ctx.Err()
@@ -263,7 +268,7 @@ func TestPoolLargeFile(t *testing.T) {
 	p := newPool(t, render.PoolConfig{})
 	tree := memtree.Tree{"a/b": strings.Repeat("x", 33<<20)}
 	_, err := p.Render(t.Context(), tree, render.Options{Path: "a", Renderer: files})
-	if mizzen.KindOf(err) != mizzen.Timeout || !strings.Contains(err.Error(), "a/b: the file has 33 MiB, 32 are allowed") {
+	if mizzen.KindOf(err) != mizzen.TooLarge || !strings.Contains(err.Error(), "a/b: the file has 33 MiB, 32 are allowed") {
 		t.Errorf("%v", err)
 	}
 }
@@ -356,7 +361,7 @@ func TestPoolRefusesWithoutSandbox(t *testing.T) {
 	}
 	p = newPool(t, render.PoolConfig{Command: []string{script}, AllowUnsandboxed: true, Timeout: 100 * time.Millisecond})
 	_, err = p.Render(t.Context(), memtree.Tree{"a/b": "x"}, render.Options{Path: "a", Renderer: files})
-	if mizzen.KindOf(err) != mizzen.Timeout {
+	if mizzen.KindOf(err) != mizzen.TooLarge {
 		t.Errorf("the job does not reach the worker that was allowed: %v", err)
 	}
 }

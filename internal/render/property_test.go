@@ -35,6 +35,8 @@ var requests = []render.Options{
 	{Path: "charts/web", ReleaseName: "web", Namespace: "shop"},
 	{Path: "charts/web", ReleaseName: "web", ValuesFiles: []string{"/env/prod.yaml"}, FieldOrigins: true},
 	{Path: "charts/cap", ReleaseName: "cap"},
+	{Path: "charts/grade", ReleaseName: "grade"},
+	{Path: "charts/has", ReleaseName: "has"},
 	{Path: "apps/plain/sub", Renderer: files, ReleaseName: "no pid"},
 }
 
@@ -59,6 +61,10 @@ func newHistory(seed uint64) *history {
 		"charts/web/.helmignore":                           "*.md\n",
 		"charts/cap/Chart.yaml":                            "apiVersion: v2\nname: cap\nversion: 1.0.0\n",
 		"charts/cap/templates/cm.yaml":                     strings.Replace(configMapText("cap", 1), "n: \"1\"", "n: {{ .Capabilities.KubeVersion.Version }}", 1),
+		"charts/grade/Chart.yaml":                          "apiVersion: v2\nname: grade\nversion: 1.0.0\n",
+		"charts/grade/templates/cm.yaml":                   strings.Replace(configMapText("grade", 1), "n: \"1\"", "n: {{ .Release.IsUpgrade | quote }}", 1),
+		"charts/has/Chart.yaml":                            "apiVersion: v2\nname: has\nversion: 1.0.0\n",
+		"charts/has/templates/cm.yaml":                     strings.Replace(configMapText("has", 1), "n: \"1\"", "n: {{ .Capabilities.APIVersions.Has \"a/v1/Kind\" | quote }}", 1),
 		"env/prod.yaml":                                    "n: 7\n",
 	}}
 	return h
@@ -172,6 +178,7 @@ func TestKeptEqualsFresh(t *testing.T) {
 			}
 			for _, o := range requests {
 				o.Capabilities.KubeVersion = h.pick([]string{"v1.35.0", "v1.36.0"})
+				o.Capabilities.APIVersions = []string{"v1", h.pick([]string{"a/v1", "a/v1/Kind"})}
 				o.IsUpgrade = h.IntN(2) == 0
 				got, gotErr := m.Render(t.Context(), h.tree, o)
 				want, wantErr := m.pool.Render(t.Context(), h.tree, o)

@@ -89,12 +89,12 @@ func invalid(why string) error {
 }
 
 // Parse reads a request of a known forge. It fails with Kind Invalid if the
-// request is not of the documented form, and Timeout if the body is longer than
+// request is not of the documented form, and TooLarge if the body is longer than
 // MaxBody. Nothing is verified yet: see Message.SignedBy.
 func Parse(header http.Header, body []byte) (Message, error) {
 	if len(body) > MaxBody {
 		return Message{}, &mizzen.Error{
-			Kind: mizzen.Timeout, Object: "webhook", Err: fmt.Errorf("body is longer than %d bytes", MaxBody),
+			Kind: mizzen.TooLarge, Object: "webhook", Err: fmt.Errorf("body is longer than %d bytes", MaxBody),
 		}
 	}
 	f := detect(header)

@@ -247,7 +247,7 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("%s: error %v, want Invalid", c.name, err)
 		}
 	}
-	if _, err := Parse(github, make([]byte, MaxBody+1)); mizzen.KindOf(err) != mizzen.Timeout {
+	if _, err := Parse(github, make([]byte, MaxBody+1)); mizzen.KindOf(err) != mizzen.TooLarge {
 		t.Errorf("oversized: error %v, want Timeout", err)
 	}
 }

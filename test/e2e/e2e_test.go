@@ -4,8 +4,9 @@
 //
 // Beyond the commands of testscript there are:
 //
-//	repo                create a repository from the files below repo/, with a
-//	                    webhook, and a Repository "demo" for it
+//	repo [USER PASSWORD] create a repository from the files below repo/, with a
+//	                    webhook, and a Repository "demo" for it; one that asks
+//	                    for a password, for which "demo" names the Secret "git"
 //	app NAME PATH [YAML] create an Application of that path; YAML is merged into
 //	                    its spec
 //	push MESSAGE        commit everything below repo/ and push it
@@ -20,7 +21,7 @@
 //	git ARG…            run Git in the clone
 //
 // and the environment has NS, REPO_URL, CLONE, COMMIT (the clone's HEAD),
-// KUBECONFIG and MIZZEN_URL. In files $NS is filled in. Istio's CRDs are there.
+// KUBECONFIG, MIZZEN_URL and MIZZEN_STATE, the controller's state directory. In files $NS is filled in. Istio's CRDs are there.
 package e2e
 
 import (
@@ -52,7 +53,8 @@ const secret = "e2e-webhook-secret"
 func TestScenarios(t *testing.T) {
 	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
 	installIstio(t, lab)
-	url := startMizzen(t, lab)
+	state := t.TempDir()
+	url := startMizzen(t, lab, state)
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +68,7 @@ func TestScenarios(t *testing.T) {
 			env.Setenv("NS", s.ns)
 			env.Setenv("KUBECONFIG", lab.Kubeconfig)
 			env.Setenv("MIZZEN_URL", url)
+			env.Setenv("MIZZEN_STATE", state)
 			env.Setenv("MIZZEN_NAMESPACE", s.ns)
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
@@ -79,7 +82,7 @@ func TestScenarios(t *testing.T) {
 }
 
 // startMizzen runs the controller as a user would, and ends it with the test.
-func startMizzen(t *testing.T, lab *labtest.Lab) (url string) {
+func startMizzen(t *testing.T, lab *labtest.Lab, state string) (url string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,7 +94,7 @@ func startMizzen(t *testing.T, lab *labtest.Lab) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("../../bin/mizzen", "up", "--kubeconfig", lab.Kubeconfig, "--state-dir", t.TempDir(), "--listen", address)
+	cmd := exec.Command("../../bin/mizzen", "up", "--kubeconfig", lab.Kubeconfig, "--state-dir", state, "--listen", address)
 	cmd.Stdout, cmd.Stderr = logs, logs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -171,9 +174,18 @@ func (s *scenario) kubectl(yaml string) error {
 }
 
 // repo creates the scenario's repository and the Repository for it.
-func repo(ts *testscript.TestScript, _ bool, _ []string) {
+func repo(ts *testscript.TestScript, _ bool, args []string) {
 	s := of(ts)
-	s.repo = s.lab.Repo(s.t, readFiles(ts))
+	secretRef := ""
+	switch len(args) {
+	case 0:
+		s.repo = s.lab.Repo(s.t, readFiles(ts))
+	case 2:
+		s.repo = s.lab.ProtectedRepo(s.t, args[0], args[1], readFiles(ts))
+		secretRef = ", secretRef: {name: git}"
+	default:
+		ts.Fatalf("usage: repo [USER PASSWORD]")
+	}
 	s.repo.Hook(s.t, s.url+"/webhook", secret)
 	ts.Setenv("REPO_URL", s.repo.URL)
 	ts.Setenv("CLONE", s.repo.Dir)
@@ -186,8 +198,8 @@ stringData: {token: %[2]s}
 apiVersion: mizzen.dev/v1alpha1
 kind: Repository
 metadata: {name: demo, namespace: %[1]s}
-spec: {url: %[3]s, interval: 1h, webhookSecretRef: {name: webhook}}
-`, s.ns, secret, s.repo.URL)))
+spec: {url: %[3]s, interval: 1h, webhookSecretRef: {name: webhook}%[4]s}
+`, s.ns, secret, s.repo.URL, secretRef)))
 }
 
 // readFiles returns the files below repo/ of the script's directory.

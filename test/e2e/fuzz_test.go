@@ -42,7 +42,7 @@ const perObject = 3
 // random: it changes, deletes and adds. Each is restored, or named as foreign.
 func TestAnyEditIsRestoredOrNamed(t *testing.T) {
 	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
-	startMizzen(t, lab)
+	startMizzen(t, lab, t.TempDir())
 	f := &fuzz{t: t, lab: lab, edits: map[string]int{}}
 	f.lab.Config.WarningHandler = rest.NoWarnings{}
 	f.connect()

@@ -30,6 +30,7 @@ import (
 	"mizzen.dev/mizzen/internal/controller/cluster"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/observe"
+	"mizzen.dev/mizzen/internal/render"
 	sources "mizzen.dev/mizzen/internal/source"
 )
 
@@ -56,7 +57,7 @@ type Reconciler struct {
 	Observer *observe.Observer
 	Clock    clock.WithTicker
 	// Busy bounds how many Applications are planned or applied at a time.
-	Busy chan struct{}
+	Busy *render.Slots
 	// Jitter returns a random duration below its argument.
 	Jitter func(time.Duration) time.Duration
 

@@ -52,7 +52,7 @@ func Record(ctx context.Context, c client.Client, app *v1alpha1.Application, p *
 		result, message = v1alpha1.SyncFailed, syncErr.Error()
 		f.synced = no(v1alpha1.ReasonApplyFailed, message)
 	} else {
-		status.Revision, status.PlanDigest, status.RenderKey = p.Commit.ID, p.Digest, p.Key.Digest()
+		status.Revision, status.PlanDigest, status.RenderKey = p.Commit.ID, p.Digest, p.Key.Identity()
 	}
 	remember(status, recordOf(p, o, result, message, start, took))
 	f.write(status, app.Generation, metav1.NewTime(start.Add(took)))

@@ -214,12 +214,7 @@ func (x *run) plan(ctx context.Context) *result {
 
 // busy waits for a slot for work that costs processor time.
 func (x *run) busy(ctx context.Context) (release func(), err error) {
-	select {
-	case x.Busy <- struct{}{}:
-		return func() { <-x.Busy }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return x.Busy.Enter(ctx, x.name.Namespace)
 }
 
 // gate decides whether the plan may be carried out now.
@@ -260,7 +255,7 @@ func (x *run) approved() bool {
 // content as the last time, of objects that were applied then.
 func (x *run) onlyDrift() bool {
 	status := x.app.Status
-	if status.Revision == "" || status.RenderKey != x.planned.Key.Digest() || status.ObservedGeneration != x.app.Generation ||
+	if status.Revision == "" || status.RenderKey != x.planned.Key.Identity() || status.ObservedGeneration != x.app.Generation ||
 		len(status.History) == 0 || status.History[0].Result != v1alpha1.SyncSucceeded {
 		return false
 	}

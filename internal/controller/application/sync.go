@@ -123,10 +123,10 @@ func (x *run) succeeded(ctx context.Context, start time.Time, took time.Duration
 			"changes", x.outcome.Counts.String(), "took", took.Round(time.Millisecond))
 		x.tellTransfers()
 	}
-	if x.planned.Writes() || first || x.held || status.RenderKey != x.planned.Key.Digest() {
+	if x.planned.Writes() || first || x.held || status.RenderKey != x.planned.Key.Identity() {
 		status.Revision = x.planned.Commit.ID
 	}
-	status.RenderKey = x.planned.Key.Digest()
+	status.RenderKey = x.planned.Key.Identity()
 	x.m.failures, x.m.approved = 0, ""
 	x.m.setDrift(nil)
 	x.settle(false)

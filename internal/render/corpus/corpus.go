@@ -38,6 +38,7 @@ const (
 	Karpenter   = "sigs.k8s.io/karpenter@v1.8.0"
 	KEDA        = "github.com/kedacore/keda/v2@v2.18.0"
 	Kueue       = "sigs.k8s.io/kueue@v0.14.0"
+	Kustomize   = "sigs.k8s.io/kustomize/v3@v3.3.1" // the last one with Kustomize's own examples
 	KWOK        = "sigs.k8s.io/kwok@v0.8.0"
 	Kyverno     = "github.com/kyverno/kyverno@v1.15.2"
 )

@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"runtime/metrics"
@@ -38,7 +39,7 @@ func (r *rendering) execute(ctx context.Context) error {
 		total += len(text)
 	}
 	if total > maxOutput {
-		return r.outOfBounds(fmt.Errorf("templates print %d MiB, more than the %d allowed", total>>20, maxOutput>>20))
+		return r.outOfBounds(mizzen.TooLarge, fmt.Errorf("templates print %d MiB, more than the %d allowed", total>>20, maxOutput>>20))
 	}
 	r.rendered = rendered
 	called := seen.called()
@@ -70,22 +71,22 @@ func (r *rendering) run(ctx context.Context, c *chart.Chart, root common.Values,
 		select {
 		case o := <-done:
 			if o.err != nil {
-				return nil, templateError(o.err, r.templates)
+				return nil, templateError(errors.New(hideSecrets(o.err.Error(), root["Values"])), r.templates)
 			}
 			return o.rendered, nil
 		case <-ctx.Done():
-			return nil, r.outOfBounds(fmt.Errorf("templates did not end in time: %w", ctx.Err()))
+			return nil, r.outOfBounds(mizzen.Timeout, fmt.Errorf("templates did not end in time: %w", ctx.Err()))
 		case <-watch.C:
 			if used := heap() - before; used > maxHeap {
-				return nil, r.outOfBounds(fmt.Errorf("templates take more than the %d MiB of memory allowed", maxHeap>>20))
+				return nil, r.outOfBounds(mizzen.TooLarge, fmt.Errorf("templates take more than the %d MiB of memory allowed", maxHeap>>20))
 			}
 		}
 	}
 }
 
-func (r *rendering) outOfBounds(err error) error {
+func (r *rendering) outOfBounds(kind mizzen.Kind, err error) error {
 	return &mizzen.Error{
-		Kind: mizzen.Timeout, Object: "chart " + r.loaded.chart.Name(), Origin: mizzen.Origin{File: path.Join(r.options.Path, "Chart.yaml")},
+		Kind: kind, Object: "chart " + r.loaded.chart.Name(), Origin: mizzen.Origin{File: path.Join(r.options.Path, "Chart.yaml")},
 		Err: err, Remedy: "look for a range, repeat or include without an end, or divide the chart",
 	}
 }

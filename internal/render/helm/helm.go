@@ -7,7 +7,7 @@
 // (getHostByName is empty, a remote $ref in a values schema is refused) and no
 // environment. What they print is bounded; what they burn is bounded by the
 // context and by the process they run in, since a Go template cannot be
-// stopped from outside: after an Error of Kind Timeout the process is still
+// stopped from outside: after an Error of Kind Timeout or TooLarge the process is still
 // busy and must be ended.
 //
 // A few functions differ from Helm's in what Helm leaves open: keys and values
@@ -33,7 +33,7 @@ import (
 // Render renders the chart in o.Path of fsys. Errors are mizzen.Errors that
 // name file and line where they are known: NotFound if there is no chart or
 // values file, Refused if it asks for something outside of the repository,
-// Timeout if it exceeds a bound, Invalid for everything else.
+// Timeout or TooLarge if it exceeds a bound, Invalid for everything else.
 func Render(ctx context.Context, fsys fs.FS, o render.Options) (*render.Output, error) {
 	o.Path = path.Clean(o.Path)
 	l, err := load(ctx, fsys, o.Path)
@@ -87,7 +87,7 @@ func (r *rendering) prepare() error {
 		return err
 	}
 	if err := chartutil.ProcessDependencies(c, r.given.merged); err != nil {
-		return r.chartError(fmt.Errorf("dependencies: %w", err), "correct dependencies, conditions and values")
+		return r.chartError(errors.New("dependencies: "+oneLine(err.Error())), "correct dependencies, conditions and values")
 	}
 	caps, err := capabilities(r.options.Capabilities)
 	if err != nil {

@@ -149,7 +149,7 @@ func (w *walker) visit(rel string, e fs.DirEntry) error {
 
 func tooMuch(object, what string) error {
 	return &mizzen.Error{
-		Kind: mizzen.Timeout, Object: object, Err: errors.New(what),
+		Kind: mizzen.TooLarge, Object: object, Err: errors.New(what),
 		Remedy: "list what templates do not need in .helmignore, or make the chart smaller",
 	}
 }

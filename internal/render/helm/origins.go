@@ -20,7 +20,7 @@ func (r *rendering) findOrigins(ctx context.Context) error {
 	pages := map[string]*page{}
 	if texts != nil {
 		marked, err := r.run(ctx, withCopies(r.loaded.chart, texts), r.values, &calls{})
-		if mizzen.KindOf(err) == mizzen.Timeout {
+		if kind := mizzen.KindOf(err); kind == mizzen.Timeout || kind == mizzen.TooLarge {
 			return err
 		}
 		// Any other error means that the copies are not believed.

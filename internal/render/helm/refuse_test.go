@@ -34,7 +34,7 @@ func TestRenderRefuses(t *testing.T) {
 		"no Chart.yaml":       {fsys: repository("-- app/values.yaml --\n"), kind: mizzen.Invalid, want: "app/Chart.yaml: Chart.yaml file is missing"},
 		"bad Chart.yaml":      {fsys: repository("-- app/Chart.yaml --\na: b\n c: d\n"), kind: mizzen.Invalid, want: "app/Chart.yaml:2: invalid YAML"},
 		"bad values":          {fsys: chart("", "-- app/values.yaml --\na: b\n c: d\n"), kind: mizzen.Invalid, want: "app/values.yaml:2: invalid YAML"},
-		"bomb":                {fsys: chart("", "-- app/values.yaml --\n"+bomb()), kind: mizzen.Timeout, want: "once its aliases are expanded"},
+		"bomb":                {fsys: chart("", "-- app/values.yaml --\n"+bomb()), kind: mizzen.TooLarge, want: "once its aliases are expanded"},
 		"missing dependency":  {fsys: chart("", "-- app/Chart.yaml --\napiVersion: v2\nname: app\nversion: 1.0.0\ndependencies:\n- name: db\n  version: 1.0.0\n"), kind: mizzen.NotFound, want: "chart db (app/Chart.yaml:5): it is a dependency in Chart.yaml, but not in charts/; run `helm dependency build app`"},
 		"library":             {fsys: chart("", "-- app/Chart.yaml --\napiVersion: v2\nname: app\nversion: 1.0.0\ntype: library\n"), kind: mizzen.Invalid, want: "a chart of type library renders nothing"},
 		"kubeVersion":         {fsys: chart("", "-- app/Chart.yaml --\napiVersion: v2\nname: app\nversion: 1.0.0\nkubeVersion: '<1.20.0'\n"), kind: mizzen.Invalid, want: "the chart wants Kubernetes <1.20.0, the cluster has v1.36.0"},
@@ -53,6 +53,8 @@ func TestRenderRefuses(t *testing.T) {
 		"failing define":      {fsys: chart("{{ include \"f\" . }}", "-- app/templates/_f.tpl --\n{{ define \"f\" }}\n{{ .Values.a.b.c }}{{ end }}\n"), kind: mizzen.Invalid, want: "app/templates/_f.tpl:2: "},
 		"failing tpl":         {fsys: chart("{{ tpl .Values.t . }}"), values: map[string]any{"t": "hunter2 {{ .a.b.c }}"}, kind: mizzen.Invalid, want: "tpl function execution for …"},
 		"unparsable tpl":      {fsys: chart("{{ tpl .Values.t . }}"), values: map[string]any{"t": "hunter2 {{ if }}"}, kind: mizzen.Invalid, want: "cannot parse template …"},
+		"fail with a value":   {fsys: chart(`{{ fail (printf "%s: %q is too short" .Values.host .Values.auth.adminPassword) }}`), values: map[string]any{"host": "db.example", "auth": map[string]any{"adminPassword": "hunter2\"x"}}, kind: mizzen.Invalid, want: `db.example: "***" is too short`},
+		"function of a value": {fsys: chart("{{ mustRegexMatch .Values.token \"x\" }}"), values: map[string]any{"token": "(hunter2"}, kind: mizzen.Invalid, want: "error parsing regexp: missing closing ): `***`"},
 		"unknown function":    {fsys: chart("{{ frobnicate }}"), kind: mizzen.Invalid, want: `app/templates/x.yaml:1: parse error at (app/templates/x.yaml:1): function "frobnicate" not defined`},
 		"prints bad YAML":     {fsys: chart("a: b\n c: d"), kind: mizzen.Invalid, want: "app/templates/x.yaml: line 2 of what the template prints: invalid YAML"},
 		"prints no object":    {fsys: chart("a: b"), kind: mizzen.Invalid, want: "app/templates/x.yaml: line 1 of what the template prints: no Kubernetes object"},
@@ -65,9 +67,9 @@ func TestRenderRefuses(t *testing.T) {
 		"include of itself":   {fsys: chart(`{{ include "f" . }}`, "-- app/templates/_f.tpl --\n{{ define \"f\" }}{{ include \"f\" . }}{{ end }}\n"), kind: mizzen.Invalid, want: "nested reference name: f"},
 		"file in charts":      {fsys: chart("", "-- app/charts/README.md --\nhello\n"), kind: mizzen.Invalid, want: "app/charts/README.md/Chart.yaml: Chart.yaml file is missing"},
 		"bad archive":         {fsys: chart("", "-- app/charts/db-1.tgz --\nhello\n"), kind: mizzen.Invalid, want: "app/charts/db-1.tgz: unpack the chart"},
-		"large file":          {fsys: chart("", "-- app/data.bin --\n"+strings.Repeat("x", 6<<20)), kind: mizzen.Timeout, want: "app/data.bin: the file is larger than 5 MiB"},
+		"large file":          {fsys: chart("", "-- app/data.bin --\n"+strings.Repeat("x", 6<<20)), kind: mizzen.TooLarge, want: "app/data.bin: the file is larger than 5 MiB"},
 		"bad .helmignore":     {fsys: chart("", "-- app/.helmignore --\n**/x\n"), kind: mizzen.Invalid, want: "app/.helmignore: double-star"},
-		"dependency's values": {fsys: repository(withDependencies), values: map[string]any{"db": "text"}, kind: mizzen.Invalid, want: "chart app (app/Chart.yaml): dependencies: type mismatch on db"},
+		"dependency's values": {fsys: repository(withDependencies), values: map[string]any{"db": "hunter2"}, kind: mizzen.Invalid, want: "chart app (app/Chart.yaml): dependencies: type mismatch on db"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

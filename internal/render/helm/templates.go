@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,23 +68,6 @@ func (t *template) line(at parse.Pos) int {
 
 // names returns the names of templates in order.
 func names(templates map[string]*template) []string { return slices.Sorted(maps.Keys(templates)) }
-
-// quoted matches the text of a template that tpl was given, which may hold
-// what a value says.
-var quoted = regexp.MustCompile(`(?s)(cannot parse template|tpl function execution for) "(?:[^"\\]|\\.)*"`)
-
-const maxMessage = 1000
-
-// oneLine joins the lines of a message and bounds it. Where it starts and the
-// cause, at its end, are kept.
-func oneLine(message string) string {
-	message = strings.Join(strings.Fields(quoted.ReplaceAllString(message, "$1 …")), " ")
-	if len(message) > maxMessage {
-		half := maxMessage / 2
-		message = strings.ToValidUTF8(message[:half], "") + " … " + strings.ToValidUTF8(message[len(message)-half:], "")
-	}
-	return message
-}
 
 // templateError gives an error of the template engine the place that it tells.
 // The engine names places by Helm's names, the innermost last.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/render/corpus"
 	"mizzen.dev/mizzen/internal/render/kustomize"
@@ -83,26 +84,70 @@ func TestEqualsKustomizeExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if name, child := os.LookupEnv("EXAMPLE"); child {
-		compare(t, dir, name)
+	if inExample(t) {
 		return
 	}
 	found := 0
 	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && filepath.Base(name) == "build" {
 			found++
-			t.Run(filepath.Dir(name), func(t *testing.T) {
-				cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEqualsKustomizeExamples$")
-				cmd.Env = append(os.Environ(), "EXAMPLE="+name)
-				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("%v\n%s", err, out)
-				}
-			})
+			t.Run(filepath.Dir(name), func(t *testing.T) { runExample(t, "TestEqualsKustomizeExamples", dir, name) })
 		}
 		return err
 	})
 	if err != nil || found == 0 {
 		t.Fatalf("%d examples, %v", found, err)
+	}
+}
+
+// inExample compares the example that this process was started for, if any.
+func inExample(t *testing.T) bool {
+	t.Helper()
+	dir, child := os.LookupEnv("EXAMPLES")
+	if child {
+		compare(t, dir, os.Getenv("EXAMPLE"))
+	}
+	return child
+}
+
+// runExample runs a test again for one example, in a process of its own.
+func runExample(t *testing.T, test, dir, name string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), "EXAMPLES="+dir, "EXAMPLE="+name)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestEqualsKustomizesOwnExamples compares the examples of Kustomize itself.
+func TestEqualsKustomizesOwnExamples(t *testing.T) {
+	if inExample(t) {
+		return
+	}
+	dir := corpus.Module(t, corpus.Kustomize)
+	for _, name := range []string{
+		"helloWorld", "ldap/base", "ldap/overlays/production", "ldap/overlays/staging",
+		"multibases", "multibases/base", "multibases/dev", "multibases/production", "multibases/staging",
+		"transformerconfigs/crd", "wordpress", "wordpress/mysql", "wordpress/wordpress",
+	} {
+		t.Run(name, func(t *testing.T) { runExample(t, "TestEqualsKustomizesOwnExamples", dir, "examples/"+name) })
+	}
+	// These lack files that their text tells the reader to write.
+	for name, lacks := range map[string]string{
+		"springboot/overlays/production": "examples/springboot/base",
+		"springboot/overlays/staging":    "examples/springboot/base",
+		"transformerconfigs/images":      "kustomizeconfig/mykind.yaml",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := corpus.Run(t, dir, corpus.Tool(t, corpus.KustomizeTool), "build", "examples/"+name); err == nil || !strings.Contains(err.Error(), lacks) {
+				t.Errorf("kustomize says %v", err)
+			}
+			_, err := kustomize.Render(t.Context(), os.DirFS(dir), render.Options{Path: "examples/" + name})
+			if mizzen.KindOf(err) != mizzen.NotFound || !strings.Contains(err.Error(), lacks) {
+				t.Errorf("error = %v, want NotFound with %s", err, lacks)
+			}
+		})
 	}
 }
 

@@ -82,7 +82,19 @@ func (s *surveyor) resource(l *layer, e entry, above []string) error {
 		return missing(e, name)
 	}
 	l.manifests = append(l.manifests, name)
-	return s.bounded(l, name)
+	docs, err := s.bounded(l, name)
+	if err != nil {
+		return err
+	}
+	for _, doc := range docs {
+		if _, ok := doc.Value.(map[string]any); !ok {
+			return &mizzen.Error{
+				Kind: mizzen.Invalid, Origin: mizzen.Origin{File: name, Line: doc.Line},
+				Err: errors.New("the document is not a mapping, so it is no object"), Remedy: "correct the file",
+			}
+		}
+	}
+	return nil
 }
 
 func missing(e entry, name string) error {
@@ -126,14 +138,14 @@ func withoutPassword(address string) string {
 }
 
 // bounded reads a YAML file, so that Kustomize is not given what explodes.
-func (s *surveyor) bounded(l *layer, name string) error {
+func (s *surveyor) bounded(l *layer, name string) ([]manifest.Document, error) {
 	data, err := s.files.read(name)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	_, findings, err := manifest.Read(name, data)
+	docs, findings, err := manifest.Read(name, data)
 	l.findings = append(l.findings, findings...)
-	return err
+	return docs, err
 }
 
 // fileKeys are the keys of a kustomization whose values are, or may be, paths
@@ -157,7 +169,7 @@ var fileKeys = []struct {
 func (s *surveyor) inspectFiles(l *layer) error {
 	for _, k := range fileKeys {
 		for _, e := range l.entries(k.key, k.fields...) {
-			if k.inline && strings.Contains(e.value, "\n") {
+			if k.inline && isInline(e.value) {
 				continue
 			}
 			if k.key == "configMapGenerator" || k.key == "secretGenerator" {
@@ -174,6 +186,11 @@ func (s *surveyor) inspectFiles(l *layer) error {
 		}
 	}
 	return nil
+}
+
+// isInline tells a manifest that stands in the place of a path from a path.
+func isInline(value string) bool {
+	return strings.Contains(value, "\n") || strings.HasPrefix(strings.TrimSpace(value), "{")
 }
 
 // filePart returns the path of "key=path" and "path".
@@ -197,9 +214,9 @@ func (s *surveyor) file(l *layer, e entry, isYAML bool) error {
 		return invalid(e.at, fmt.Errorf("%q is a directory, not a file", e.value))
 	}
 	if isYAML {
-		return s.bounded(l, name)
+		_, err = s.bounded(l, name)
 	}
-	return nil
+	return err
 }
 
 // plugin follows an entry of generators, transformers or validators: inline
@@ -207,7 +224,7 @@ func (s *surveyor) file(l *layer, e entry, isYAML bool) error {
 // yields it. Only what is built into Kustomize may run.
 func (s *surveyor) plugin(l *layer, e entry, above []string) error {
 	file, text := l.file, []byte(e.value)
-	if !strings.Contains(e.value, "\n") {
+	if !isInline(e.value) {
 		name, err := s.local(l, e)
 		if err != nil {
 			return err

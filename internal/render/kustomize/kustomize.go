@@ -92,23 +92,15 @@ func build(files *fileSystem, root *layer) (result resmap.ResMap, err error) {
 	return result, nil
 }
 
-// maxMessage bounds what is shown of an error of Kustomize, which may quote
-// whole documents.
-const maxMessage = 1000
-
 func failed(root *layer, err error) error {
 	// Plugins that a base generates are only seen by Kustomize.
 	if strings.Contains(err.Error(), "enable-helm") {
 		return helmRefused(mizzen.Origin{File: root.file})
 	}
-	message := strings.ReplaceAll(strings.TrimSpace(err.Error()), mount+"/", "")
-	if len(message) > maxMessage {
-		message = message[:maxMessage] + "…"
-	}
 	return &mizzen.Error{
 		Kind:   mizzen.Invalid,
 		Origin: mizzen.Origin{File: root.file},
-		Err:    fmt.Errorf("kustomize cannot build it: %s", message),
+		Err:    fmt.Errorf("kustomize cannot build it: %s", withoutQuotes(err.Error())),
 		Remedy: "correct the kustomization; `kustomize build " + root.dir + "` shows the same",
 	}
 }

@@ -145,14 +145,26 @@ func TestRenderRefuses(t *testing.T) {
 		"unknown field":     {"resources: [a.yaml]\nnamePrefx: a-\n", mizzen.Invalid, `app/kustomization.yaml:2: invalid Kustomization`},
 		"bad YAML":          {"resources: [a.yaml\n", mizzen.Invalid, "app/kustomization.yaml:"},
 		"bad resource":      {"resources: [bad.yaml]\n", mizzen.Invalid, "app/bad.yaml:2: invalid YAML"},
-		"bomb":              {"resources: [bomb.yaml]\n", mizzen.Timeout, "once its aliases are expanded"},
+		"text as resource":  {"resources: [hello.txt]\n", mizzen.Invalid, "app/hello.txt:2: the document is not a mapping"},
+		"bomb":              {"resources: [bomb.yaml]\n", mizzen.TooLarge, "once its aliases are expanded"},
 		"patch of nothing":  {"resources: [a.yaml]\npatches:\n- patch: |\n    {apiVersion: v1, kind: Pod, metadata: {name: gone}}\n", mizzen.Invalid, "app/kustomization.yaml: kustomize cannot build it: no resource matches"},
-		"doubling bases":    {"resources: [../d0, ../d0]\n", mizzen.Timeout, "more than 2000 kustomizations"},
+		"inline patch":      {"resources: [a.yaml]\npatches:\n- patch: |\n    data: {password: hunter2}\n", mizzen.Invalid, "unable to parse SM or JSON patch from [patch: …]"},
+		"JSON patch":        {"resources: [a.yaml]\npatches:\n- patch: |\n    [{op: add, path: /data/x, value: 'it \"is\" hunter2'}]\n", mizzen.Invalid, "unable to parse SM or JSON patch from [patch: …]"},
+		"old JSON patch":    {"resources: [a.yaml]\npatchesJson6902:\n- target: {version: v1, kind: ConfigMap, name: a}\n  patch: '{a: \"x: hunter2\"}'\n", mizzen.Invalid, "decoding …: cannot unmarshal"},
+		"literal":           {"secretGenerator:\n- name: a\n  literals: [password hunter2]\n", mizzen.Invalid, "invalid literal source …, expected key=value"},
+		"literal lines":     {"secretGenerator:\n- name: a\n  literals: [\"password\\nis, hunter2\"]\n", mizzen.Invalid, "invalid literal source …, expected key=value"},
+		"env file":          {"secretGenerator:\n- name: a\n  envs: [latin1.env]\n", mizzen.Invalid, "a line is not UTF-8"},
+		"value for another": {"resources: [secret.yaml, a.yaml]\nreplacements:\n- source: {kind: Secret, fieldPath: stringData.password, options: {delimiter: '@', index: 3}}\n  targets: [{select: {kind: ConfigMap}, fieldPaths: [data.x], options: {create: true}}]\n", mizzen.Invalid, "options.index 3 is out of bounds for value …"},
+		"value in a path":   {"resources: [secret.yaml]\npatches:\n- target: {kind: Secret}\n  patch: |\n    [{op: add, path: /stringData/password/x, value: hunter2}]\n", mizzen.Invalid, "kustomize cannot build it"},
+		"text of an object": {"resources: [secret.yaml]\nreplacements:\n- source: {kind: Secret, fieldPath: stringData}\n  targets: [{select: {kind: Secret}, fieldPaths: [stringData.password.x]}]\n", mizzen.Invalid, "kustomize cannot build it"},
+		"doubling bases":    {"resources: [../d0, ../d0]\n", mizzen.TooLarge, "more than 2000 kustomizations"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			fsys := repository(shop + "-- app/a.yaml --\n{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n" +
 				"-- app/bad.yaml --\na: b\n c: d\n-- app/exec.yaml --\n{apiVersion: example.com/v1, kind: Sed, metadata: {name: x}}\n" +
+				"-- app/secret.yaml --\n{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {password: hunter2}}\n" +
+				"-- app/hello.txt --\n# a comment\nhello\n" +
 				"-- helm/kustomization.yaml --\nhelmCharts: [{name: x}]\n-- cycle/kustomization.yaml --\nresources: [../app]\n" +
 				"-- app/kustomization.yaml --\n" + c.kustomization)
 			if name == "cycle" {
@@ -164,6 +176,7 @@ func TestRenderRefuses(t *testing.T) {
 				bomb += fmt.Sprintf("%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", c, c, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1)
 			}
 			fsys["app/bomb.yaml"] = &fstest.MapFile{Data: []byte(bomb)}
+			fsys["app/latin1.env"] = &fstest.MapFile{Data: []byte("password=hunter2\xff\n")}
 			for i := range 20 {
 				fsys[fmt.Sprintf("d%d/kustomization.yaml", i)] = &fstest.MapFile{Data: fmt.Appendf(nil, "resources: [../d%d, ../d%d]\n", i+1, i+1)}
 			}
@@ -180,6 +193,21 @@ func TestRenderRefuses(t *testing.T) {
 				t.Errorf("%v tells too much", err)
 			}
 		})
+	}
+}
+
+// Kustomize takes what parses as an object for one, whatever its lines.
+func TestRenderReadsInlineOneLiners(t *testing.T) {
+	fsys := repository(shop + "-- one/kustomization.yaml --\n" +
+		"resources: [../base/web]\n" +
+		"patchesStrategicMerge: ['{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 4}}']\n" +
+		"-- two/kustomization.yaml --\nresources: [../one]\ntransformers: ['{apiVersion: builtin, kind: PrefixTransformer, metadata: {name: p}, prefix: a-, fieldSpecs: [{path: metadata/name}]}']\n")
+	out, err := kustomize.Render(t.Context(), fsys, render.Options{Path: "two", FieldOrigins: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"apps/Deployment a-web 4 shop/web:1", "ServiceAccount a-web"}, summary(out)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -26,7 +26,7 @@ type patch struct {
 // Kustomize applies them.
 func (s *surveyor) collectPatches(l *layer) error {
 	for _, e := range l.entries("patchesStrategicMerge") {
-		if err := s.collectPatch(l, e, strings.Contains(e.value, "\n"), nil); err != nil {
+		if err := s.collectPatch(l, e, isInline(e.value), nil); err != nil {
 			return err
 		}
 	}

@@ -63,7 +63,7 @@ type surveyor struct {
 func (s *surveyor) enter(dir string, at mizzen.Origin, above []string) (*layer, error) {
 	if s.entered++; s.entered > maxLayers || len(above) > maxNested {
 		return nil, &mizzen.Error{
-			Kind: mizzen.Timeout, Object: dir, Origin: at,
+			Kind: mizzen.TooLarge, Object: dir, Origin: at,
 			Err:    fmt.Errorf("more than %d kustomizations, or more than %d levels of them", maxLayers, maxNested),
 			Remedy: "divide the kustomization among several Applications",
 		}

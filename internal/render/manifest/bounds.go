@@ -97,7 +97,7 @@ func (c *counter) aliased(target *yamlv3.Node, depth int) (int, error) {
 
 func tooLarge(file string, line int, err error) error {
 	return &mizzen.Error{
-		Kind:   mizzen.Timeout,
+		Kind:   mizzen.TooLarge,
 		Origin: mizzen.Origin{File: file, Line: line},
 		Err:    err,
 		Remedy: "make the file smaller, or write it without aliases",

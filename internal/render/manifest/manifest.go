@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -40,7 +41,7 @@ type Document struct {
 var utf8BOM = []byte("\xef\xbb\xbf")
 
 // Read splits text into documents and decodes them. Documents without content
-// are left out. Errors are mizzen.Errors of Kind Invalid (or Timeout if a
+// are left out. Errors are mizzen.Errors of Kind Invalid (or TooLarge if a
 // bound is exceeded) that name file and line.
 //
 // Values are decoded by the library that kubectl and Helm use (YAML 1.1: yes
@@ -196,6 +197,10 @@ func Shift(n *yamlv3.Node, lines int) {
 	}
 }
 
+// values matches the values that a YAML library repeats, which may be secret:
+// a password that begins with "*" reads like an alias.
+var values = regexp.MustCompile("(?s)(anchor|cannot decode !!\\w+|cannot unmarshal !!\\w+|invalid map key:) ('.*'|`.*`|map\\[.*)")
+
 // syntaxError moves the line in a YAML library's message to the file.
 func syntaxError(file string, firstLine int, err error) error {
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
@@ -210,7 +215,7 @@ func syntaxError(file string, firstLine int, err error) error {
 			}
 		}
 	}
-	return invalid(file, line, errors.New(message))
+	return invalid(file, line, errors.New(values.ReplaceAllString(message, "$1 …")))
 }
 
 func invalid(file string, line int, err error) error {

@@ -132,11 +132,11 @@ func TestBadInput(t *testing.T) {
 		kind mizzen.Kind
 		want string
 	}{
-		"bomb":           {bomb, mizzen.Timeout, "f.yaml:7: the document has more than 1000000 nodes once its aliases are expanded"},
-		"self":           {"a: &a [*a]\n", mizzen.Timeout, "f.yaml:1: an alias stands for something that contains it"},
-		"depth":          {strings.Repeat("[", 600) + strings.Repeat("]", 600), mizzen.Timeout, "f.yaml:1: the document is nested deeper than 500 levels"},
-		"tokens":         {strings.Repeat("- a\n", 2_000_001), mizzen.Timeout, "f.yaml:1: a document has more than 2000000 lines"},
-		"size":           {strings.Repeat("x", 33<<20), mizzen.Timeout, "f.yaml: 34603008 bytes are more than"},
+		"bomb":           {bomb, mizzen.TooLarge, "f.yaml:7: the document has more than 1000000 nodes once its aliases are expanded"},
+		"self":           {"a: &a [*a]\n", mizzen.TooLarge, "f.yaml:1: an alias stands for something that contains it"},
+		"depth":          {strings.Repeat("[", 600) + strings.Repeat("]", 600), mizzen.TooLarge, "f.yaml:1: the document is nested deeper than 500 levels"},
+		"tokens":         {strings.Repeat("- a\n", 2_000_001), mizzen.TooLarge, "f.yaml:1: a document has more than 2000000 lines"},
+		"size":           {strings.Repeat("x", 33<<20), mizzen.TooLarge, "f.yaml: 34603008 bytes are more than"},
 		"not UTF-8":      {"a: b\nc: \xff\n", mizzen.Invalid, "f.yaml:2: the text is not UTF-8"},
 		"syntax":         {"a: b\n---\na: b\n c: d\n", mizzen.Invalid, "f.yaml:4: invalid YAML: mapping values are not allowed"},
 		"scalar":         {"hello\n", mizzen.Invalid, "f.yaml:1: the document is not a mapping"},
@@ -147,6 +147,9 @@ func TestBadInput(t *testing.T) {
 		"generateName":   {"---\napiVersion: v1\nkind: Pod\nmetadata: {generateName: job-}\n", mizzen.Refused, "Pod job-* (f.yaml:2): generateName"},
 		"end marker":     {"a: b\n...\nc: d\n", mizzen.Invalid, "f.yaml:3: invalid YAML: did not find expected <document start>"},
 		"list of text":   {"apiVersion: v1\nkind: List\nitems:\n- a\n", mizzen.Invalid, "f.yaml:4: an element of a List is not a mapping"},
+		"no such anchor": {"password: *hunter2\n", mizzen.Invalid, "invalid YAML: unknown anchor … referenced"},
+		"value of a tag": {"password: !!int hunter2\n", mizzen.Invalid, "invalid YAML: cannot decode !!str … as a !!int"},
+		"value as key":   {"password: {{ hunter2 }}\n", mizzen.Invalid, "invalid YAML: invalid map key: …"},
 		"kustomization":  {"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", mizzen.Invalid, "point the Application at the directory"},
 	}
 	for name, c := range cases {
@@ -158,6 +161,9 @@ func TestBadInput(t *testing.T) {
 			}
 			if e.Kind != c.kind || !strings.Contains(err.Error(), c.want) || e.Remedy == "" {
 				t.Errorf("%s error = %v\nwant %s with %q and a remedy", e.Kind, err, c.kind, c.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%v tells a secret", err)
 			}
 		})
 	}

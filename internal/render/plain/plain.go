@@ -33,7 +33,7 @@ func Warm() {}
 
 // Render reads the manifests below o.Path of fsys. Errors are mizzen.Errors:
 // NotFound if there is no such directory, Invalid with file and line if a file
-// is no manifest, Timeout if there is more than a bound allows.
+// is no manifest, TooLarge if there is more than a bound allows.
 func Render(ctx context.Context, fsys fs.FS, o render.Options) (*render.Output, error) {
 	r := reader{fsys: fsys, fields: o.FieldOrigins, out: &render.Output{Renderer: render.Plain}}
 	if err := r.directory(ctx, path.Clean(o.Path), 0); err != nil {
@@ -119,7 +119,7 @@ func (r *reader) file(name string, entry fs.DirEntry) error {
 
 func tooMuch(object string, err error) error {
 	return &mizzen.Error{
-		Kind:   mizzen.Timeout,
+		Kind:   mizzen.TooLarge,
 		Object: object,
 		Err:    err,
 		Remedy: "divide the directory among several Applications",

@@ -65,7 +65,7 @@ func TestRenderRefuses(t *testing.T) {
 		"no such path":    {fstest.MapFS{"x.yaml": configMap("x")}, mizzen.NotFound, "shop: no such directory at this revision"},
 		"no manifest":     {fstest.MapFS{"shop/values.yaml": {Data: []byte("a: b\n")}}, mizzen.Invalid, "shop/values.yaml:1: no Kubernetes object"},
 		"refused by fs":   {refusing{fstest.MapFS{"shop/link.yaml": configMap("x")}}, mizzen.Refused, "points out of the repository"},
-		"nested too deep": {fstest.MapFS{"shop/" + strings.Repeat("d/", 101) + "x.yaml": configMap("x")}, mizzen.Timeout, "nested deeper"},
+		"nested too deep": {fstest.MapFS{"shop/" + strings.Repeat("d/", 101) + "x.yaml": configMap("x")}, mizzen.TooLarge, "nested deeper"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,14 +124,14 @@ func TestEscapeFatal(t *testing.T) {
 		{"io_uring", mizzen.Refused, syscallKilled},
 		{"bpf", mizzen.Refused, syscallKilled},
 		{"keyctl", mizzen.Refused, syscallKilled},
-		{"recurse", mizzen.Timeout, "recurses without end"},
+		{"recurse", mizzen.TooLarge, "recurses without end"},
 		{"panic", mizzen.Internal, "panics: a defect"},
 		{"crash", mizzen.Internal, "panic: a defect elsewhere"},
 		{"exit", mizzen.Internal, "exit status 0"},
 		{"fill stdout", mizzen.Refused, "bytes of output"},
 		{"garbage on stdout", mizzen.Refused, "protocol violation"},
-		{"large object", mizzen.Timeout, "too large"},
-		{"look up for ever", mizzen.Timeout, "looks for more than"},
+		{"large object", mizzen.TooLarge, "too large"},
+		{"look up for ever", mizzen.TooLarge, "looks for more than"},
 		{"ask for a path outside", mizzen.Refused, "not a path within the repository"},
 	}
 	for _, c := range cases {
@@ -164,7 +165,7 @@ func TestMemoryBomb(t *testing.T) {
 	}
 	p := newPool(t, render.PoolConfig{})
 	_, err := try(p, "fill memory", "")
-	if mizzen.KindOf(err) != mizzen.Timeout || !strings.Contains(err.Error(), "more memory than 512 MiB") {
+	if mizzen.KindOf(err) != mizzen.TooLarge || !strings.Contains(err.Error(), "more memory than 512 MiB") {
 		t.Errorf("got %v", err)
 	}
 	goesOn(t, p)
@@ -208,6 +209,24 @@ func TestSandboxReport(t *testing.T) {
 	before := p.Sandbox()
 	if len(before.Active) < 5 {
 		t.Errorf("too few layers: %s", before)
+	}
+	// The kernel says the same, of every thread.
+	pid, err := try(p, "pid", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, err := filepath.Glob("/proc/" + pid + "/task/*/status")
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("threads of process %s: %v, %v", pid, threads, err)
+	}
+	for _, thread := range threads {
+		status, err := os.ReadFile(thread)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has ended
+		}
+		if err != nil || !strings.Contains(string(status), "\nSeccomp:\t2\n") || !strings.Contains(string(status), "\nNoNewPrivs:\t1\n") {
+			t.Errorf("%s: %v\n%s", thread, err, status)
+		}
 	}
 }
 

@@ -72,6 +72,7 @@ func call(nr uintptr, args ...uintptr) attempt {
 }
 
 var attempts = map[string]attempt{
+	"pid":     func(context.Context, fs.FS, string) (string, error) { return strconv.Itoa(os.Getpid()), nil },
 	"nothing": func(context.Context, fs.FS, string) (string, error) { return "done", nil },
 	"open": func(_ context.Context, _ fs.FS, name string) (string, error) {
 		b, err := os.ReadFile(name)

@@ -179,7 +179,7 @@ func (s *server) bounded(out *render.Output, err error) (*render.Output, error) 
 		return nil, errors.New("the renderer returns nothing")
 	case len(out.Objects) > s.setup.Objects:
 		return out, &mizzen.Error{
-			Kind: mizzen.Timeout, Err: fmt.Errorf("it renders %d objects, %d are allowed", len(out.Objects), s.setup.Objects),
+			Kind: mizzen.TooLarge, Err: fmt.Errorf("it renders %d objects, %d are allowed", len(out.Objects), s.setup.Objects),
 			Remedy: "split the application",
 		}
 	}
@@ -208,7 +208,7 @@ const chunkBytes = 256 << 10
 func (c *chunkWriter) Write(b []byte) (int, error) {
 	if c.left -= int64(len(b)); c.left < 0 {
 		return 0, &mizzen.Error{
-			Kind: mizzen.Timeout, Err: errors.New("the objects are too many, or too large"), Remedy: "split the application",
+			Kind: mizzen.TooLarge, Err: errors.New("the objects are too many, or too large"), Remedy: "split the application",
 		}
 	}
 	for rest := b; len(rest) > 0; {

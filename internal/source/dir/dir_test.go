@@ -322,10 +322,10 @@ func TestTreeCannotBeLeft(t *testing.T) {
 	}
 	write(t, at, "big", strings.Repeat("x", 101))
 	_, err = tree.ReadFile("big")
-	if mizzen.KindOf(err) != mizzen.Timeout || !strings.Contains(err.Error(), "101 bytes") {
+	if mizzen.KindOf(err) != mizzen.TooLarge || !strings.Contains(err.Error(), "101 bytes") {
 		t.Errorf("a big file: %v", err)
 	}
-	if _, err = tree.Open("big"); mizzen.KindOf(err) != mizzen.Timeout {
+	if _, err = tree.Open("big"); mizzen.KindOf(err) != mizzen.TooLarge {
 		t.Errorf("a big file: %v", err)
 	}
 }

@@ -52,7 +52,7 @@ func (t *Tree) Close() error { return t.root.Close() }
 func (t *Tree) Commit() mizzen.Commit { return mizzen.Commit{} }
 
 // Open opens a file or directory. It fails with fs.ErrNotExist, with Kind
-// Refused for a link out of the directory, and with Kind Timeout for a file
+// Refused for a link out of the directory, and with Kind TooLarge for a file
 // that is too large.
 func (t *Tree) Open(name string) (fs.File, error) {
 	real, info, err := t.find("open", name, true)
@@ -106,7 +106,7 @@ func (t *Tree) read(name, real string) ([]byte, error) {
 
 func (t *Tree) tooLarge(name string, size int64) error {
 	return &mizzen.Error{
-		Kind: mizzen.Timeout, Object: name, Origin: mizzen.Origin{File: name},
+		Kind: mizzen.TooLarge, Object: name, Origin: mizzen.Origin{File: name},
 		Err:    fmt.Errorf("the file has %d bytes, and at most %d are read", size, t.maxFile),
 		Remedy: "split the file, or move it out of the paths that are rendered",
 	}

@@ -55,7 +55,7 @@ var symptoms = []symptom{
 		"use a repository with SHA-1 ids",
 	},
 	{
-		regexp.MustCompile(`No space left on device|Disk quota exceeded`), mizzen.Timeout,
+		regexp.MustCompile(`No space left on device|Disk quota exceeded`), mizzen.TooLarge,
 		"there is no space left for the mirror",
 		"enlarge the volume of Mizzen's state directory",
 	},

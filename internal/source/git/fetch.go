@@ -36,7 +36,7 @@ var refspecs = []string{"+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
 // remote's timeout.
 //
 // Errors are of Kind Forbidden (credentials, host key, certificate),
-// NotFound, Unreachable, Timeout (time, disk), Invalid (malformed objects),
+// NotFound, Unreachable, Timeout, TooLarge (disk), Invalid (malformed objects),
 // Refused (redirect) or Internal, and the mirror is then as it was before. A
 // mirror that is damaged is made anew.
 func (m *Mirror) Fetch(ctx context.Context) (Fetched, error) {
@@ -205,7 +205,7 @@ func (m *Mirror) watchSize(ctx context.Context, dir string) (context.Context, fu
 			case <-tick.C:
 				if size := diskUsage(dir); size > limit {
 					cancel(&mizzen.Error{
-						Kind: mizzen.Timeout, Object: "repository " + m.URL(),
+						Kind: mizzen.TooLarge, Object: "repository " + m.URL(),
 						Err:    fmt.Errorf("the mirror grows beyond its limit of %d MiB", limit>>20),
 						Remedy: "raise the limit, or move large files out of the repository and its history",
 					})

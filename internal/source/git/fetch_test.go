@@ -361,5 +361,5 @@ func TestMirrorOutgrowsItsLimit(t *testing.T) {
 		u.push("b", "1")
 		_, err = m.Fetch(t.Context())
 	}
-	wantError(t, err, mizzen.Timeout, "beyond its limit of 1 MiB")
+	wantError(t, err, mizzen.TooLarge, "beyond its limit of 1 MiB")
 }

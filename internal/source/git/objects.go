@@ -153,7 +153,7 @@ func (o *objects) tree(id oid) (*tree, error) {
 	_, data, err := o.read(id, "tree", maxTree)
 	if errors.Is(err, errTooBig) {
 		return nil, &mizzen.Error{
-			Kind: mizzen.Timeout, Object: "directory " + id.hex(), Err: fmt.Errorf("it has more entries than fit in %d MiB", maxTree>>20),
+			Kind: mizzen.TooLarge, Object: "directory " + id.hex(), Err: fmt.Errorf("it has more entries than fit in %d MiB", maxTree>>20),
 			Remedy: "split the directory",
 		}
 	}

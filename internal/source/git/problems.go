@@ -2,7 +2,10 @@ package git
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"unicode/utf8"
 
@@ -14,52 +17,84 @@ import (
 const (
 	lfsPointer = "version https://git-lfs.github.com/spec/v1\n"
 	maxPointer = 1024
-	// maxProblems bounds what is reported of one directory.
+	// maxProblems bounds what is reported of one name.
 	maxProblems = 1000
 )
 
-// Problems reports what below a directory is not what it seems to be:
+// Problems reports what at or below a name is not what it seems to be:
 // submodules, whose content is not fetched (CodeSubmodule), Git LFS pointers
 // in the place of files (CodeLFSPointer), and names that are not UTF-8
-// (CodeFileName). Findings are sorted, at most 1,000; a name that does not
-// exist has fs.ErrNotExist.
-func (s *Snapshot) Problems(name string) ([]mizzen.Finding, error) {
+// (CodeFileName). Findings are sorted, at most 1,000; of a name in a submodule
+// the submodule is told, and any other that does not exist has fs.ErrNotExist.
+func (s *Snapshot) Problems(ctx context.Context, name string) ([]mizzen.Finding, error) {
+	p := &inspection{ctx: ctx, snapshot: s}
 	e, real, err := s.lookup("problems", name, true)
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil:
+		_, err = p.inspect(real, e)
+	case errors.Is(err, fs.ErrNotExist):
+		err = p.inspectAbove(name, err)
 	}
-	p := &inspection{snapshot: s}
-	if _, err := p.inspect(real, e); err != nil {
+	if err != nil && !errors.Is(err, errEnough) {
 		return nil, located(real, err)
 	}
 	mizzen.SortFindings(p.found)
 	return p.found, nil
 }
 
+// errEnough ends an inspection that has found all that is reported.
+var errEnough = errors.New("enough problems")
+
 type inspection struct {
+	ctx      context.Context
 	snapshot *Snapshot
 	found    []mizzen.Finding
 	visits   int
 }
 
+// inspectAbove reports the submodule that a missing name would be in; missing
+// is the error if there is none.
+func (p *inspection) inspectAbove(name string, missing error) error {
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		e, real, err := p.snapshot.lookup("problems", dir, true)
+		if err == nil && e.mode.kind() == modeSubmodule {
+			_, err = p.inspect(real, e)
+			return err
+		}
+	}
+	return missing
+}
+
 // inspect reports what is wrong with an entry, and tells whether something is.
 // Trees in which nothing is wrong are remembered.
 func (p *inspection) inspect(name string, e entry) (bool, error) {
+	if err := p.visit(name); err != nil {
+		return false, err
+	}
 	if !utf8.ValidString(e.name) {
-		p.report(name, mizzen.CodeFileName, "the file's name is not UTF-8, so it cannot be read", "rename the file")
-		return true, nil
+		return true, p.report(name, mizzen.CodeFileName, "the file's name is not UTF-8, so it cannot be read", "rename the file")
 	}
 	switch e.mode.kind() {
 	case modeSubmodule:
-		p.report(name, mizzen.CodeSubmodule, fmt.Sprintf("%s is a submodule, and submodules are not fetched: it is empty", name),
+		return true, p.report(name, mizzen.CodeSubmodule, fmt.Sprintf("%s is a submodule, and submodules are not fetched: it is empty", name),
 			"copy its content into this repository, or make its repository a source of its own")
-		return true, nil
 	case modeFile:
 		return p.inspectFile(name, e)
 	case modeDirectory:
 		return p.inspectTree(name, e)
 	}
 	return false, nil
+}
+
+// visit counts an entry that is looked at.
+func (p *inspection) visit(name string) error {
+	if p.visits++; p.visits > maxVisits {
+		return &mizzen.Error{
+			Kind: mizzen.TooLarge, Object: name, Origin: mizzen.Origin{File: name},
+			Err: fmt.Errorf("there are more than %d files and directories", maxVisits), Remedy: "name a smaller directory",
+		}
+	}
+	return p.ctx.Err()
 }
 
 func (p *inspection) inspectFile(name string, e entry) (bool, error) {
@@ -71,21 +106,14 @@ func (p *inspection) inspectFile(name string, e entry) (bool, error) {
 	if err != nil || !bytes.HasPrefix(data, []byte(lfsPointer)) {
 		return false, err
 	}
-	p.report(name, mizzen.CodeLFSPointer, fmt.Sprintf("%s is a Git LFS pointer and not the file itself", name),
+	return true, p.report(name, mizzen.CodeLFSPointer, fmt.Sprintf("%s is a Git LFS pointer and not the file itself", name),
 		"keep files that are rendered out of Git LFS")
-	return true, nil
 }
 
 func (p *inspection) inspectTree(name string, e entry) (bool, error) {
 	key := cacheKey{p.snapshot.objects, 'p', string(e.id)}
-	if _, clean := p.snapshot.objects.cache.get(key); clean || len(p.found) >= maxProblems {
+	if _, clean := p.snapshot.objects.cache.get(key); clean {
 		return false, nil
-	}
-	if p.visits++; p.visits > maxVisits {
-		return false, &mizzen.Error{
-			Kind: mizzen.Timeout, Object: name, Origin: mizzen.Origin{File: name},
-			Err: fmt.Errorf("there are more than %d directories below it", maxVisits), Remedy: "name a smaller directory",
-		}
 	}
 	t, err := p.snapshot.tree(e.id)
 	if err != nil {
@@ -105,10 +133,15 @@ func (p *inspection) inspectTree(name string, e entry) (bool, error) {
 	return any, nil
 }
 
-func (p *inspection) report(name string, code mizzen.Code, message, remedy string) {
+// report adds a Finding. The error is errEnough if it was the last one.
+func (p *inspection) report(name string, code mizzen.Code, message, remedy string) error {
 	name = printable(name, 400)
 	p.found = append(p.found, mizzen.Finding{
 		Code: code, Severity: mizzen.Warning, Message: printable(message, 600), Remedy: remedy,
 		Origin: mizzen.Origin{File: name},
 	})
+	if len(p.found) >= maxProblems {
+		return errEnough
+	}
+	return nil
 }

@@ -62,7 +62,7 @@ func (s *Snapshot) header(id oid) (object, error) {
 func (s *Snapshot) Commit() mizzen.Commit { return s.commit }
 
 // Open opens a file or directory. Beside fs.ErrNotExist it fails with Kind
-// Refused (a link out of the repository), Timeout (a file over the limit, when
+// Refused (a link out of the repository), TooLarge (a file over the limit, when
 // it is read), Invalid (a name or tree that is malformed) and Unreachable (the
 // mirror is damaged).
 func (s *Snapshot) Open(name string) (fs.File, error) {
@@ -99,7 +99,7 @@ func (s *Snapshot) content(name string, e entry) ([]byte, error) {
 	header, data, err := s.blob(e.id, s.objects.maxFile)
 	if errors.Is(err, errTooBig) {
 		return nil, &mizzen.Error{
-			Kind: mizzen.Timeout, Object: name, Origin: mizzen.Origin{File: name},
+			Kind: mizzen.TooLarge, Object: name, Origin: mizzen.Origin{File: name},
 			Err:    fmt.Errorf("the file has %d bytes, and at most %d are read", header.size, s.objects.maxFile),
 			Remedy: "split the file, or move it out of the paths that are rendered",
 		}

@@ -3,7 +3,9 @@ package git_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -271,7 +273,7 @@ func TestProblems(t *testing.T) {
 	u.gitIn([]byte("100644 "+blob+"\tapps/web/caf\xe9.yaml\n"), "update-index", "--add", "--index-info")
 	u.git("commit", "-q", "-m", "a submodule and a name")
 	s := snapshot(t, mirror(t, u), "main")
-	found, err := s.Problems(".")
+	found, err := s.Problems(t.Context(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +290,7 @@ func TestProblems(t *testing.T) {
 		t.Error(diff)
 	}
 	for range 2 {
-		if found, err := s.Problems("apps/db"); err != nil || len(found) != 0 {
+		if found, err := s.Problems(t.Context(), "apps/db"); err != nil || len(found) != 0 {
 			t.Errorf("problems of a clean directory: %v, %v", found, err)
 		}
 	}
@@ -306,6 +308,53 @@ func TestProblems(t *testing.T) {
 	wantError(t, err, mizzen.Invalid, `"apps/web/caf\xe9.yaml"`, "not UTF-8", "rename the file")
 }
 
+// TestProblemsAreBounded: a few objects stand for any number of entries.
+func TestProblemsAreBounded(t *testing.T) {
+	u := newUpstream(t)
+	u.write("a.yaml", "kind: Service\n")
+	u.commit("a file")
+	commit := u.git("rev-parse", "HEAD")
+	var leaf strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&leaf, "160000 commit %s\ts%04d\n", commit, i)
+	}
+	tree := strings.TrimSpace(u.gitIn([]byte(leaf.String()), "mktree", "--missing"))
+	for range 30 {
+		tree = strings.TrimSpace(u.gitIn(fmt.Appendf(nil, "040000 tree %s\ta\n040000 tree %s\tb\n", tree, tree), "mktree", "--missing"))
+	}
+	u.git("update-ref", "refs/heads/main", u.git("commit-tree", "-p", "HEAD", "-m", "many submodules", tree))
+	s := snapshot(t, mirror(t, u), "main")
+	for _, name := range []string{".", "a", "a/b/a", "."} {
+		found, err := s.Problems(t.Context(), name)
+		if err != nil || len(found) != 1000 {
+			t.Errorf("%s: %d problems, %v", name, len(found), err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Problems(ctx, "."); !errors.Is(err, context.Canceled) {
+		t.Errorf("a request that nobody waits for: %v", err)
+	}
+}
+
+func TestProblemsOfASubmodule(t *testing.T) {
+	u := newUpstream(t)
+	u.write("a.yaml", "kind: Service\n")
+	u.commit("a file")
+	u.git("update-index", "--add", "--cacheinfo", "160000,"+u.git("rev-parse", "HEAD")+",vendor/lib")
+	u.git("commit", "-q", "-m", "a submodule")
+	s := snapshot(t, mirror(t, u), "main")
+	for _, name := range []string{"vendor/lib", "vendor/lib/base/a.yaml"} {
+		found, err := s.Problems(t.Context(), name)
+		if err != nil || len(found) != 1 || found[0].Code != mizzen.CodeSubmodule || found[0].Origin.File != "vendor/lib" {
+			t.Errorf("%s: %v, %v", name, found, err)
+		}
+	}
+	if _, err := s.Problems(t.Context(), "vendor/other/a.yaml"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a name that does not exist: %v", err)
+	}
+}
+
 func TestBigFileIsNotRead(t *testing.T) {
 	u := newUpstream(t)
 	u.write("big.yaml", strings.Repeat("a: b\n", 300_000))
@@ -315,13 +364,13 @@ func TestBigFileIsNotRead(t *testing.T) {
 	fetch(t, m)
 	s := snapshot(t, m, "main")
 	_, err := s.ReadFile("big.yaml")
-	wantError(t, err, mizzen.Timeout, "big.yaml", "1500000 bytes", "at most 1048576", "split the file")
+	wantError(t, err, mizzen.TooLarge, "big.yaml", "1500000 bytes", "at most 1048576", "split the file")
 	f, err := s.Open("big.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = io.ReadAll(f)
-	wantError(t, err, mizzen.Timeout)
+	wantError(t, err, mizzen.TooLarge)
 	if info, err := s.Stat("big.yaml"); err != nil || info.Size() != 1_500_000 {
 		t.Errorf("Stat of a big file: %v, %v", info, err)
 	}

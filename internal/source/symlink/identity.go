@@ -106,7 +106,7 @@ func tooMany(name string, err error) error {
 		return err
 	}
 	return &mizzen.Error{
-		Kind: mizzen.Timeout, Object: name, Origin: mizzen.Origin{File: name},
+		Kind: mizzen.TooLarge, Object: name, Origin: mizzen.Origin{File: name},
 		Err:    fmt.Errorf("there are more than %d symbolic links, or too many directories, below it", MaxLinks),
 		Remedy: "replace links by files, or name a smaller directory",
 	}
