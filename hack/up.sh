@@ -42,7 +42,7 @@ fi
 # Mizzen is started anew if its binary changed, or if the cluster is another.
 step "starting Mizzen"
 bin/lab run --uses "$kubeconfig" mizzen \
-	bin/mizzen up --kubeconfig "$kubeconfig" --state-dir "$MIZZEN_LAB/mizzen" --listen 127.0.0.1:0 --log-format json
+	bin/mizzen up --kubeconfig "$kubeconfig" --state-dir "$MIZZEN_LAB/programs/mizzen" --listen 127.0.0.1:0 --log-format json
 seconds=0
 address=
 until [ -n "$address" ] && curl -fsS -o /dev/null "http://$address/readyz" 2>/dev/null; do
@@ -53,7 +53,7 @@ until [ -n "$address" ] && curl -fsS -o /dev/null "http://$address/readyz" 2>/de
 done
 
 # Pushes are announced, signed with a secret of this lab's own.
-token=$MIZZEN_LAB/webhook-token
+token=$MIZZEN_LAB/programs/webhook-token
 [ -s "$token" ] || (umask 077 && od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >"$token")
 kubectl create secret generic demo-webhook -n mizzen-system --from-file=token="$token" --dry-run=client -o yaml |
 	kubectl apply --server-side -f - >/dev/null
@@ -86,6 +86,7 @@ Five things to try; first, so that everything is found from everywhere:
 
   export PATH=$PWD/bin:\$PATH KUBECONFIG=$kubeconfig
   git clone $url /tmp/demo && cd /tmp/demo
+  git config user.name Ada && git config user.email ada@example.test
 
 1. See what a change does before you push it: move reviews from 90/10 to 50/50.
      sed -i 's/weight: 90/weight: 50/; s/weight: 10/weight: 50/' mesh/reviews.yaml

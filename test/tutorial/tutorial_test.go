@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,8 +122,7 @@ func startShell(t *testing.T) *shell {
 	lab, demo := filepath.Join(t.TempDir(), "lab"), filepath.Join(t.TempDir(), "demo")
 	cmd := exec.Command("bash")
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "MIZZEN_LAB="+lab, "NO_COLOR=1", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.test", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.test")
+	cmd.Env = append(beginner(t), "MIZZEN_LAB="+lab)
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -150,6 +150,23 @@ func startShell(t *testing.T) *shell {
 		places: strings.NewReplacer("$PWD/.lab", lab, "/tmp/demo", demo),
 		back:   strings.NewReplacer(lab, "/home/you/mizzen/.lab", demo, "/tmp/demo", root, "/home/you/mizzen"),
 	}
+}
+
+// beginner is the environment of somebody who has configured nothing, whom Git
+// does not know, and who shares our caches.
+func beginner(t *testing.T) []string {
+	t.Helper()
+	caches, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE", "GOPATH").Output()
+	if err != nil {
+		t.Fatalf("go env: %v", err)
+	}
+	of := strings.Fields(string(caches))
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "GIT_") || strings.HasPrefix(v, "XDG_") || strings.HasPrefix(v, "EMAIL=")
+	})
+	return append(env, "HOME="+t.TempDir(), "NO_COLOR=1", "GOCACHE="+of[0], "GOMODCACHE="+of[1], "GOPATH="+of[2],
+		// Without this Git makes up a name from that of the machine, on some.
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=user.useConfigOnly", "GIT_CONFIG_VALUE_0=true")
 }
 
 // run executes commands and returns what they print on both streams.
