@@ -22,13 +22,24 @@ const debounce = 100 * time.Millisecond
 
 // conclude judges the health of all objects after a sync.
 func (x *run) conclude(ctx context.Context) result {
-	inventory := x.outcome.Inventory
-	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, x.others(inventory.Targets()))
+	targets := x.others(x.outcome.Inventory.Targets())
+	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, targets)
 	if err != nil {
 		return *x.failed(&engine.StageError{Stage: engine.StageRead, Err: err})
 	}
-	x.m.unhealthy = unhealthy
+	x.m.unhealthy, x.m.places = unhealthy, x.places(targets)
 	return x.state()
+}
+
+// places says where in the repository the objects stand that may be unhealthy.
+func (x *run) places(targets []live.Target) map[mizzen.Ref]string {
+	places := map[mizzen.Ref]string{}
+	for _, t := range targets {
+		if at := x.planned.Origin(t.Ref()).String(); at != "" && x.Engine.Judge.NeedsObject(t.Kind.GroupKind()) {
+			places[t.Ref()] = at
+		}
+	}
+	return places
 }
 
 // judge looks again at the objects that something happened to.
@@ -98,6 +109,9 @@ func (x *run) state() result {
 	var over time.Duration
 	f.fighting, over = x.fighting()
 	f.healthy, f.reconciling = healthVerdict(worst), worst.Status == health.Progressing
+	if at := x.m.places[worst.Worst]; at != "" && f.healthy.reason == v1alpha1.ReasonDegraded {
+		f.healthy.message += " (" + at + ")"
+	}
 	return result{finding: f, after: over}
 }
 
