@@ -46,9 +46,14 @@ func monorepo(apps, objects int) map[string]string {
 	return files
 }
 
+// seldom is a poll interval that no measurement lasts: what is measured is told
+// by webhook.
+const seldom = time.Hour
+
 // fleet creates the namespace, its service account's rights, the Repository,
-// which may be suspended, and the Applications.
-func (l *lab) fleet(ctx context.Context, url string, apps int, suspended bool) error {
+// which may be suspended, and the Applications. Without an interval, the
+// Repository has the default one.
+func (l *lab) fleet(ctx context.Context, url string, apps int, interval time.Duration, suspended bool) error {
 	for _, o := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
 		&rbacv1.RoleBinding{
@@ -60,7 +65,7 @@ func (l *lab) fleet(ctx context.Context, url string, apps int, suspended bool) e
 		&v1alpha1.Repository{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "mono"},
 			Spec: v1alpha1.RepositorySpec{
-				URL: url, Suspend: suspended, Interval: metav1.Duration{Duration: time.Hour},
+				URL: url, Suspend: suspended, Interval: metav1.Duration{Duration: interval},
 				WebhookSecretRef: &v1alpha1.SecretReference{Name: "webhook"},
 			},
 		},

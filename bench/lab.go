@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"k8s.io/client-go/rest"
@@ -24,8 +26,11 @@ type lab struct {
 	auditLog   string
 	git        string
 	pid        int // of the cluster's process
-	config     *rest.Config
-	client     client.WithWatch
+	// serving and ready are how long after its start the API answered, and pods
+	// could be scheduled.
+	serving, ready float64
+	config         *rest.Config
+	client         client.WithWatch
 }
 
 // newLab starts one; close it.
@@ -58,6 +63,8 @@ func (l *lab) connect(ctx context.Context) error {
 		Clusters []struct {
 			Kubeconfig, AuditLog string
 			Process              struct{ PID int }
+
+			ServingSeconds, ReadySeconds float64
 		}
 	}
 	if err := json.Unmarshal(out, &status); err != nil {
@@ -65,6 +72,7 @@ func (l *lab) connect(ctx context.Context) error {
 	}
 	l.git, l.kubeconfig, l.auditLog = status.URLs.Git, status.Clusters[0].Kubeconfig, status.Clusters[0].AuditLog
 	l.pid = status.Clusters[0].Process.PID
+	l.serving, l.ready = status.Clusters[0].ServingSeconds, status.Clusters[0].ReadySeconds
 	if l.config, err = clientcmd.BuildConfigFromFlags("", l.kubeconfig); err != nil {
 		return err
 	}
@@ -92,10 +100,13 @@ func (l *lab) repository(ctx context.Context, name string, files map[string]stri
 	if err := l.run(ctx, l.dir, "git", "clone", "-q", url, clone); err != nil {
 		return "", "", err
 	}
-	return url, clone, l.commit(ctx, clone, files, "Begin")
+	if err := l.commit(ctx, clone, files, "Begin"); err != nil {
+		return "", "", err
+	}
+	return url, clone, l.push(ctx, clone)
 }
 
-// commit writes files, commits and pushes them.
+// commit writes files and commits them.
 func (l *lab) commit(ctx context.Context, clone string, files map[string]string, subject string) error {
 	for name, content := range files {
 		path := filepath.Join(clone, name)
@@ -109,13 +120,16 @@ func (l *lab) commit(ctx context.Context, clone string, files map[string]string,
 	for _, args := range [][]string{
 		{"add", "-A"},
 		{"-c", "user.name=bench", "-c", "user.email=bench@example.com", "commit", "-qm", subject},
-		{"push", "-q", "origin", "HEAD:main"},
 	} {
 		if err := l.run(ctx, clone, "git", args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (l *lab) push(ctx context.Context, clone string) error {
+	return l.run(ctx, clone, "git", "push", "-q", "origin", "HEAD:main")
 }
 
 func (l *lab) run(ctx context.Context, dir, name string, args ...string) error {
@@ -127,29 +141,86 @@ func (l *lab) run(ctx context.Context, dir, name string, args ...string) error {
 	return nil
 }
 
-// requests counts the audit log's requests since an offset that keep admits,
-// and returns the offset of its end.
-func (l *lab) requests(offset int64, keep func(agent, verb, resource string) bool) (count int, end int64, err error) {
-	b, err := os.ReadFile(l.auditLog)
+// request is one request of Mizzen's as the API server logged it.
+type request struct {
+	verb string
+	// resource is as in RBAC: plural, with "/subresource" if there is one.
+	resource, name string
+}
+
+// writes tells whether a request changes something, or tries to.
+func (r request) writes() bool {
+	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.verb)
+}
+
+// audited is where the audit log ends now.
+func (l *lab) audited() (offset int64, err error) {
+	info, err := os.Stat(l.auditLog)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	end = int64(len(b))
-	for line := range bytes.Lines(b[min(offset, end):]) {
+	return info.Size(), nil
+}
+
+// requests returns the audit log's requests of ours since an offset. Ours are
+// those whose User-Agent begins with "mizzen": the controller's own, and those
+// in which it impersonates a service account.
+func (l *lab) requests(offset int64) ([]request, error) {
+	f, err := os.Open(l.auditLog)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	var ours []request
+	for line := range bytes.Lines(b) {
 		var e struct {
 			UserAgent, Verb string
-			ObjectRef       struct{ Resource, Subresource string }
+			ObjectRef       struct{ Resource, Subresource, Name string }
 		}
-		if json.Unmarshal(line, &e) != nil {
+		if json.Unmarshal(line, &e) != nil || !strings.HasPrefix(e.UserAgent, "mizzen") {
 			continue
 		}
-		resource := e.ObjectRef.Resource
+		r := request{e.Verb, e.ObjectRef.Resource, e.ObjectRef.Name}
 		if e.ObjectRef.Subresource != "" {
-			resource += "/" + e.ObjectRef.Subresource
+			r.resource += "/" + e.ObjectRef.Subresource
 		}
-		if strings.HasPrefix(e.UserAgent, "mizzen") && keep(e.UserAgent, e.Verb, resource) {
-			count++
+		ours = append(ours, r)
+	}
+	return ours, nil
+}
+
+// active counts the requests that a steady state must not make: all but
+// watches and leases.
+func active(requests []request) (n int) {
+	for _, r := range requests {
+		if r.verb != "watch" && r.resource != "leases" {
+			n++
 		}
 	}
-	return count, end, nil
+	return n
+}
+
+// labReady measures the start of a lab from built binaries.
+func labReady(ctx context.Context, b *bench) error {
+	var serving, ready []float64
+	for range b.runs {
+		l, err := newLab(ctx)
+		if err != nil {
+			return err
+		}
+		l.close()
+		serving, ready = append(serving, l.serving), append(ready, l.ready)
+	}
+	b.results.keep("lab/serving-seconds", serving...)
+	b.results.keep("lab/ready-seconds", ready...)
+	b.results.add("start of a lab until its API answers", spread(serving, "%.1f s"), "<= 4 s", b.times())
+	b.results.add("start of a lab until pods can be scheduled", spread(ready, "%.1f s"), "", b.times())
+	return nil
 }

@@ -63,23 +63,28 @@ func (p *process) get(ctx context.Context, path string) (string, error) {
 	return string(b), err
 }
 
-// metric returns the sum of a metric's series.
+// metric returns the sum of the series whose text begins with name, which may
+// go on with labels. It is an error if there is none.
 func (p *process) metric(ctx context.Context, name string) (float64, error) {
 	body, err := p.get(ctx, "/metrics")
 	if err != nil {
 		return 0, err
 	}
 	var sum float64
+	found := false
 	for scanner := bufio.NewScanner(strings.NewReader(body)); scanner.Scan(); {
 		rest, ok := strings.CutPrefix(scanner.Text(), name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
+		if !ok || rest == "" || !strings.ContainsRune(" {,}", rune(rest[0])) {
 			continue
 		}
 		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
 		if err != nil {
 			return 0, err
 		}
-		sum += value
+		sum, found = sum+value, true
+	}
+	if !found {
+		return 0, fmt.Errorf("%s/metrics has no %s", p.url, name)
 	}
 	return sum, nil
 }

@@ -16,22 +16,36 @@ import (
 	"mizzen.dev/mizzen/api/v1alpha1"
 )
 
+// synced is what one first sync by Mizzen was like.
+type synced struct {
+	took time.Duration
+	// statuses is how often each Application's status was written.
+	statuses []float64
+	// events is how often Events were written.
+	events float64
+}
+
+// compared are the rates of Mizzen and of the loop, and the writes of all runs.
+type compared struct{ ours, loop, statuses, events []float64 }
+
 // firstSync compares the first sync of many small Applications with a loop
 // that applies the same objects and writes as many statuses.
 func firstSync(ctx context.Context, b *bench) error {
 	apps := b.n(1000)
-	ours, loop, writes, err := b.compareSyncs(ctx, apps, 1, true)
+	c, err := b.compareSyncs(ctx, apps, 1, true)
 	if err != nil {
 		return err
 	}
-	b.results.add(fmt.Sprintf("first sync of %d Applications x 1 ConfigMap of 2 KB, per second", apps), spread(ours, "%.0f"), "")
-	b.results.add("the same objects by a bare loop of one apply and one status write, 16 at a time, per second", spread(loop, "%.0f"), "")
-	b.results.add("first sync, ratio to the bare loop", spread(ratios(ours, loop), "%.2f"), ">= 0.7")
-	b.results.add("status writes per Application", spread(writes, "%.3f"), "1")
+	b.results.add(fmt.Sprintf("first sync of %d Applications x 1 ConfigMap of 2 KB, per second", apps), spread(c.ours, "%.0f"), "", b.times())
+	b.results.add("the same objects by a bare loop of one apply and one status write, 16 at a time, per second", spread(c.loop, "%.0f"), "", b.times())
+	b.results.add("first sync, ratio to the bare loop", spread(ratios(c.ours, c.loop), "%.2f"), ">= 0.7", b.times())
+	b.results.add("status writes of each Application, until 4 s after the last was Ready", spread(c.statuses, "%.0f"), "1",
+		fmt.Sprintf("%d Applications x %s", apps, b.times()))
+	b.results.add("writes of Events for all of it", spread(c.events, "%.0f"), "one Event per commit", b.times())
 	for _, who := range []string{"mizzen", "loop"} {
 		name := fmt.Sprintf("sync-%dx1/%s/", apps, who)
 		b.results.add("processor time per Application, "+who+": API server, client",
-			fmt.Sprintf("%.1f ms, %.1f ms", median(b.results.samples[name+"server-ms"]), median(b.results.samples[name+"client-ms"])), "")
+			fmt.Sprintf("%.1f ms, %.1f ms", median(b.results.samples[name+"server-ms"]), median(b.results.samples[name+"client-ms"])), "", b.times())
 	}
 	return nil
 }
@@ -39,13 +53,13 @@ func firstSync(ctx context.Context, b *bench) error {
 // largeSync compares few large Applications with a bare apply loop.
 func largeSync(ctx context.Context, b *bench) error {
 	apps, objects := b.n(50), 200
-	ours, loop, _, err := b.compareSyncs(ctx, apps, objects, false)
+	c, err := b.compareSyncs(ctx, apps, objects, false)
 	if err != nil {
 		return err
 	}
-	b.results.add(fmt.Sprintf("first sync of %d Applications x %d objects, objects per second", apps, objects), spread(ours, "%.0f"), "")
-	b.results.add("the same objects by a bare loop of applies, 16 at a time, per second", spread(loop, "%.0f"), "")
-	b.results.add("large sync, ratio to the bare loop", spread(ratios(ours, loop), "%.2f"), ">= 0.8")
+	b.results.add(fmt.Sprintf("first sync of %d Applications x %d objects, objects per second", apps, objects), spread(c.ours, "%.0f"), "", b.times())
+	b.results.add("the same objects by a bare loop of applies, 16 at a time, per second", spread(c.loop, "%.0f"), "", b.times())
+	b.results.add("large sync, ratio to the bare loop", spread(ratios(c.ours, c.loop), "%.2f"), ">= 0.8", b.times())
 	return nil
 }
 
@@ -59,54 +73,82 @@ func ratios(a, b []float64) []float64 {
 
 // compareSyncs alternates Mizzen and the loop, each on a fresh lab, and returns
 // their rates: objects per second, or Applications where each has one.
-func (b *bench) compareSyncs(ctx context.Context, apps, objects int, statuses bool) (ours, loop, writes []float64, err error) {
+func (b *bench) compareSyncs(ctx context.Context, apps, objects int, statuses bool) (c compared, err error) {
 	name := fmt.Sprintf("sync-%dx%d", apps, objects)
 	for range b.runs {
-		took, perApp, err := b.syncOnce(ctx, apps, objects)
+		ours, err := b.syncOnce(ctx, apps, objects)
 		if err != nil {
-			return nil, nil, nil, err
+			return c, err
 		}
 		bare, err := b.loopOnce(ctx, apps, objects, statuses)
 		if err != nil {
-			return nil, nil, nil, err
+			return c, err
 		}
 		n := float64(apps * objects)
-		ours, loop, writes = append(ours, n/took.Seconds()), append(loop, n/bare.Seconds()), append(writes, perApp)
+		c.ours, c.loop = append(c.ours, n/ours.took.Seconds()), append(c.loop, n/bare.Seconds())
+		c.statuses, c.events = append(c.statuses, ours.statuses...), append(c.events, ours.events)
 	}
-	b.results.keep(name+"/mizzen", ours...)
-	b.results.keep(name+"/loop", loop...)
-	return ours, loop, writes, nil
+	b.results.keep(name+"/mizzen", c.ours...)
+	b.results.keep(name+"/loop", c.loop...)
+	b.results.keep(name+"/mizzen/status-writes-of-each", c.statuses...)
+	b.results.keep(name+"/mizzen/event-writes", c.events...)
+	return c, nil
 }
 
 // syncOnce measures from the moment Git may be fetched, when all Applications
 // exist and wait for it, until the last is Ready.
-func (b *bench) syncOnce(ctx context.Context, apps, objects int) (took time.Duration, writes float64, err error) {
+func (b *bench) syncOnce(ctx context.Context, apps, objects int) (s synced, err error) {
 	r, err := waiting(ctx, apps, objects)
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
 	defer r.end()
-	_, offset, err := r.requests(0, nobody)
+	offset, err := r.audited()
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
 	name := fmt.Sprintf("sync-%dx%d", apps, objects)
 	profiled := make(chan error, 1)
 	go func() { profiled <- r.p.profile(ctx, b.profiles, name+".cpu", "profile?seconds=5") }()
 	start, before := time.Now(), cpuOf(r.pid, r.p.cmd.Process.Pid)
 	if err := r.release(ctx); err != nil {
-		return 0, 0, err
+		return s, err
 	}
 	if err := r.awaitReady(ctx, apps); err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	took = time.Since(start)
+	s.took = time.Since(start)
 	b.keepCPU(name+"/mizzen", apps, before, cpuOf(r.pid, r.p.cmd.Process.Pid))
 	if err := <-profiled; err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	n, _, err := r.requests(offset, func(_, verb, resource string) bool { return verb == "patch" && resource == "applications/status" })
-	return took, float64(n) / float64(apps), err
+	if err := sleep(ctx, settling); err != nil {
+		return s, err
+	}
+	requests, err := r.requests(offset)
+	s.count(requests, apps)
+	return s, err
+}
+
+// settling is how long after a sync its last writes may come: a commit is
+// announced when it has been quiet for two seconds.
+const settling = 4 * time.Second
+
+// count notes how often each Application's status was written, and Events.
+func (s *synced) count(requests []request, apps int) {
+	perApp := map[string]int{}
+	for _, r := range requests {
+		switch {
+		case !r.writes():
+		case r.resource == "applications/status":
+			perApp[r.name]++
+		case r.resource == "events":
+			s.events++
+		}
+	}
+	for i := range apps {
+		s.statuses = append(s.statuses, float64(perApp[fmt.Sprintf("app-%d", i)]))
+	}
 }
 
 // waiting is a fleet that waits for its Repository, which is suspended.
@@ -120,7 +162,7 @@ func waiting(ctx context.Context, apps, objects int) (*running, error) {
 		func() error { r.url, r.clone, err = l.repository(ctx, "mono", monorepo(apps, objects)); return err },
 		func() error { r.p, err = startMizzen(ctx, l); return err },
 		func() error { return l.installed(ctx) },
-		func() error { return l.fleet(ctx, r.url, apps, true) },
+		func() error { return l.fleet(ctx, r.url, apps, seldom, true) },
 		func() error { return sleep(ctx, 2*time.Second) }, // until Mizzen has seen them
 	} {
 		if err := step(); err != nil {
@@ -151,7 +193,7 @@ func (b *bench) loopOnce(ctx context.Context, apps, objects int, statuses bool) 
 	if err := l.install(ctx); err != nil {
 		return 0, err
 	}
-	if err := l.fleet(ctx, "http://127.0.0.1:1/none.git", apps, true); err != nil {
+	if err := l.fleet(ctx, "http://127.0.0.1:1/none.git", apps, seldom, true); err != nil {
 		return 0, err
 	}
 	start, before := time.Now(), cpuOf(l.pid, os.Getpid())

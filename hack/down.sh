@@ -1,6 +1,7 @@
 #!/bin/sh
 # down.sh: end Mizzen and the lab, however they were started or killed. The Git
-# repositories stay for the next `make up`; `bin/lab down --purge` removes them.
+# repositories stay for the next `make up`; `bin/lab down --purge` removes
+# them and all else.
 set -eu
 cd "$(dirname "$0")/.."
 MIZZEN_LAB=${MIZZEN_LAB:-$PWD/.lab}

@@ -17,7 +17,7 @@ Five things to try; first, so that everything is found from everywhere:
 
   export PATH=$PWD/bin:\$PATH KUBECONFIG=$kubeconfig MIZZEN_LAB=$MIZZEN_LAB
   git clone $url /tmp/demo && cd /tmp/demo
-  git config user.name "$(id -un)" && git config user.email "$(id -un)@example.test"
+  git config user.name Ada && git config user.email ada@example.test
 
 TEXT
 if [ "$nodes" = kwok ]; then

@@ -58,7 +58,7 @@ rm -rf "$clone"
 # Mizzen is started anew if its binary changed, or if the cluster is another.
 step "starting Mizzen"
 bin/lab run --uses "$kubeconfig" mizzen \
-	bin/mizzen up --kubeconfig "$kubeconfig" --state-dir "$MIZZEN_LAB/mizzen" --listen 127.0.0.1:0 --log-format json
+	bin/mizzen up --kubeconfig "$kubeconfig" --state-dir "$MIZZEN_LAB/programs/mizzen" --listen 127.0.0.1:0 --log-format json
 seconds=0
 address=
 until [ -n "$address" ] && curl -fsS -o /dev/null "http://$address/readyz" 2>/dev/null; do
@@ -73,7 +73,7 @@ if [ "$nodes" = live ]; then
 fi
 
 # Pushes are announced, signed with a secret of this lab's own.
-token=$MIZZEN_LAB/webhook-token
+token=$MIZZEN_LAB/programs/webhook-token
 [ -s "$token" ] || (umask 077 && od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >"$token")
 kubectl create secret generic demo-webhook -n mizzen-system --from-file=token="$token" --dry-run=client -o yaml |
 	kubectl apply --server-side -f - >/dev/null

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,15 +18,21 @@ import (
 
 // RunOptions says how a Plan is carried out.
 type RunOptions struct {
-	// Ready waits until the objects of a wave are healthy, before the next
-	// wave; ctx carries the deadline of the wave. Nil: waves do not wait.
+	// Ready waits until objects are healthy before the first write of the next
+	// wave: those of lower waves, changed or not. ctx carries the deadline of a
+	// wave. Nil: waves do not wait.
 	Ready func(ctx context.Context, refs []mizzen.Ref) error
+	// Unchanged are objects, by wave, that the Plan leaves as they are. Higher
+	// waves wait for them too: an earlier run may have written them, and ended
+	// before they were up.
+	Unchanged map[int][]mizzen.Ref
 	// Observe hears of every change as soon as it is done or has failed, one
 	// call at a time.
 	Observe func(mizzen.Change, Result, error)
 	// Concurrency bounds the writes under way; 0 means 16.
 	Concurrency int
-	// WaveTimeout bounds each wave, waiting included; 0 means 5 minutes.
+	// WaveTimeout bounds the writes of each wave, and the wait for it; 0 means
+	// 5 minutes.
 	WaveTimeout time.Duration
 	// Namespaces are created first if they do not exist. They carry no mark of
 	// ours, and are never deleted.
@@ -65,7 +72,7 @@ func (a *Applier) Run(ctx context.Context, plan *mizzen.Plan, o RunOptions) (Out
 	o.Concurrency = cmp.Or(o.Concurrency, defaultConcurrency)
 	o.WaveTimeout = cmp.Or(o.WaveTimeout, defaultWaveTimeout)
 	counts := plan.Counts()
-	r := &run{Applier: a, RunOptions: o, definitions: map[schema.GroupKind]definition{}, out: Outcome{
+	r := &run{Applier: a, RunOptions: o, below: map[int][]mizzen.Ref{}, definitions: map[schema.GroupKind]definition{}, out: Outcome{
 		Applied: map[mizzen.Ref]Result{}, Failed: map[mizzen.Ref]error{},
 		Counts: mizzen.Counts{Skipped: counts.Skipped, Unchanged: counts.Unchanged},
 	}}
@@ -79,6 +86,7 @@ func (a *Applier) Run(ctx context.Context, plan *mizzen.Plan, o RunOptions) (Out
 		case mizzen.None, mizzen.Skip:
 		}
 	}
+	maps.Copy(r.below, o.Unchanged)
 	r.defineKinds(applies)
 	err := r.run(ctx, applies, removals)
 	return r.out, err
@@ -90,6 +98,8 @@ type run struct {
 	RunOptions
 	// definitions are the kinds that the Plan itself brings or changes.
 	definitions map[schema.GroupKind]definition
+	// below are the objects, by wave, that higher waves still have to wait for.
+	below map[int][]mizzen.Ref
 
 	mu  sync.Mutex
 	out Outcome
@@ -129,7 +139,10 @@ func (r *run) run(ctx context.Context, applies, removals []mizzen.Change) error 
 		for n < len(ordered) && ordered[n].wave == ordered[0].wave {
 			n++
 		}
-		if err := r.wave(ctx, ordered[:n], n == len(ordered)); err != nil {
+		if err := r.awaitBelow(ctx, ordered[0].wave); err != nil {
+			return err
+		}
+		if err := r.wave(ctx, ordered[:n]); err != nil {
 			return err
 		}
 		ordered = ordered[n:]
@@ -137,24 +150,38 @@ func (r *run) run(ctx context.Context, applies, removals []mizzen.Change) error 
 	return r.removeAll(ctx, removals)
 }
 
-// wave carries out the stages of one wave.
-func (r *run) wave(ctx context.Context, stages []group, last bool) error {
+// awaitBelow waits until the objects of lower waves are healthy.
+func (r *run) awaitBelow(ctx context.Context, wave int) error {
+	var refs []mizzen.Ref
+	highest := 0
+	for _, lower := range slices.Sorted(maps.Keys(r.below)) {
+		if lower < wave {
+			refs, highest = append(refs, r.below[lower]...), lower
+			delete(r.below, lower)
+		}
+	}
+	if len(refs) == 0 || r.Ready == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.WaveTimeout)
 	defer cancel()
-	var refs []mizzen.Ref
+	if err := r.Ready(ctx, refs); err != nil {
+		return fmt.Errorf("wave %d: %w", highest, err)
+	}
+	return nil
+}
+
+// wave carries out the stages of one wave.
+func (r *run) wave(ctx context.Context, stages []group) error {
+	ctx, cancel := context.WithTimeout(ctx, r.WaveTimeout)
+	defer cancel()
 	for _, g := range stages {
 		if err := r.all(ctx, g.changes, r.applyChange); err != nil {
 			return err
 		}
 		for _, c := range g.changes {
-			refs = append(refs, c.Ref)
+			r.below[g.wave] = append(r.below[g.wave], c.Ref)
 		}
-	}
-	if last || r.Ready == nil {
-		return nil
-	}
-	if err := r.Ready(ctx, refs); err != nil {
-		return fmt.Errorf("wave %d: %w", stages[0].wave, err)
 	}
 	return nil
 }

@@ -116,6 +116,9 @@ func (s *stage) ask(t *testing.T, verb *cobra.Command, q question, args []string
 		if got.out != "" {
 			parse(t, format, got.out)
 		}
+		if got.out != "" && format == "json" {
+			readReference(t).check(t, verb.Name(), got.out)
+		}
 	}
 }
 

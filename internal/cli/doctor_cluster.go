@@ -106,7 +106,7 @@ func (d *doctor) crds(ctx context.Context, c client.Client) bool {
 		err = c.Get(ctx, client.ObjectKeyFromObject(wanted), installed)
 		switch {
 		case apierrors.IsNotFound(err):
-			d.fail("crds", wanted.GetName()+" is not installed", "run 'mizzen up' or install the chart")
+			d.fail("crds", wanted.GetName()+" is not installed", "run 'mizzen up'")
 			return false
 		case err != nil:
 			d.warn("crds", err.Error(), "ask for the permission to read CustomResourceDefinitions")
@@ -116,7 +116,7 @@ func (d *doctor) crds(ctx context.Context, c client.Client) bool {
 		}
 	}
 	if len(stale) > 0 {
-		d.warn("crds", strings.Join(stale, ", ")+" are of another version of Mizzen", "run 'mizzen up' or upgrade the chart with the version of this binary")
+		d.warn("crds", strings.Join(stale, ", ")+" are of another version of Mizzen", "run 'mizzen up' of this version")
 	} else {
 		d.ok("crds", "%d, as in this version", len(files))
 	}
@@ -178,7 +178,7 @@ func (d *doctor) controller(ctx context.Context, c client.Client) {
 	case err != nil:
 		d.warn("controller", "it cannot be told whether one runs: "+err.Error(), "ask for the permission to read leases in "+mizzen.SystemNamespace)
 	case !held:
-		d.fail("controller", "none runs, so that nothing is synced", "run 'mizzen up' or install the chart")
+		d.fail("controller", "none runs, so that nothing is synced", "run 'mizzen up'")
 	default:
 		d.ok("controller", "%s leads", *lease.HolderIdentity)
 	}

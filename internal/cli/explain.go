@@ -30,7 +30,7 @@ func explain(err error, object, notFound string) error {
 	case meta.IsNoMatchError(err):
 		return &mizzen.Error{
 			Kind: mizzen.NotFound, Object: object, Err: errors.New("the cluster has no Mizzen: its CRDs are not installed"),
-			Remedy: "run 'mizzen up' or install the chart",
+			Remedy: "run 'mizzen up'",
 		}
 	case apierrors.IsNotFound(err):
 		return &mizzen.Error{Kind: mizzen.NotFound, Object: object, Err: errors.New("not found"), Remedy: notFound}

@@ -41,14 +41,14 @@ func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) e
 	told := ""
 	for pause := firstLook; worst.Status != health.Healthy; pause = min(2*pause, lastLook) {
 		if worst.Status == health.Degraded {
-			return notReady(worst, ErrDegraded)
+			return p.notReady(worst, ErrDegraded)
 		}
 		if pause > patience && p.Waits != nil && worst.Message != told {
 			told = worst.Message
 			p.Waits(ctx, worst)
 		}
 		if !e.rest(ctx, pause) {
-			return notReady(worst, context.Cause(ctx))
+			return p.notReady(worst, context.Cause(ctx))
 		}
 		if worst, err = e.worst(ctx, p, refs); err != nil {
 			return err
@@ -121,16 +121,20 @@ func (e *Engine) rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func notReady(worst health.Summary, cause error) error {
+func (p *Planned) notReady(worst health.Summary, cause error) error {
 	kind := mizzen.Timeout
 	if errors.Is(cause, ErrDegraded) {
 		kind = mizzen.Conflict
 	}
 	return &mizzen.Error{
-		Kind: kind, Object: worst.Worst.String(), Err: fmt.Errorf("%s: %w", worst.Message, cause),
+		Kind: kind, Object: worst.Worst.String(), Origin: p.Origin(worst.Worst), Err: fmt.Errorf("%s: %w", worst.Message, cause),
 		Remedy: "mend the object in Git; later waves were not begun",
 	}
 }
+
+// Origin is where an object begins in the Snapshot; zero if the Plan does not
+// have the object.
+func (p *Planned) Origin(ref mizzen.Ref) mizzen.Origin { return p.objects[ref].Origins.Object }
 
 // targetOf names an object in the version that the inventory has.
 func targetOf(ref mizzen.Ref, version string) live.Target {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -81,8 +82,8 @@ func (e *Engine) run(ctx context.Context, x *execution) error {
 	}
 	_, err := x.p.target.Destination.Writer.Run(ctx, x.p.Plan, apply.RunOptions{
 		Ready:   func(ctx context.Context, refs []mizzen.Ref) error { return e.waitReady(ctx, x.p, refs) },
-		Observe: x.observe,
-		Whole:   x.p.direct != nil,
+		Observe: x.observe, Unchanged: x.p.unchanged(),
+		Whole: x.p.direct != nil,
 		// The sync's own deadline bounds its waves.
 		WaveTimeout: max(x.p.target.Policy.Timeout, time.Minute),
 	})
@@ -91,6 +92,28 @@ func (e *Engine) run(ctx context.Context, x *execution) error {
 		return errors.Join(context.Cause(ctx), err)
 	}
 	return err
+}
+
+// unchanged are the objects, by wave, that the Plan leaves as they are and that
+// what it writes has to wait for. What only restores a drift waits for nothing.
+func (p *Planned) unchanged() map[int][]mizzen.Ref {
+	last, changed := math.MinInt, map[mizzen.Ref]bool{}
+	for _, c := range p.Changes {
+		changed[c.Ref] = true
+		if c.Desired != nil && c.Action.Writes() {
+			last = max(last, c.Wave)
+		}
+	}
+	unchanged := map[int][]mizzen.Ref{}
+	if p.target.Only {
+		return unchanged
+	}
+	for ref, o := range p.objects {
+		if options, _ := mizzen.OptionsOf(o.Unstructured); !changed[ref] && options.Wave < last {
+			unchanged[options.Wave] = append(unchanged[options.Wave], ref)
+		}
+	}
+	return unchanged
 }
 
 // written are the kinds of the objects that the Plan applies, each once.

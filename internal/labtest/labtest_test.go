@@ -3,9 +3,13 @@ package labtest_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,6 +45,37 @@ func TestPodBecomesReady(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// TestProcessesShareOneLab: the packages of a test run are processes, and find
+// the lab of the first of them, even if they come at the same time.
+func TestProcessesShareOneLab(t *testing.T) {
+	const child, found = "LABTEST_CHILD", "found the lab "
+	l := labtest.Start(t, labtest.ControlPlane)
+	system, err := kubernetes.NewForConfigOrDie(l.Config).CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := found + l.Dir + " " + string(system.UID)
+	if os.Getenv(child) != "" {
+		fmt.Println(here)
+		return
+	}
+	var others sync.WaitGroup
+	for range 2 {
+		others.Go(func() {
+			other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcessesShareOneLab$")
+			other.Env = append(os.Environ(), child+"=1")
+			out, err := other.CombinedOutput()
+			if err != nil {
+				t.Errorf("another process: %v\n%s", err, out)
+			}
+			if !strings.Contains(string(out), here+"\n") {
+				t.Errorf("this process %s, another says\n%s", here, out)
+			}
+		})
+	}
+	others.Wait()
 }
 
 func TestAuditCountsRequestsByUser(t *testing.T) {

@@ -113,14 +113,17 @@ func (k *kindWatch) run() {
 		if k.ctx.Err() != nil {
 			return
 		}
-		if k.w.c.clock.Since(began) > healthyFor {
+		lasted := k.w.c.clock.Since(began) > healthyFor
+		if lasted {
 			retries = 0
 		}
 		k.failed(err)
 		switch kind := mizzen.KindOf(err); {
 		case kind == mizzen.NotFound:
 			lw = k.relocate(lw)
-		case isOutage(kind) && k.w.outage.wait(k.ctx, k.w, err):
+		// The client takes a connection that is closed at once, as a proxy does
+		// that finds nobody behind it, for a stream that ended.
+		case (isOutage(kind) || err == nil && !lasted) && k.w.outage.wait(k.ctx, k.w, err):
 			retries = 0
 			continue
 		}

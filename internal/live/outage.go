@@ -23,7 +23,8 @@ type outage struct {
 	real bool          // whether the last question found an outage
 }
 
-// wait returns when the cluster can be reached again or ctx ends. It returns
+// wait returns when the cluster can be reached again or ctx ends. The cause is
+// told, or if that is nil, what the probe finds. It returns
 // true if there was an outage, false if only the connection had broken.
 func (o *outage) wait(ctx context.Context, w *Watcher, cause error) bool {
 	o.mu.Lock()
@@ -64,6 +65,9 @@ func (o *outage) probe(w *Watcher, cause error) {
 		}
 		if !told {
 			told = true
+			if cause == nil {
+				cause = err
+			}
 			w.handler.Reachable(w.c.apiError("", cause))
 		}
 		timer := w.c.clock.NewTimer(interval/2 + w.jitter(interval/2))

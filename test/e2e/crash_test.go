@@ -1,24 +1,25 @@
 package e2e
 
 import (
-	"context"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
 
 	"mizzen.dev/mizzen"
 )
 
 var (
-	crashes   = flag.Int("crashes", 52, "how often a sync is killed")
+	crashes   = flag.Int("crashes", 50, "how many kills have to hit a sync")
 	crashSeed = flag.Uint64("crash-seed", 0, "the seed of an earlier run; 0 makes a new one")
 )
 
@@ -54,8 +55,11 @@ func TestCrashes(t *testing.T) {
 	t.Logf("the first sync, from the start of the process: %s", time.Since(begin).Round(time.Millisecond))
 	p.kill()
 
-	inside := 0
-	for round := 1; round <= *crashes; round++ {
+	inside, round := 0, 0
+	for inside < *crashes {
+		if round++; round > 3**crashes {
+			t.Fatalf("only %d of %d kills hit a sync", inside, round)
+		}
 		commit := s.push(fmt.Sprintf("Round %d", round), crashFiles(round))
 		p = launch(t, s.lab, s.state)
 		inside += seen.killWithin(random, p, fmt.Sprint(round))
@@ -67,23 +71,18 @@ func TestCrashes(t *testing.T) {
 			p.kill()
 		}
 	}
-	t.Logf("%d of %d kills hit between the first and the last write", inside, *crashes)
-	if inside < *crashes/2 {
-		t.Errorf("only %d kills hit a sync: nothing is proved", inside)
-	}
-	last := crashFiles(*crashes + 1)
+	t.Logf("%d of %d kills hit between the first and the last write", inside, round)
+	last := crashFiles(round + 1)
 	last["big/passing.yaml"] = "" // nothing new comes with the last commit
 	commit := s.push("The last", last)
 	p = launch(t, s.lab, s.state)
 	s.settleCrashed(commit)
-	s.matches(-1)
+	s.matchesFiles(last)
 	p.kill()
 	effects := seen.check(t)
-	asked := 0
-	for _, r := range audit.Requests(t) {
-		if r.Verb == "patch" && r.Resource == "configmaps" && r.Namespace == s.ns && r.Code < 300 && !strings.Contains(r.URI, "dryRun") {
-			asked++
-		}
+	asked, requests := 0, audit.Requests(t)
+	for _, kind := range crashKinds {
+		asked += len(effective(requests, kind.Resource, s.ns))
 	}
 	// A write that was answered to a dead process had its effect, too.
 	t.Logf("%d writes were answered, %d had an effect", asked, effects)
@@ -101,6 +100,11 @@ func crashFiles(round int) map[string]string {
 		"small/all.yaml": many("small", crashObjects/5, value),
 	}
 	files["big/passing.yaml"] = many(fmt.Sprintf("a-passing-%d", round), passing, value) + "---\n" + passingKind(round)
+	if round == 0 { // nobody is killed, so that each kind is written once at least
+		for other := 1; other < len(crashKinds)-1; other++ {
+			files["big/passing.yaml"] += "---\n" + passingKind(other)
+		}
+	}
 	return files
 }
 
@@ -133,160 +137,107 @@ func (s *stage) settleCrashed(commit string) {
 	}
 }
 
-// matches compares the objects that are ours, of all kinds, with those of a
-// round; of a negative one there are no passing ones.
+// crashKinds are the kinds of the objects of all rounds.
+var crashKinds = []schema.GroupVersionResource{
+	{Version: "v1", Resource: "configmaps"},
+	{Version: "v1", Resource: "serviceaccounts"},
+	{Version: "v1", Resource: "secrets"},
+	{Version: "v1", Resource: "services"},
+	{Version: "v1", Resource: "limitranges"},
+	{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
+	{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"},
+	{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"},
+	{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
+}
+
+// matches compares the objects that are ours with those of a round.
 func (s *stage) matches(round int) {
 	s.test.Helper()
-	value := fmt.Sprint(round)
-	want := crashObjects + passing
-	if round < 0 {
-		value, want = fmt.Sprint(*crashes+1), crashObjects
-	}
-	list, err := s.core.CoreV1().ConfigMaps(s.ns).List(s.test.Context(), metav1.ListOptions{LabelSelector: mizzen.LabelManaged})
-	if err != nil {
-		s.test.Fatal(err)
-	}
-	for _, cm := range list.Items {
-		if cm.Data["value"] != value {
-			s.test.Errorf("%s has value %q, Git says %q", cm.Name, cm.Data["value"], value)
-		}
-	}
-	if len(list.Items) != want {
-		s.test.Errorf("%d ConfigMaps, Git has %d", len(list.Items), want)
-	}
-	wantOthers := fmt.Sprintf("passing-%d", round)
-	if round < 0 {
-		wantOthers = ""
-	}
-	if others := s.others(); others != wantOthers {
-		s.test.Errorf("objects of other kinds: %q, Git has %q", others, wantOthers)
-	}
+	s.matchesFiles(crashFiles(round))
 }
 
-// others names the objects that are ours and no ConfigMaps.
-func (s *stage) others() string {
+// matchesFiles compares the objects that are ours, of all kinds, with the
+// manifests: there are the same, and each has all that its manifest says.
+func (s *stage) matchesFiles(files map[string]string) {
 	s.test.Helper()
-	out, err := s.kubectlGet("serviceaccounts,secrets,services,roles,networkpolicies,poddisruptionbudgets,limitranges,leases")
-	if err != nil {
-		s.test.Fatal(err)
-	}
-	return out
-}
-
-// ledger is what a watch saw of every ConfigMap of the namespace.
-type ledger struct {
-	mu    sync.Mutex
-	saw   map[string][]revisionOfObject
-	value map[string]int // how many objects have had a value
-	moved chan struct{}
-}
-
-type revisionOfObject struct{ version, value, event string }
-
-// record begins to write down every change that a write had.
-func (s *stage) record() *ledger {
-	s.test.Helper()
-	list, err := s.core.CoreV1().ConfigMaps(s.ns).List(s.test.Context(), metav1.ListOptions{Limit: 1})
-	if err != nil {
-		s.test.Fatal(err)
-	}
-	long := int64(time.Hour / time.Second)
-	w, err := s.core.CoreV1().ConfigMaps(s.ns).Watch(s.test.Context(), metav1.ListOptions{
-		ResourceVersion: list.ResourceVersion, TimeoutSeconds: &long, LabelSelector: mizzen.LabelManaged,
-	})
-	if err != nil {
-		s.test.Fatal(err)
-	}
-	s.test.Cleanup(w.Stop)
-	l := &ledger{saw: map[string][]revisionOfObject{}, value: map[string]int{}, moved: make(chan struct{}, 1)}
-	go func() {
-		for e := range w.ResultChan() {
-			l.take(e)
+	ours := map[string]*unstructured.Unstructured{}
+	for _, kind := range crashKinds {
+		list, err := s.dynamic.Resource(kind).Namespace(s.ns).List(s.test.Context(), metav1.ListOptions{LabelSelector: mizzen.LabelManaged})
+		if err != nil {
+			s.test.Fatal(err)
 		}
-	}()
-	return l
-}
-
-func (l *ledger) take(e watch.Event) {
-	cm, ok := e.Object.(*corev1.ConfigMap)
-	if !ok {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.saw[cm.Name] = append(l.saw[cm.Name], revisionOfObject{cm.ResourceVersion, cm.Data["value"], string(e.Type)})
-	if e.Type != watch.Deleted {
-		l.value[cm.Data["value"]]++
-	}
-	select {
-	case l.moved <- struct{}{}:
-	default:
-	}
-}
-
-// having is how many objects have had a value.
-func (l *ledger) having(value string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.value[value]
-}
-
-// killWithin kills the process at a random instant: of every ten kills one
-// comes anywhere after its start, one around the last write, when the result
-// is recorded, and the others after a random number of writes. It returns 1 if
-// some objects were written and some were not.
-func (l *ledger) killWithin(random *rand.Rand, p *process, value string) int {
-	all := crashObjects + passing
-	goal, delay := 1+random.IntN(all-1), time.Duration(random.IntN(2000))*time.Microsecond
-	switch random.IntN(10) {
-	case 0:
-		goal, delay = 0, time.Duration(random.IntN(3000))*time.Millisecond
-	case 1:
-		goal, delay = all, time.Duration(random.IntN(150))*time.Millisecond
-	}
-	for deadline := time.Now().Add(*patience); l.having(value) < goal; {
-		select {
-		case <-l.moved:
-		case <-time.After(time.Until(deadline)):
-			p.t.Fatalf("%d of %d objects were written", l.having(value), goal)
-		case <-p.ended:
-			p.t.Fatal("mizzen ended by itself")
+		for _, o := range list.Items {
+			ours[o.GetKind()+" "+o.GetName()] = &o
 		}
 	}
-	time.Sleep(delay)
-	p.kill()
-	if n := l.having(value); n > 0 && n < all {
-		return 1
+	for _, want := range manifests(s.test, files) {
+		name := want.GetKind() + " " + want.GetName()
+		got := ours[name]
+		if got == nil {
+			s.test.Errorf("%s is in Git and not in the cluster", name)
+			continue
+		}
+		delete(ours, name)
+		for _, field := range lacks(want.Object, got.Object, "") {
+			s.test.Errorf("%s: %s is not as in Git", name, field)
+		}
+		if diff := cmp.Diff(want.Object["data"], got.Object["data"]); diff != "" {
+			s.test.Errorf("%s (-Git +cluster):\n%s", name, diff)
+		}
 	}
-	return 0
+	for name := range ours {
+		s.test.Errorf("%s is in the cluster and not in Git", name)
+	}
 }
 
-// check makes sure that no write left an object's content as it was: what is
-// right already is not written again, by whichever process.
-// It returns how many writes had an effect.
-func (l *ledger) check(t *testing.T) (writes int) {
+// manifests reads files as the API server would keep them.
+func manifests(t *testing.T, files map[string]string) (objects []*unstructured.Unstructured) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for name, revisions := range l.saw {
-		for i, r := range revisions {
-			if r.event != string(watch.Deleted) {
-				writes++
+	for file, text := range files {
+		for document := range strings.SplitSeq(text, "---\n") {
+			o := &unstructured.Unstructured{}
+			if err := yaml.Unmarshal([]byte(document), &o.Object); err != nil {
+				t.Fatalf("%s: %v", file, err)
 			}
-			if r.event == string(watch.Modified) && i > 0 && revisions[i-1].value == r.value {
-				t.Errorf("%s was written twice with value %q: %v", name, r.value, revisions[i-1:i+1])
+			if len(o.Object) == 0 {
+				continue
 			}
-			if r.event == string(watch.Added) && i > 0 && revisions[i-1].event != string(watch.Deleted) {
-				t.Errorf("%s was created twice: %v", name, revisions)
+			if plain, ok := o.Object["stringData"].(map[string]any); ok {
+				data := map[string]any{}
+				for key, value := range plain {
+					data[key] = base64.StdEncoding.EncodeToString([]byte(value.(string)))
+				}
+				o.Object["data"] = data
+				delete(o.Object, "stringData")
 			}
+			objects = append(objects, o)
 		}
 	}
-	t.Logf("%d writes with effect on %d objects", writes, len(l.saw))
-	return writes
+	return objects
 }
 
-// kubectlGet lists the names of our objects of some kinds, without the kinds.
-func (s *stage) kubectlGet(kinds string) (string, error) {
-	out, err := s.run(context.Background(), "get", kinds, "-n", s.ns, "-l", mizzen.LabelManaged, "-o", "jsonpath={.items[*].metadata.name}")
-	return strings.TrimSpace(out), err
+// lacks names the fields that a value has otherwise than is wanted. What is
+// not wanted may be there: the API server has defaults. Empty is as good as
+// absent.
+func lacks(want, got any, path string) (fields []string) {
+	switch w := want.(type) {
+	case map[string]any:
+		g, _ := got.(map[string]any)
+		for key, value := range w {
+			fields = append(fields, lacks(value, g[key], path+"."+key)...)
+		}
+	case []any:
+		g, _ := got.([]any)
+		if len(w) != len(g) {
+			return []string{path}
+		}
+		for i := range w {
+			fields = append(fields, lacks(w[i], g[i], fmt.Sprintf("%s[%d]", path, i))...)
+		}
+	default:
+		if fmt.Sprint(want) != fmt.Sprint(got) {
+			fields = append(fields, path)
+		}
+	}
+	return fields
 }

@@ -11,7 +11,7 @@
 //	                    its spec
 //	push MESSAGE        commit everything below repo/ and push it
 //	until RE CMD ARG…   run a command until its output matches; with ! until it
-//	                    does not
+//	                    succeeds with an output that does not
 //	apply FILE          apply a file of the script with kubectl, $NS filled in
 //	condition APP TYPE RE  wait until a condition of an Application reads
 //	                    "STATUS REASON MESSAGE" so; with ! until it does not
@@ -252,8 +252,9 @@ func applyText(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(of(ts).kubectl(of(ts).fill(ts.ReadFile(args[0]))))
 }
 
-// until runs a command until its output matches a regular expression, or with
-// ! until it does not.
+// until runs a command until its output matches a regular expression. With ! it
+// does so until the output does not match, which only that of a command that
+// succeeds can tell.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: until RE CMD ARG...")
@@ -266,9 +267,9 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		cmd.Dir = ts.Getenv("WORK")
 		cmd.Env = append(os.Environ(), "KUBECONFIG="+ts.Getenv("KUBECONFIG"), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"))
 		cmd.Path = lookPath(ts, args[1])
-		b, _ := cmd.CombinedOutput() // the exit code is part of what is waited for
+		b, err := cmd.CombinedOutput() // what is waited for may be a refusal
 		out = string(b)
-		if re.MatchString(out) != neg {
+		if re.MatchString(out) != neg && (err == nil || !neg) {
 			return
 		}
 		time.Sleep(pause)

@@ -1,10 +1,9 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
-	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -38,8 +37,28 @@ var (
 // a fight, and waits.
 const perObject = 3
 
-// TestAnyEditIsRestoredOrNamed edits single fields of the demo's objects at
-// random: it changes, deletes and adds. Each is restored, or named as foreign.
+// verdict is what becomes of an edit.
+type verdict string
+
+// Every edit ends in one of these; lost is a defect.
+const (
+	restored verdict = "restored"
+	named    verdict = "named as foreign"
+	theirs   verdict = "a label or an annotation of somebody else"
+	refused  verdict = "refused by the API server"
+	lost     verdict = "neither restored nor named as foreign"
+)
+
+// grace is how long an edit may take to be restored before it is asked whether
+// it is to stay.
+const grace = 3 * time.Second
+
+// least is how many edits at random have to be restored.
+const least = 15
+
+// TestAnyEditIsRestoredOrNamed edits single fields of the demo's objects: one of
+// each verdict, and then it changes, deletes and adds at random. Each is
+// restored, or named as foreign.
 func TestAnyEditIsRestoredOrNamed(t *testing.T) {
 	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
 	startMizzen(t, lab, t.TempDir())
@@ -54,28 +73,54 @@ func TestAnyEditIsRestoredOrNamed(t *testing.T) {
 	t.Logf("seed %d", seed)
 	f.rand = rand.New(rand.NewPCG(seed, 0))
 	objects := f.objects()
-	restored, named, refused := 0, 0, 0
-	for end := time.Now().Add(*fuzzTime); time.Now().Before(end); {
+	f.oneOfEach(slices.DeleteFunc(slices.Clone(objects["Deployment"]), func(o edited) bool { return o.namespace != "shop" }))
+	counts := map[verdict]int{}
+	for end := time.Now().Add(*fuzzTime); time.Now().Before(end) || counts[restored] < least; {
 		target, ok := f.pick(objects)
 		if !ok {
 			break
 		}
-		switch f.edit(target) {
-		case "restored":
-			restored++
-		case "named":
-			named++
-		case "refused":
-			refused++
-		}
+		counts[f.edit(target, func(object map[string]any) string { return mutate(f.rand, object) })]++
 		if t.Failed() {
 			t.Fatalf("again with -fuzz-drift-seed=%d", seed)
 		}
 	}
-	t.Logf("%d objects of %d kinds: %d edits restored, %d named as foreign, %d refused by the API server",
-		len(f.edits), len(objects), restored, named, refused)
-	if restored == 0 {
-		t.Error("nothing was edited")
+	t.Logf("%d objects of %d kinds: %v", len(f.edits), len(objects), counts)
+	if counts[restored] < least {
+		t.Errorf("%d edits at random were restored, want at least %d: nothing is proved", counts[restored], least)
+	}
+}
+
+// oneOfEach makes an edit of each verdict.
+func (f *fuzz) oneOfEach(deployments []edited) {
+	f.t.Helper()
+	spec := func(object map[string]any) map[string]any { return object["spec"].(map[string]any) }
+	for i, c := range []struct {
+		what string
+		want verdict
+		edit func(map[string]any)
+	}{
+		{"change replicas", restored, func(o map[string]any) { spec(o)["replicas"] = spec(o)["replicas"].(int64) + 1 }},
+		{"add a container", named, func(o map[string]any) {
+			template := spec(spec(o)["template"].(map[string]any))
+			containers := template["containers"].([]any)
+			template["containers"] = append(containers, another(containers))
+		}},
+		{"add a label", theirs, func(o map[string]any) {
+			o["metadata"].(map[string]any)["labels"].(map[string]any)["fuzz"] = "fuzz"
+		}},
+		{"change the selector", refused, func(o map[string]any) {
+			spec(o)["selector"] = map[string]any{"matchLabels": map[string]any{"fuzz": "fuzz"}}
+		}},
+	} {
+		target := deployments[i%len(deployments)]
+		got := f.edit(target, func(object map[string]any) string {
+			c.edit(object)
+			return c.what
+		})
+		if got != c.want {
+			f.t.Errorf("%s: %s: %s, want %s", target, c.what, got, c.want)
+		}
 	}
 }
 
@@ -217,7 +262,7 @@ func (f *fuzz) pick(objects map[string][]edited) (edited, bool) {
 func (f *fuzz) free(o edited) bool { return f.edits[o.String()] < perObject }
 
 // edit makes one edit, and says what became of it.
-func (f *fuzz) edit(o edited) string {
+func (f *fuzz) edit(o edited, mutation func(map[string]any) string) verdict {
 	f.t.Helper()
 	ctx := f.t.Context()
 	client := f.client.Resource(o.resource).Namespace(o.namespace)
@@ -227,38 +272,46 @@ func (f *fuzz) edit(o edited) string {
 		f.t.Fatalf("%s: %v", o, err)
 	}
 	changed := before.DeepCopy()
-	what := mutate(f.rand, changed.Object)
+	what := mutation(changed.Object)
 	_, err = client.Update(ctx, changed, metav1.UpdateOptions{FieldManager: "fuzz"})
 	switch {
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err), apierrors.IsConflict(err):
-		return "refused"
+		return refused
 	case err != nil:
 		f.t.Fatalf("%s: %s: %v", o, what, err)
 	}
-	want := content(before)
-	verdict, left := "", ""
-	for deadline := time.Now().Add(*patience); verdict == ""; time.Sleep(pause) {
-		if left = f.difference(ctx, client, o, want); left == "" {
-			return "restored"
-		}
-		if f.named(before, o) || onlyMetadata(left) {
-			verdict = "named"
-		} else if time.Now().After(deadline) {
-			f.t.Errorf("%s: %s is neither restored nor named as foreign:\n%s", o, what, left)
-			return "lost"
-		}
-	}
-	f.undo(client, o, before)
-	return verdict
+	return f.outcome(client, o, before, what)
 }
 
-// difference returns what an object differs in, "" if it is as it was.
-func (f *fuzz) difference(ctx context.Context, client dynamic.ResourceInterface, o edited, want map[string]any) string {
-	now, err := client.Get(ctx, o.name, metav1.GetOptions{})
-	if err != nil {
-		return err.Error()
+// outcome waits for an edit to be restored, or else for the reason why it
+// stays, and takes it back then.
+func (f *fuzz) outcome(client dynamic.ResourceInterface, o edited, before *unstructured.Unstructured, what string) verdict {
+	f.t.Helper()
+	begin := time.Now()
+	for ; ; time.Sleep(pause) {
+		now, err := client.Get(f.t.Context(), o.name, metav1.GetOptions{})
+		left := ""
+		switch {
+		case err != nil:
+			left = err.Error()
+		case cmp.Equal(content(before), content(now)):
+			return restored
+		default:
+			left = cmp.Diff(content(before), content(now))
+		}
+		switch waited := time.Since(begin); {
+		case waited < grace:
+		case err == nil && cmp.Equal(ours(before, before), ours(now, before)):
+			f.undo(client, o, before)
+			return theirs
+		case f.named(before, o):
+			f.undo(client, o, before)
+			return named
+		case waited > *patience:
+			f.t.Errorf("%s: %s is %s:\n%s", o, what, lost, left)
+			return lost
+		}
 	}
-	return cmp.Diff(want, content(now))
 }
 
 // named tells whether the plan of the object's Application says that somebody
@@ -316,116 +369,34 @@ func content(o *unstructured.Unstructured) map[string]any {
 	return c.Object
 }
 
-// onlyMetadata tells whether a difference is a label or an annotation of
-// somebody else: those are theirs, and nobody needs to be told.
-func onlyMetadata(diff string) bool {
-	for line := range strings.Lines(diff) {
-		changed := strings.HasPrefix(line, "+") || strings.HasPrefix(line, "-")
-		if changed && !strings.Contains(line, "fuzz") {
-			return false
+// ours is the content of an object without the labels and annotations that
+// Mizzen did not set: those are somebody else's, and nobody needs to be told.
+func ours(o, applied *unstructured.Unstructured) map[string]any {
+	c := content(o)
+	for _, field := range []string{"labels", "annotations"} {
+		all, _, _ := unstructured.NestedStringMap(c, "metadata", field)
+		maps.DeleteFunc(all, func(key, _ string) bool { return !sets(applied, "f:metadata", "f:"+field, "f:"+key) })
+		unstructured.RemoveNestedField(c, "metadata", field)
+		if len(all) > 0 {
+			_ = unstructured.SetNestedStringMap(c, all, "metadata", field)
 		}
 	}
-	return strings.Contains(diff, `"metadata"`)
+	return c
 }
 
-// mutate changes, deletes or adds one field in place, and says which.
-func mutate(r *rand.Rand, object map[string]any) string {
-	var places []place
-	survey(object, nil, &places)
-	p := places[r.IntN(len(places))]
-	switch op := r.IntN(4); {
-	case op == 0 && p.remove != nil:
-		p.remove()
-		return "delete " + p.path
-	case op == 1 && p.add != nil:
-		p.add()
-		return "add to " + p.path
-	case p.change != nil:
-		p.change()
-		return "change " + p.path
-	case p.add != nil:
-		p.add()
-		return "add to " + p.path
-	}
-	p.remove()
-	return "delete " + p.path
-}
-
-// place is where an object can be edited.
-type place struct {
-	path                string
-	change, remove, add func()
-}
-
-// identity are fields that make another object, or that nobody may edit.
-var identity = []string{
-	"apiVersion", "kind", "status", "metadata.name", "metadata.namespace", "metadata.uid", "metadata.resourceVersion",
-	"metadata.generation", "metadata.creationTimestamp", "metadata.managedFields", "metadata.finalizers",
-	"metadata.annotations.deployment.kubernetes.io/revision",
-}
-
-// survey finds the places of a value.
-func survey(value any, path []string, places *[]place) {
-	switch v := value.(type) {
-	case map[string]any:
-		for _, key := range sortedKeys(v) {
-			sub := append(slices.Clone(path), key)
-			if name := strings.Join(sub, "."); !slices.Contains(identity, name) {
-				*places = append(*places, fieldPlace(v, key, name))
-				survey(v[key], sub, places)
-			}
+// sets tells whether Mizzen set a field, by a path in managedFields.
+func sets(o *unstructured.Unstructured, path ...string) bool {
+	for _, entry := range o.GetManagedFields() {
+		if entry.Manager != "mizzen" || entry.FieldsV1 == nil {
+			continue
 		}
-	case []any:
-		for i := range v {
-			survey(v[i], append(slices.Clone(path), fmt.Sprint(i)), places)
+		var fields map[string]any
+		if json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+			continue
+		}
+		if _, found, _ := unstructured.NestedFieldNoCopy(fields, path...); found {
+			return true
 		}
 	}
-}
-
-func sortedKeys(m map[string]any) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// fieldPlace says how a field of a map can be edited.
-func fieldPlace(m map[string]any, key, name string) place {
-	p := place{path: name, remove: func() { delete(m, key) }}
-	if name == "metadata" || name == "metadata.labels" || name == "metadata.annotations" {
-		p.remove = func() { delete(m[key].(map[string]any), "mizzen.dev/owner") }
-	}
-	switch v := m[key].(type) {
-	case string:
-		p.change = func() { m[key] = v + "x" }
-	case int64:
-		p.change = func() { m[key] = v + 1 }
-	case float64:
-		p.change = func() { m[key] = v + 1 }
-	case bool:
-		p.change = func() { m[key] = !v }
-	case map[string]any:
-		p.add = func() { v["fuzz"] = "fuzz" }
-	case []any:
-		p.add = func() { m[key] = append(v, another(v)) }
-	}
-	return p
-}
-
-// another is one more element of a list.
-func another(list []any) any {
-	if len(list) == 0 {
-		return "fuzz"
-	}
-	last, ok := list[len(list)-1].(map[string]any)
-	if !ok {
-		return "fuzz"
-	}
-	one := (&unstructured.Unstructured{Object: last}).DeepCopy().Object
-	if _, named := one["name"]; named {
-		one["name"] = "fuzz"
-	}
-	return one
+	return false
 }

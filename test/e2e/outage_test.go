@@ -21,22 +21,31 @@ import (
 
 // outage is how long something is away: longer than the Lease of the leader is
 // good for.
-const outage = 25 * time.Second
+const outage = 30 * time.Second
+
+// asksPerSecond bounds how often a process tries to reach what is away: a busy
+// loop makes thousands.
+const asksPerSecond = 10
 
 // agent is how the API server knows Mizzen's requests.
 const agent = "mizzen"
 
 // frugal makes sure that a process does little while something is away: it
-// must not burn processor time, nor fill the log.
-func frugal(t *testing.T, p *process, during func()) {
+// must not burn processor time, nor fill the log, nor ask all the time. It
+// asks, though: it is to notice the end by itself.
+func frugal(t *testing.T, p *process, away *relay, during func()) {
 	t.Helper()
-	cpu, said := p.cpu(), len(p.log())
+	cpu, said, asked := p.cpu(), len(p.log()), away.attempts.Load()
 	begin := time.Now()
 	during()
 	elapsed := time.Since(begin)
 	p.alive()
 	used, lines := p.cpu()-cpu, strings.Count(p.log()[said:], "\n")
-	t.Logf("%s: %s of processor time, %d lines", elapsed.Round(time.Second), used, lines)
+	asks := away.attempts.Load() - asked
+	t.Logf("%s: %s of processor time, %d lines, %d times asked", elapsed.Round(time.Second), used, lines, asks)
+	if most := int64(elapsed.Seconds() * asksPerSecond); asks == 0 || asks > most {
+		t.Errorf("asked %d times in %s what is away, want 1 to %d", asks, elapsed, most)
+	}
 	if used > elapsed/10 {
 		t.Errorf("%s of processor time in %s", used, elapsed)
 	}
@@ -52,12 +61,15 @@ func TestHomeOutage(t *testing.T) {
 	t.Parallel() // it mostly waits
 	s := newStage(t, 0)
 	s.publish(map[string]string{"app/cm.yaml": configMap("cm", "1")})
-	p := launch(t, s.lab, s.state).ready()
+	through := *s.lab
+	var server *relay
+	server, through.Cluster = behindRelay(t, s.lab.Cluster)
+	p := launch(t, &through, s.state).ready()
 	s.app("app", "app")
 	s.shows("cm", "value", "1")
 
 	s.lab.Stop(t, &s.lab.Cluster)
-	frugal(t, p, func() {
+	frugal(t, p, server, func() {
 		labtest.Eventually(t, "/readyz says no", func(ctx context.Context) bool {
 			code, body := p.get(ctx, "/readyz")
 			return code == http.StatusServiceUnavailable && strings.Contains(body, "does not answer")
@@ -113,7 +125,8 @@ func TestDestinationOutage(t *testing.T) {
 	t.Parallel() // it mostly waits
 	s := newStage(t, labtest.SecondCluster)
 	second := s.lab.Second(t)
-	s.addCluster(second)
+	server, through := behindRelay(t, *second)
+	s.addCluster(&through)
 	s.publish(map[string]string{"app/cm.yaml": configMap("cm", "1")})
 	p := launch(t, s.lab, s.state).ready()
 	s.app("here", "app")
@@ -124,7 +137,7 @@ func TestDestinationOutage(t *testing.T) {
 
 	audit := s.lab.Audit(t)
 	s.lab.Stop(t, second)
-	frugal(t, p, func() {
+	frugal(t, p, server, func() {
 		for _, condition := range []string{"Ready", "Synced"} {
 			app := s.until("there", condition, metav1.ConditionUnknown, v1alpha1.ReasonClusterUnreachable)
 			if meta.IsStatusConditionTrue(app.Status.Conditions, v1alpha1.ConditionStalled) {
@@ -226,7 +239,7 @@ func TestGitOutage(t *testing.T) {
 	audit := s.lab.Audit(t)
 	server.stop()
 	var said metav1.Condition
-	frugal(t, p, func() {
+	frugal(t, p, server, func() {
 		said = s.untilRepository(metav1.ConditionFalse, v1alpha1.ReasonFetchFailed)
 		s.push("While Git is away", map[string]string{"app/cm.yaml": configMap("cm", "2")})
 		s.heals("cm", "1")

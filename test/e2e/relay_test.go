@@ -4,22 +4,25 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"mizzen.dev/mizzen/internal/labtest"
 )
 
-// relay stands before a server, so that it can be away without its clients
-// having another address for it.
+// relay stands before a server, and counts how often it is asked. It can be
+// away, and hangs up on everybody then; so it does while the server is.
 type relay struct {
-	t        *testing.T
 	target   string
-	address  string
 	attempts atomic.Int64
+	away     atomic.Bool
 
-	mu       sync.Mutex
-	listener net.Listener
-	open     map[net.Conn]bool
+	mu   sync.Mutex
+	open map[net.Conn]bool
 }
 
 // newRelay listens for a server, and returns the URL as the relay serves it.
@@ -29,23 +32,15 @@ func newRelay(t *testing.T, server string) (*relay, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{t: t, target: u.Host, address: "127.0.0.1:0", open: map[net.Conn]bool{}}
-	r.resume()
-	t.Cleanup(r.stop)
-	u.Host = r.address
-	return r, u.String()
-}
-
-// resume listens, at the same address as before.
-func (r *relay) resume() {
-	r.t.Helper()
-	listener, err := net.Listen("tcp", r.address)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.listener, r.address = listener, listener.Addr().String()
+	r := &relay{target: u.Host, open: map[net.Conn]bool{}}
+	t.Cleanup(func() {
+		listener.Close()
+		r.stop()
+	})
 	go func() {
 		for {
 			from, err := listener.Accept()
@@ -56,19 +51,45 @@ func (r *relay) resume() {
 			go r.pass(from)
 		}
 	}()
+	u.Host = listener.Addr().String()
+	return r, u.String()
 }
 
-// stop breaks all connections and refuses new ones.
+// behindRelay returns the cluster as it is reached through a relay.
+func behindRelay(t *testing.T, c labtest.Cluster) (*relay, labtest.Cluster) {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(c.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r *relay
+	for _, cluster := range config.Clusters {
+		r, cluster.Server = newRelay(t, cluster.Server)
+	}
+	c.Kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, c.Kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	return r, c
+}
+
+// stop breaks all connections and hangs up on new ones.
 func (r *relay) stop() {
+	r.away.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.listener.Close()
 	for c := range r.open {
 		c.Close()
 	}
 }
 
+func (r *relay) resume() { r.away.Store(false) }
+
 func (r *relay) pass(from net.Conn) {
+	if r.away.Load() {
+		from.Close()
+		return
+	}
 	to, err := net.Dial("tcp", r.target)
 	if err != nil {
 		from.Close()

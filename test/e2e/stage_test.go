@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,7 +27,9 @@ type stage struct {
 	test   *testing.T
 	client client.Client
 	core   kubernetes.Interface
-	state  string
+	// dynamic is for objects of any kind.
+	dynamic dynamic.Interface
+	state   string
 }
 
 // newStage starts a lab of the test's own, whose namespace trusts its default
@@ -37,6 +40,7 @@ func newStage(t *testing.T, parts labtest.Part) *stage {
 	s := &stage{
 		scenario: &scenario{t: t, lab: lab, ns: lab.Namespace}, test: t, state: t.TempDir(),
 		client: newClient(t, lab.Config), core: kubernetes.NewForConfigOrDie(lab.Config),
+		dynamic: dynamic.NewForConfigOrDie(lab.Config),
 	}
 	if err := s.admit(); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
 // Package tutorial executes docs/tutorial.md as a reader would: every block of
-// commands in one shell, on a lab of its own, and every block of output is
-// compared with what the commands print. With -update the outputs in the file
-// are replaced by the real ones.
+// commands in one shell, in a fresh clone of the checkout, and every block of
+// output is compared with what the commands print. In the end no process is
+// left. With -update the outputs in the file are replaced by the real ones.
 package tutorial
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,9 +46,15 @@ func TestTutorial(t *testing.T) {
 		if parts[i].commands == "" {
 			continue
 		}
+		if strings.Contains(parts[i].commands, "make down") && len(sh.processes(t)) == 0 {
+			t.Error("nothing runs before the end: that nothing runs after it would prove nothing")
+		}
 		if ok := t.Run(fmt.Sprintf("line%d", parts[i].line), func(t *testing.T) { sh.follow(t, &parts[i]) }); !ok {
 			t.Fatalf("%s:%d: a reader would be stuck here", document, parts[i].line)
 		}
+	}
+	for _, p := range sh.processes(t) {
+		t.Errorf("after the end still runs %s", p)
 	}
 	if *update {
 		if err := os.WriteFile(document, []byte(render(parts)), 0o644); err != nil {
@@ -104,6 +111,7 @@ func (s *shell) steady(t *testing.T, p *part, output string) string {
 
 // shell is the reader's.
 type shell struct {
+	clone  string
 	in     io.Writer
 	out    *bufio.Reader
 	places *strings.Replacer
@@ -118,11 +126,13 @@ func startShell(t *testing.T) *shell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lab, demo := filepath.Join(t.TempDir(), "lab"), filepath.Join(t.TempDir(), "demo")
+	clone, demo := filepath.Join(t.TempDir(), "mizzen"), filepath.Join(t.TempDir(), "demo")
+	if out, err := exec.Command("bash", "-c", cloning, "clone", root, clone).CombinedOutput(); err != nil {
+		t.Fatalf("clone the checkout: %v\n%s", err, out)
+	}
 	cmd := exec.Command("bash")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "MIZZEN_LAB="+lab, "NO_COLOR=1", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.test", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.test")
+	cmd.Dir = clone
+	cmd.Env = beginner(t)
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -140,16 +150,59 @@ func startShell(t *testing.T) *shell {
 		_ = in.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		down := exec.Command(filepath.Join(root, "bin", "lab"), "down", "--purge", "--dir", lab)
+		down := exec.Command(filepath.Join(root, "bin", "lab"), "down", "--purge", "--dir", filepath.Join(clone, ".lab"))
 		if out, err := down.CombinedOutput(); err != nil {
 			t.Errorf("lab down: %v\n%s", err, out)
 		}
 	})
 	return &shell{
-		in: in, out: bufio.NewReader(out),
-		places: strings.NewReplacer("$PWD/.lab", lab, "/tmp/demo", demo),
-		back:   strings.NewReplacer(lab, "/home/you/mizzen/.lab", demo, "/tmp/demo", root, "/home/you/mizzen"),
+		clone: clone, in: in, out: bufio.NewReader(out),
+		places: strings.NewReplacer("/tmp/demo", demo),
+		back:   strings.NewReplacer(demo, "/tmp/demo", clone, "/home/you/mizzen"),
 	}
+}
+
+// cloning makes a clone of a checkout, with what is not committed yet. What was
+// built is brought along, so that only what depends on the place is built anew.
+const cloning = `
+set -eu
+git clone -q --no-checkout "$1" "$2"
+(cd "$1" && git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T -) | tar -xf - -C "$2"
+git -C "$2" reset -q
+cp -a "$1/bin" "$2/bin"
+`
+
+// processes are those whose command names the clone.
+func (s *shell) processes(t *testing.T) (running []string) {
+	t.Helper()
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil || len(commands) == 0 {
+		t.Fatalf("the processes cannot be listed: %v", err)
+	}
+	for _, file := range commands {
+		command, err := os.ReadFile(file)
+		if err == nil && bytes.Contains(command, []byte(s.clone)) { // others end while we look
+			running = append(running, filepath.Dir(file)+": "+string(bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
+		}
+	}
+	return running
+}
+
+// beginner is the environment of somebody who has configured nothing, whom Git
+// does not know, and who shares our caches.
+func beginner(t *testing.T) []string {
+	t.Helper()
+	caches, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE", "GOPATH").Output()
+	if err != nil {
+		t.Fatalf("go env: %v", err)
+	}
+	of := strings.Fields(string(caches))
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "GIT_") || strings.HasPrefix(v, "MIZZEN_") || strings.HasPrefix(v, "KUBECONFIG=") || strings.HasPrefix(v, "XDG_") || strings.HasPrefix(v, "EMAIL=")
+	})
+	return append(env, "HOME="+t.TempDir(), "NO_COLOR=1", "GOCACHE="+of[0], "GOMODCACHE="+of[1], "GOPATH="+of[2],
+		// Without this Git makes up a name from that of the machine, on some.
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=user.useConfigOnly", "GIT_CONFIG_VALUE_0=true")
 }
 
 // run executes commands and returns what they print on both streams.

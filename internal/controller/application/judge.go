@@ -22,14 +22,15 @@ const debounce = 100 * time.Millisecond
 
 // conclude judges the health of all objects after a sync.
 func (x *run) conclude(ctx context.Context) result {
-	inventory := x.outcome.Inventory
-	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, x.others(inventory.Targets()))
+	targets := x.others(x.outcome.Inventory.Targets())
+	unhealthy, err := x.Engine.Health(ctx, x.destination.Cluster, targets)
 	if err != nil {
 		return *x.failed(&engine.StageError{Stage: engine.StageRead, Err: err})
 	}
 	x.m.unhealthy = map[mizzen.Ref]health.Judgement{}
 	maps.Copy(x.m.unhealthy, unhealthy)
-	x.blind(inventory)
+	x.m.places = x.places(targets)
+	x.blind(x.outcome.Inventory)
 	r := x.state()
 	if x.m.blind != "" {
 		// No news will tell, so that everything is looked at again.
@@ -56,6 +57,17 @@ func (x *run) blind(inventory engine.Inventory) {
 			x.m.blind = why
 		}
 	}
+}
+
+// places says where in the repository the objects stand that may be unhealthy.
+func (x *run) places(targets []live.Target) map[mizzen.Ref]string {
+	places := map[mizzen.Ref]string{}
+	for _, t := range targets {
+		if at := x.planned.Origin(t.Ref()).String(); at != "" && x.Engine.Judge.NeedsObject(t.Kind.GroupKind()) {
+			places[t.Ref()] = at
+		}
+	}
+	return places
 }
 
 // judge looks again at the objects that something happened to.
@@ -138,6 +150,9 @@ func (x *run) state() result {
 	var over time.Duration
 	f.fighting, over = x.fighting()
 	f.healthy, f.reconciling = healthVerdict(worst), f.reconciling || worst.Status == health.Progressing
+	if at := x.m.places[worst.Worst]; at != "" && f.healthy.reason == v1alpha1.ReasonDegraded {
+		f.healthy.message += " (" + at + ")"
+	}
 	return result{finding: f, after: over}
 }
 

@@ -21,7 +21,9 @@ import (
 // Application; those below are shared with watches and other loops.
 type memory struct {
 	unhealthy map[mizzen.Ref]health.Judgement
-	fights    map[mizzen.Ref]*fight
+	// places are the files and lines of objects that are judged.
+	places map[mizzen.Ref]string
+	fights map[mizzen.Ref]*fight
 	// approved is the digest of the plan that somebody asked to carry out.
 	approved string
 	// failures counts those in a row; lastFailure is the last in words.

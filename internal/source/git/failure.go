@@ -130,6 +130,10 @@ var noise = regexp.MustCompile(`^(@+$|@ +|and the repository exists|Please make 
 // left out, so that a message that is kept somewhere does not change for it.
 var fickle = regexp.MustCompile(` after \d+ (ms|milliseconds)|[; ]*\(?\d+ bytes[^;,)]*\)?|, \d+ out of \d+ bytes[^;,]*`)
 
+// hungUp is how it is said, depending on who was faster, that a server closes
+// the connection at once.
+var hungUp = regexp.MustCompile(`Empty reply from server|(Recv|Send) failure: (Connection reset by peer|Broken pipe)|OpenSSL SSL_(connect|read): (Connection reset by peer|SSL_ERROR_SYSCALL)[^;]*`)
+
 // salient returns the lines of a command's complaint that say something, on
 // one line of at most 300 bytes.
 func salient(stderr string) string {
@@ -139,7 +143,7 @@ func salient(stderr string) string {
 		for _, prefix := range []string{"fatal: ", "error: ", "warning: "} {
 			line = strings.TrimPrefix(line, prefix)
 		}
-		line = fickle.ReplaceAllString(line, "")
+		line = hungUp.ReplaceAllString(fickle.ReplaceAllString(line, ""), "the server hung up")
 		if line != "" && !noise.MatchString(line) {
 			lines = append(lines, strings.TrimSuffix(line, "."))
 		}

@@ -34,7 +34,7 @@ func newDown(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the data of the clusters, for `lab up --resume`")
-	cmd.Flags().BoolVar(&purge, "purge", false, "remove the Git repositories too")
+	cmd.Flags().BoolVar(&purge, "purge", false, "remove the Git repositories, ports, logs and what programs keep, too")
 	cmd.MarkFlagsMutuallyExclusive("keep", "purge")
 	return cmd
 }

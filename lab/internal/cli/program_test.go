@@ -57,6 +57,21 @@ func TestProgramIsKeptUntilWhatItUsesChanges(t *testing.T) {
 	if third.Process.Alive() {
 		t.Error("the program outlives its end")
 	}
+
+	// What programs keep beside their locks goes with a purge.
+	if err := os.WriteFile(filepath.Join(string(l.dir), "programs", "token"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.must(t, "down", "--purge")
+	left, err := os.ReadDir(string(l.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range left {
+		if filepath.Ext(e.Name()) != ".lock" {
+			t.Errorf("%s is left after a purge", e.Name())
+		}
+	}
 }
 
 func TestDownEndsPrograms(t *testing.T) {

@@ -64,5 +64,16 @@ func (d Dir) ForgetProgram(name string) error {
 	return err
 }
 
+// programLogs lists the names of the logs of all programs that ever ran.
+func (d Dir) programLogs() ([]string, error) {
+	locks, err := filepath.Glob(d.file(programs, "*.lock"))
+	var logs []string
+	for _, lock := range locks {
+		log := filepath.Base(d.ProgramLog(strings.TrimSuffix(filepath.Base(lock), ".lock")))
+		logs = append(logs, log, log+".1")
+	}
+	return logs, err
+}
+
 // ProgramLog is the log of a program; that of the run before it ends in ".1".
 func (d Dir) ProgramLog(name string) string { return d.file(name + ".log") }

@@ -107,13 +107,16 @@ func (d Dir) ReadPorts() (Ports, error) {
 func (d Dir) WritePorts(p Ports) error { return d.write("ports.json", p) }
 
 // Reset removes what a stopped lab leaves: with purge everything that is the
-// lab's, else all but the Git repositories and the ports.
+// lab's but its locks, else all but the Git repositories, the ports, and what
+// programs left.
 func (d Dir) Reset(purge bool) error {
 	names := []string{"clusters", "status.json", "spec.json", versionFile}
-	if purge {
-		names = append(names, "git", "ports.json", "lab.log")
-	}
 	var errs []error
+	if purge {
+		logs, err := d.programLogs()
+		names = append(append(names, "git", "ports.json", "lab.log", programs), logs...)
+		errs = append(errs, err)
+	}
 	for _, name := range names {
 		errs = append(errs, os.RemoveAll(d.file(name)))
 	}
