@@ -35,6 +35,10 @@ strip_kubernetes="$strip -X $v.gitVersion=$kubernetes -X $v.gitMajor=1 -X $v.git
 # The commit that go.mod requires is of Istio's 1.31; its own build sets this.
 v=istio.io/istio/pkg/version
 strip_istio="$strip_kubernetes -X $v.buildVersion=1.31.0 -X $v.buildGitRevision=$(sed -n 's/^\tistio.io\/istio .*-\([0-9a-f]*\)$/\1/p' go.mod)"
+# Prometheus 3.15.1 is published as the module's v0.315.1.
+strip_prometheus="$strip -X github.com/prometheus/common/version.Version=$(
+	sed -n 's/^\tgithub.com\/prometheus\/prometheus v0\.\(.\)0*\([0-9]*\.[0-9]*\) .*/\1.\2/p' prometheus/go.mod
+)"
 
 # stamp HOW FILE...: what a result depends on: how it is made, and from what.
 stamp() {
@@ -130,7 +134,7 @@ make() {
 	pilot-discovery | pilot-agent) program "$1" . "./cmd/$1" "$strip_istio" "" "cmd/$1"/*.go ;;
 	coredns) program coredns coredns . "$strip" "" coredns/*.go ;;
 	# Of the ways to discover targets, only Kubernetes' own.
-	prometheus) program prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus "$strip" remove_all_sd,enable_kubernetes_sd ;;
+	prometheus) program prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus "$strip_prometheus" remove_all_sd,enable_kubernetes_sd ;;
 	jaeger) program jaeger jaeger github.com/jaegertracing/jaeger/cmd/jaeger "$strip" "" ;;
 	envoy) envoy ;;
 	envoy_bootstrap_tmpl.json) bootstrap ;;
