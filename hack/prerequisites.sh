@@ -42,3 +42,16 @@ if ! command -v go >/dev/null 2>&1; then
 	echo "this machine lacks Go; install Go 1.26 from https://go.dev/dl/ and put its bin directory into PATH" >&2
 	exit 2
 fi
+# Pods of an ordinary user are in a user namespace of its own.
+if [ "${LAB:-}" != kwok ] && [ "$(id -u)" != 0 ]; then
+	if ! unshare --user --map-root-user true 2>/dev/null; then
+		echo "this machine refuses user namespaces to you; run: sudo sh -c 'for k in kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=10000; do sysctl -q -w \$k; done'" >&2
+		echo "(or LAB=kwok, for pods that do not run)" >&2
+		exit 2
+	fi
+	for file in /etc/subuid /etc/subgid; do
+		grep -qE "^($(id -un)|$(id -u)):" $file 2>/dev/null && continue
+		echo "you have no range of ids in $file; run: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)" >&2
+		exit 2
+	done
+fi

@@ -49,9 +49,9 @@ cat <<TEXT
      sed -i 's/replicas:/replicsa:/' services/catalog/overlays/prod/replicas.yaml
      git commit -am 'Misspell replicas' && git push; mizzen status catalog
      git revert --no-edit HEAD && git push
-5. Delete a part from Git, and see it pruned.
-     sed -i 's/, payments]/]/' apps/values.yaml
-     git commit -am 'Drop payments' && git push; kubectl -n shop get deployments -w
+5. Delete a file from Git, and see its objects pruned.
+     git rm -q mesh/telemetry.yaml
+     git commit -m 'Keep every label of the metrics' && git push; kubectl -n shop get telemetries -w
 
 \`make down\` ends it all. A guided half hour: docs/tutorial.md
 TEXT

@@ -72,7 +72,7 @@ type Lab struct {
 // no lab to be had.
 func Start(t testing.TB, parts Part) *Lab {
 	t.Helper()
-	tools, err := build()
+	tools, err := prepare(parts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func (p Part) sort() string {
 // test.
 func Private(t testing.TB, parts Part) *Lab {
 	t.Helper()
-	tools, err := build()
+	tools, err := prepare(parts)
 	if err != nil {
 		t.Fatal(err)
 	}

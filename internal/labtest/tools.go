@@ -25,9 +25,22 @@ type tools struct {
 
 func (t tools) binary(name string) string { return filepath.Join(t.root, "bin", name) }
 
-// build builds bin/lab and bin/kubectl unless they are fresh, once per
-// process, and one process at a time.
-var build = sync.OnceValues(func() (tools, error) {
+// builds are the sorts of build.sh, each done once per process.
+var builds = map[string]func() (tools, error){
+	"control": sync.OnceValues(func() (tools, error) { return build("control") }),
+	"live":    sync.OnceValues(func() (tools, error) { return build("live") }),
+}
+
+// prepare builds what the parts need, unless it is fresh.
+func prepare(parts Part) (tools, error) {
+	if parts.live() {
+		return builds["live"]()
+	}
+	return builds["control"]()
+}
+
+// build builds what a sort of lab executes, one process at a time.
+func build(sort string) (tools, error) {
 	root, err := checkout()
 	if err != nil {
 		return tools{}, err
@@ -44,16 +57,32 @@ var build = sync.OnceValues(func() (tools, error) {
 	if err := flock(lock, unix.LOCK_EX); err != nil {
 		return tools{}, fmt.Errorf("build the lab: %w", err)
 	}
-	if out, err := exec.Command(filepath.Join(root, "lab", "build.sh")).CombinedOutput(); err != nil {
+	if out, err := exec.Command(filepath.Join(root, "lab", "build.sh"), sort).CombinedOutput(); err != nil {
 		return tools{}, fmt.Errorf("build the lab: %w\n%s", err, out)
 	}
-	stamp, err := os.ReadFile(filepath.Join(root, "bin", ".lab.stamp"))
+	version, err := digest(filepath.Join(root, "bin"))
 	if err != nil {
 		return tools{}, fmt.Errorf("build the lab: %w", err)
 	}
-	sum := sha256.Sum256(stamp)
-	return tools{root: root, version: hex.EncodeToString(sum[:4])}, nil
-})
+	return tools{root: root, version: version}, nil
+}
+
+// digest changes with whatever programs of a lab there are in bin.
+func digest(bin string) (string, error) {
+	stamps, err := filepath.Glob(filepath.Join(bin, ".*.stamp"))
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, name := range stamps {
+		stamp, err := os.ReadFile(name)
+		if err != nil {
+			return "", err
+		}
+		h.Write(stamp)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:4]), nil
+}
 
 // Kubectl returns the path of a kubectl of the lab's Kubernetes version.
 func (l *Lab) Kubectl() string { return l.tools.binary("kubectl") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,9 +66,10 @@ func TestGatewayRestarts(t *testing.T) {
 
 func (m *team) clean(r report) {
 	m.Helper()
-	if r.Total.Failed != 0 || r.Total.Requests < 1000 {
-		m.Errorf("want over 1000 requests and none to fail: %s", r)
+	if r.Total.Failed != 0 || r.Total.Requests == 0 {
+		m.Errorf("want requests, and none to fail: %s", r)
 	}
+	m.Logf("%d of %d requests failed", r.Total.Failed, r.Total.Requests)
 }
 
 // TestUpgradeByRevision follows examples/revision of the demo: a second control
@@ -92,12 +94,28 @@ func TestUpgradeByRevision(t *testing.T) {
 
 		repo.edit("apps/values.yaml", "revisions: [default, canary]", "revisions: [canary]")
 		repo.push("Remove the old control plane")
-		labtest.Eventually(t, "the old control plane to be gone", func(context.Context) bool {
-			out, err := m.try("get", "deployment", "-n", "istio-system", "-o", "name")
-			return err == nil && strings.TrimSpace(out) == "deployment.apps/istiod-canary"
-		})
+		m.controlPlanes("istiod-canary")
+
+		// And back, the same way.
+		repo.revert(1)
+		m.ready("istiod")
+		repo.revert(3)
+		m.serves("istio-ingress", "istio=ingressgateway", "default")
+		repo.revert(5)
+		m.serves("shop", "security.istio.io/tlsMode=istio", "default")
+		repo.revert(7)
+		m.controlPlanes("istiod")
 	}, shop)
 	m.clean(r)
+}
+
+// controlPlanes waits until only one istiod is left.
+func (m *team) controlPlanes(want string) {
+	m.Helper()
+	labtest.Eventually(m.T, "only "+want+" to be left", func(context.Context) bool {
+		out, err := m.try("get", "deployment", "-n", "istio-system", "-l", "app=istiod", "-o", "name")
+		return err == nil && strings.TrimSpace(out) == "deployment.apps/"+want
+	})
 }
 
 // ready waits until an Application of the platform is Ready.
@@ -162,6 +180,13 @@ func (d *demo) edit(file, from, to string) {
 	if err := os.WriteFile(path, []byte(strings.Replace(string(b), from, to, 1)), 0o644); err != nil {
 		d.m.Fatal(err)
 	}
+}
+
+// revert takes back the nth of the last commits.
+func (d *demo) revert(n int) {
+	d.m.Helper()
+	d.m.git(d.dir, "revert", "--no-edit", "HEAD~"+strconv.Itoa(n-1))
+	d.m.git(d.dir, "push", "-q")
 }
 
 func (d *demo) push(message string) {

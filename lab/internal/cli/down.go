@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"mizzen.dev/mizzen/lab/internal/program"
 	"mizzen.dev/mizzen/lab/internal/state"
 )
 
@@ -43,7 +44,7 @@ func down(ctx context.Context, dir state.Dir, keep, purge bool) error {
 	if _, err := os.Stat(string(dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := endPrograms(dir); err != nil {
+	if err := program.EndAll(dir); err != nil {
 		return err
 	}
 	lock, err := endSupervisor(ctx, dir)

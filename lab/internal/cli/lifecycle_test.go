@@ -283,6 +283,8 @@ func TestIdleLabEnds(t *testing.T) {
 	}
 	share(t, lease)
 	l.must(t, "up", "--idle", "1s")
+	l.must(t, "run", "sleeper", "sleep", "600")
+	sleeper := l.program(t).Process
 	s := l.status(t)
 	// Longer than the limit: the lease keeps it.
 	hasNamespace(t, s.Clusters[0], "default")
@@ -294,6 +296,9 @@ func TestIdleLabEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone(t, s)
+	if sleeper.Alive() {
+		t.Error("a program outlives the lab that it was started beside")
+	}
 }
 
 func createNamespace(t *testing.T, c state.Cluster, name string) {

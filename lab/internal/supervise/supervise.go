@@ -7,6 +7,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"mizzen.dev/mizzen/lab/internal/cluster"
 	"mizzen.dev/mizzen/lab/internal/process"
+	"mizzen.dev/mizzen/lab/internal/program"
 	"mizzen.dev/mizzen/lab/internal/state"
 )
 
@@ -76,7 +78,8 @@ func Run(ctx context.Context, dir state.Dir, log *slog.Logger) error {
 		case <-idle:
 			log.Info("nobody uses the lab", "seconds", s.spec.IdleSeconds)
 			s.end()
-			return dir.Reset(true) // it was nobody's
+			// It was nobody's.
+			return errors.Join(program.EndAll(dir), dir.Reset(true))
 		case <-changed:
 		case event := <-s.events:
 			event()
