@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -55,40 +54,6 @@ func (e *Engine) waitReady(ctx context.Context, p *Planned, refs []mizzen.Ref) e
 		}
 	}
 	return nil
-}
-
-// waitEarlier waits for the objects of ours in waves before the first one that
-// has something to apply: a sync that timed out, was superseded or lost its leader
-// has applied them, and must not go on without them being up. What only restores
-// drift does not wait.
-func (e *Engine) waitEarlier(ctx context.Context, p *Planned) error {
-	var waves []int
-	for _, c := range p.Changes {
-		if c.Desired != nil && c.Action.Writes() {
-			waves = append(waves, c.Wave)
-		}
-	}
-	if len(waves) == 0 || p.target.Only {
-		return nil
-	}
-	first := slices.Min(waves)
-	if err := e.waitReady(ctx, p, p.before(first)); err != nil {
-		return fmt.Errorf("the waves before %d: %w", first, err)
-	}
-	return nil
-}
-
-// before returns the objects that are as they should be, of waves before one.
-func (p *Planned) before(wave int) []mizzen.Ref {
-	var earlier []mizzen.Ref
-	for ref := range p.kept {
-		if o, rendered := p.objects[ref]; rendered {
-			if options, _ := mizzen.OptionsOf(o.Unstructured); options.Wave < wave {
-				earlier = append(earlier, ref)
-			}
-		}
-	}
-	return earlier
 }
 
 // worst judges the objects of a wave.

@@ -77,9 +77,6 @@ func (e *Engine) run(ctx context.Context, x *execution) error {
 		})
 		defer cancel()
 	}
-	if err := e.waitEarlier(ctx, x.p); err != nil {
-		return err
-	}
 	_, err := x.p.target.Destination.Writer.Run(ctx, x.p.Plan, apply.RunOptions{
 		Ready:   func(ctx context.Context, refs []mizzen.Ref) error { return e.waitReady(ctx, x.p, refs) },
 		Observe: x.observe, Unchanged: x.p.unchanged(),
