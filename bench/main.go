@@ -61,16 +61,9 @@ const enoughRuns = 5
 // not cost them; others are only shown.
 func measure(ctx context.Context, b *bench, only string, write bool) error {
 	defer b.close()
-	fit := b.scale == 1 && b.runs >= enoughRuns
-	if write && !fit {
-		return fmt.Errorf("what is written is of -scale 1 and -runs %d at least", enoughRuns)
-	}
-	if only == "" {
-		write = fit
-	} else if write {
-		if err := b.results.read(directory); err != nil {
-			return err
-		}
+	write, err := b.begin(only, write)
+	if err != nil {
+		return err
 	}
 	for _, m := range chosen(only) {
 		fmt.Fprintf(os.Stderr, "== %s\n", m.name)
@@ -90,6 +83,20 @@ func measure(ctx context.Context, b *bench, only string, write bool) error {
 		fmt.Println(b.results.markdown(nil))
 	}
 	return nil
+}
+
+// begin says whether what is taken is written, and reads what is to be kept.
+func (b *bench) begin(only string, write bool) (bool, error) {
+	fit := b.scale == 1 && b.runs >= enoughRuns
+	switch {
+	case write && !fit:
+		return false, fmt.Errorf("what is written is of -scale 1 and -runs %d at least", enoughRuns)
+	case only == "":
+		return fit, nil
+	case write:
+		return true, b.results.read(directory)
+	}
+	return false, nil
 }
 
 // chosen are the measurements of a comma-separated list of names, or all.
