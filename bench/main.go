@@ -23,12 +23,19 @@ type measurement struct {
 
 var measurements = []measurement{
 	{"lab-ready", labReady},
+	{"live-ready", liveReady},
 	{"first-sync", firstSync},
 	{"large-sync", largeSync},
 	{"change", change},
 	{"idle", idle},
 	{"drift", drift},
 	{"memory", memory},
+	{"mesh-ready", meshReady},
+	// These go on with the last lab of mesh-ready.
+	{"mesh-rest", meshRest},
+	{"sidecars", sidecars},
+	{"pods", pods},
+	{"self-heal-mesh", selfHealMesh},
 }
 
 func main() {
@@ -36,10 +43,12 @@ func main() {
 	only := flag.String("only", "", "comma-separated names of measurements")
 	profiles := flag.String("profiles", "", "directory for profiles of Mizzen: CPU of first syncs, heap when full")
 	scale := flag.Float64("scale", 1, "size of everything, for trying the bench out")
+	write := flag.Bool("write", false, "with -only: replace what RESULTS.md and samples.json say of these measurements, and keep the rest")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := measure(ctx, &bench{runs: *runs, scale: *scale, profiles: *profiles, results: newResults()}, *only); err != nil {
+	b := &bench{runs: *runs, scale: *scale, profiles: *profiles, results: &results{}}
+	if err := measure(ctx, b, *only, *write); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -47,27 +56,47 @@ func main() {
 // enoughRuns is how many runs a median that is published comes from.
 const enoughRuns = 5
 
-// measure takes the measurements. Those of a whole bench are written after each,
-// so that a later failure does not cost them; others are only shown.
-func measure(ctx context.Context, b *bench, only string) error {
-	chosen := chosen(only)
-	whole := only == "" && b.scale == 1 && b.runs >= enoughRuns
-	for i, m := range chosen {
+// measure takes the measurements. Those of a whole bench, and those that are to
+// replace earlier ones, are written after each, so that a later failure does
+// not cost them; others are only shown.
+func measure(ctx context.Context, b *bench, only string, write bool) error {
+	defer b.close()
+	write, err := b.begin(only, write)
+	if err != nil {
+		return err
+	}
+	for _, m := range chosen(only) {
 		fmt.Fprintf(os.Stderr, "== %s\n", m.name)
+		b.results.begin(m.name)
 		if err := m.run(ctx, b); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		if !whole {
+		b.results.finish(names(measurements))
+		if !write {
 			continue
 		}
-		if err := b.results.write("bench", names(chosen[i+1:])); err != nil {
+		if err := b.results.write(directory, b.results.missing(names(measurements))); err != nil {
 			return err
 		}
 	}
-	if !whole {
+	if !write {
 		fmt.Println(b.results.markdown(nil))
 	}
 	return nil
+}
+
+// begin says whether what is taken is written, and reads what is to be kept.
+func (b *bench) begin(only string, write bool) (bool, error) {
+	fit := b.scale == 1 && b.runs >= enoughRuns
+	switch {
+	case write && !fit:
+		return false, fmt.Errorf("what is written is of -scale 1 and -runs %d at least", enoughRuns)
+	case only == "":
+		return fit, nil
+	case write:
+		return true, b.results.read(directory)
+	}
+	return false, nil
 }
 
 // chosen are the measurements of a comma-separated list of names, or all.
@@ -94,6 +123,8 @@ type bench struct {
 	// profiles is where profiles go; "" makes none.
 	profiles string
 	results  *results
+	// mesh is the lab that measurements of the mesh share.
+	mesh *mesh
 }
 
 // times says how many runs a figure comes from.

@@ -118,29 +118,6 @@ func (p *process) usage() (cpu time.Duration, rss int64) {
 	return usageOf(p.cmd.Process.Pid)
 }
 
-func usageOf(pid int) (cpu time.Duration, rss int64) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, 0
-	}
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	const clockTick, page = 100, 4096
-	ticks := 0
-	for _, i := range []int{11, 12, 13, 14} { // utime, stime and those of ended children
-		n, _ := strconv.Atoi(fields[i])
-		ticks += n
-	}
-	pages, _ := strconv.ParseInt(fields[21], 10, 64)
-	cpu, rss = time.Duration(ticks)*time.Second/clockTick, pages*page
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for child := range strings.FieldsSeq(string(children)) {
-		n, _ := strconv.Atoi(child)
-		c, r := usageOf(n)
-		cpu, rss = cpu+c, rss+r
-	}
-	return cpu, rss
-}
-
 // poll looks until it is satisfied; it gives up after ten minutes.
 func poll(ctx context.Context, look func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)

@@ -45,7 +45,7 @@ func firstSync(ctx context.Context, b *bench) error {
 	for _, who := range []string{"mizzen", "loop"} {
 		name := fmt.Sprintf("sync-%dx1/%s/", apps, who)
 		b.results.add("processor time per Application, "+who+": API server, client",
-			fmt.Sprintf("%.1f ms, %.1f ms", median(b.results.samples[name+"server-ms"]), median(b.results.samples[name+"client-ms"])), "", b.times())
+			fmt.Sprintf("%.1f ms, %.1f ms", median(b.results.Samples[name+"server-ms"]), median(b.results.Samples[name+"client-ms"])), "", b.times())
 	}
 	return nil
 }
