@@ -19,10 +19,8 @@ func TestWaypoint(t *testing.T) {
 	repo.push("Try a waypoint")
 	m.settled("waypoint", true)
 
-	labtest.Eventually(t, "the waypoint to answer", func(context.Context) bool {
-		status, answer := m.get("stranger-v1", shop, "-i", "-H", "Host: ambient.lab")
-		return status == "200" && strings.Contains(strings.ToLower(answer), "x-waypoint: yes") && strings.Contains(answer, `"api"`)
-	})
+	m.answered(`"app":"api"`, "from api")
+	m.answered("x-waypoint: yes", "from the waypoint")
 	m.becomes("403", "stranger-v1", shop+"secret", "-H", "Host: ambient.lab")
 	// Everybody else's traffic is as it was.
 	if a := m.becomes("200", "stranger-v1", shop); a.App != "web" {
@@ -34,6 +32,22 @@ func TestWaypoint(t *testing.T) {
 	if a := m.becomes("200", "stranger-v1", shop, "-H", "Host: ambient.lab"); a.App != "web" {
 		t.Errorf("without the waypoint its host is answered by %s, want web", a.App)
 	}
+}
+
+// answered waits until the answer for the host of the example, with its header,
+// has something in it.
+func (m *team) answered(with, what string) {
+	m.Helper()
+	var last string
+	defer func() {
+		if m.Failed() {
+			m.Logf("the last answer: %s", last)
+		}
+	}()
+	labtest.Eventually(m.T, "an answer "+what, func(context.Context) bool {
+		_, last = m.get("stranger-v1", shop, "-i", "-H", "Host: ambient.lab")
+		return strings.Contains(strings.ToLower(last), with)
+	})
 }
 
 // settled waits until the demo has an Application or not, all of its
