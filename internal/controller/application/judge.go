@@ -92,7 +92,8 @@ func (x *run) judge(ctx context.Context, touched map[mizzen.Ref]struct{}) *resul
 }
 
 // targets are the objects to be judged: what is touched, and all if none was
-// judged by this process yet.
+// judged by this process yet. What was pruned and takes its time to go is no
+// part of the Application any more.
 func (x *run) targets(ctx context.Context, touched map[mizzen.Ref]struct{}) ([]live.Target, error) {
 	if x.m.unhealthy == nil {
 		inventory, err := ReadInventory(ctx, x.Uncached, x.app)
@@ -106,8 +107,9 @@ func (x *run) targets(ctx context.Context, touched map[mizzen.Ref]struct{}) ([]l
 			}
 		}
 	}
-	if len(targets) < len(touched) {
-		// The inventory is in parts; the kind's preferred version will do.
+	if len(x.app.Status.Inventory.Parts) > 0 {
+		// Reading them takes longer than the news last: the kind's preferred
+		// version will do.
 		return x.preferred(ctx, touched), nil
 	}
 	return targets, nil
