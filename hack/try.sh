@@ -39,7 +39,7 @@ else
 2. Send half of it to v2: see what that does before you push it, push, look again.
      sed -i 's/weight: 90/weight: 50/; s/weight: 10/weight: 50/' mesh/reviews.yaml
      mizzen plan mesh; git commit -am 'Split reviews evenly' && git push
-     lab load start --qps 50; sleep 10; lab load report
+     lab load stop; lab load start --qps 50; sleep 10; lab load report
 3. Take the subsets away by hand, under load: they are back before many notice.
      kubectl -n shop delete destinationrule reviews-destination; lab load report
 TEXT
