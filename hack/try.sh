@@ -47,11 +47,11 @@ fi
 cat <<TEXT
 4. Push something bad: what runs keeps running, and you are told file, line and remedy.
      sed -i 's/replicas:/replicsa:/' services/catalog/overlays/prod/replicas.yaml
-     git commit -am 'Misspell replicas' && git push; mizzen status catalog
+     git commit -am 'Misspell replicas' && git push; sleep 3; mizzen status catalog
      git revert --no-edit HEAD && git push
 5. Delete a file from Git, and see its objects pruned.
-     git rm -q mesh/telemetry.yaml
-     git commit -m 'Keep every label of the metrics' && git push; kubectl -n shop get telemetries -w
+     kubectl -n shop get telemetries; git rm -q mesh/telemetry.yaml
+     git commit -m 'Keep every label of the metrics' && git push; sleep 3; kubectl -n shop get telemetries
 
 \`make down\` ends it all. A guided half hour: docs/tutorial.md
 TEXT
