@@ -5,6 +5,7 @@ package life
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mizzen.dev/mizzen/internal/labtest"
 )
 
 // lab is a state directory, and the checkout whose programs work on it.
@@ -229,8 +232,9 @@ func (l *lab) stuck() {
 		l.Fatalf("push: %v\n%s", err, out)
 	}
 	l.run(0, "down.sh")
-	said := l.run(3, "up.sh", "LAB=kwok", "WAIT=20s")
-	l.contains(said, "catalog: ")
-	l.contains(said, "replicsa")
-	l.contains(said, "not synced after 20s")
+	l.contains(l.run(3, "up.sh", "LAB=kwok", "WAIT=1s"), "not synced after 1s")
+	labtest.Eventually(l.T, "up.sh to say what is wrong with catalog", func(context.Context) bool {
+		said := l.run(3, "up.sh", "LAB=kwok", "WAIT=1s")
+		return strings.Contains(said, "catalog: ") && strings.Contains(said, "replicsa")
+	})
 }
