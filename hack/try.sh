@@ -39,7 +39,7 @@ else
 2. Send half of it to v2: see what that does before you push it, push, look again.
      sed -i 's/weight: 90/weight: 50/; s/weight: 10/weight: 50/' mesh/reviews.yaml
      mizzen plan mesh; git commit -am 'Split reviews evenly' && git push
-     lab load start --qps 50; sleep 10; lab load report
+     lab load stop; lab load start --qps 50; sleep 10; lab load report
 3. Take the subsets away by hand, under load: they are back before many notice.
      kubectl -n shop delete destinationrule reviews-destination; lab load report
 TEXT
@@ -47,11 +47,11 @@ fi
 cat <<TEXT
 4. Push something bad: what runs keeps running, and you are told file, line and remedy.
      sed -i 's/replicas:/replicsa:/' services/catalog/overlays/prod/replicas.yaml
-     git commit -am 'Misspell replicas' && git push; mizzen status catalog
+     git commit -am 'Misspell replicas' && git push; sleep 3; mizzen status catalog
      git revert --no-edit HEAD && git push
 5. Delete a file from Git, and see its objects pruned.
-     git rm -q mesh/telemetry.yaml
-     git commit -m 'Keep every label of the metrics' && git push; kubectl -n shop get telemetries -w
+     kubectl -n shop get telemetries; git rm -q mesh/telemetry.yaml
+     git commit -m 'Keep every label of the metrics' && git push; sleep 3; kubectl -n shop get telemetries
 
 \`make down\` ends it all. A guided half hour: docs/tutorial.md
 TEXT

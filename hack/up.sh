@@ -3,7 +3,7 @@
 # synced and the shop answers. What runs already is kept; what was killed is
 # started again. State and logs are in .lab (or $MIZZEN_LAB). `make up` builds
 # first. LAB=kwok takes simulated nodes, on which no pod runs; TRACING=1 adds
-# Jaeger.
+# Jaeger; WAIT=10m waits longer for the demo than 5 minutes.
 set -eu
 cd "$(dirname "$0")/.."
 MIZZEN_LAB=${MIZZEN_LAB:-$PWD/.lab}
@@ -25,14 +25,30 @@ kwok) live= ;;
 *) fail 2 "LAB=$nodes: want live, or kwok for pods that do not run" ;;
 esac
 
-answer=$(mktemp)
-# shellcheck disable=SC2086 # $live is one flag or none
-bin/lab doctor $live >"$answer" || {
-	grep -v '^ok' "$answer" >&2
+if [ -z "${LAB_UP_LOCKED:-}" ]; then
+	answer=$(mktemp)
+	# shellcheck disable=SC2086 # $live is one flag or none
+	bin/lab doctor $live >"$answer" || {
+		grep -v '^ok' "$answer" >&2
+		rm -f "$answer"
+		fail 2 "this machine lacks what the lab needs, see above"
+	}
 	rm -f "$answer"
-	fail 2 "this machine lacks what the lab needs, see above"
-}
-rm -f "$answer"
+	# Who comes second finds the work done. What runs on in the background does
+	# not hold the lock.
+	flock -n "$MIZZEN_LAB/up.lock" true || step "waiting for another start of this lab"
+	LAB_UP_LOCKED=1 exec flock -o "$MIZZEN_LAB/up.lock" hack/up.sh
+fi
+unset LAB_UP_LOCKED
+
+# The nodes of a lab that runs stay what they are.
+if runs=$(bin/lab status -o json); then
+	case $nodes,$runs in
+	kwok,*'"live": true'*) fail 2 "the lab that runs has live nodes; run 'make down' first" ;;
+	kwok,* | live,*'"live": true'*) ;;
+	live,*) fail 2 "the nodes of the lab that runs are simulated; run 'make down' first" ;;
+	esac
+fi
 
 step "starting Kubernetes and a Git server"
 # shellcheck disable=SC2086 # as above
@@ -88,15 +104,19 @@ until answer=$(git -C "$demo" show main:bootstrap.yaml | kubectl apply --server-
 	seconds=$((seconds + 1))
 	sleep 1
 done
-if ! kubectl wait application/apps -n mizzen-system --for=condition=Ready --timeout=5m >/dev/null; then
-	kubectl get applications -n mizzen-system -o wide >&2
-	fail 3 "the demo is not synced after 5 minutes; see $log"
+if ! kubectl wait application/apps -n mizzen-system --for=condition=Ready --timeout="${WAIT:-5m}" >/dev/null; then
+	kubectl get applications -n mizzen-system -o go-template='{{range .items}}{{$name := .metadata.name -}}
+{{range .status.conditions}}{{if and (eq .type "Ready") (ne .status "True")}}{{$name}}: {{.message}}{{"\n"}}{{end}}{{else}}{{$name}}: nothing is known yet{{"\n"}}{{end}}{{end}}' >&2
+	fail 3 "the demo is not synced after ${WAIT:-5m}, see above; 'bin/mizzen status APPLICATION' says more, and the log is $log"
 fi
 if [ "$nodes" = live ]; then
 	gateway=$(status gateway)
 	seconds=0
 	until curl -fsS -o /dev/null -m 5 "$gateway/" 2>/dev/null; do
-		[ "$seconds" -lt 60 ] || fail 3 "the shop does not answer at $gateway; see 'bin/mizzen get applications' and 'bin/lab logs istio-ingress/'"
+		[ "$seconds" -lt 60 ] || {
+			kubectl get pods -A --field-selector spec.nodeName=lab-1 >&2
+			fail 3 "the shop does not answer at $gateway; 'bin/lab logs NAMESPACE/POD' has the log of a pod above"
+		}
 		seconds=$((seconds + 1))
 		sleep 1
 	done

@@ -20,6 +20,8 @@ import (
 const (
 	wantMemory = 1 << 30
 	wantDisk   = 1 << 30
+	// needDisk is what it does not start without: etcd reserves half of it.
+	needDisk = 256 << 20
 )
 
 // check is one thing that the lab needs of the machine. It returns what was
@@ -138,14 +140,17 @@ func checkMemory(state.Dir) (string, error) {
 	return "", errors.New("/proc/meminfo does not say what is available")
 }
 
-func checkDisk(dir state.Dir) (string, error) {
+func checkDisk(dir state.Dir) (string, error) { return room(dir, wantDisk) }
+
+// room fails if less is free in the state directory than is wanted.
+func room(dir state.Dir, want uint64) (string, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(string(dir), &s); err != nil {
 		return "", fmt.Errorf("%s: %w", dir, err)
 	}
 	free := s.Bavail * uint64(s.Bsize)
-	if free < wantDisk {
-		return "", fmt.Errorf("%d MiB are free in %s, the lab wants %d; make room or choose another with --dir", free>>20, dir, wantDisk>>20)
+	if free < want {
+		return "", fmt.Errorf("%d MiB are free in %s, the lab wants %d; make room or choose another with --dir", free>>20, dir, want>>20)
 	}
 	return fmt.Sprintf("%d MiB free", free>>20), nil
 }

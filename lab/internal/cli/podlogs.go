@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"mizzen.dev/mizzen/lab/internal/cluster"
 	"mizzen.dev/mizzen/lab/internal/state"
 )
 
@@ -27,9 +29,15 @@ func (l logsOptions) printPod(ctx context.Context, w io.Writer, dir state.Dir, w
 	if !of {
 		namespace, name = metav1.NamespaceDefault, what
 	}
+	if name == "" {
+		return fmt.Errorf("%q names no pod: say NAMESPACE/POD", what)
+	}
 	pod, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("%s of %s in namespace %s: %w", name, l.cluster, namespace, err)
+	}
+	if err := runs(ctx, client, pod); err != nil {
+		return err
 	}
 	stream, err := client.CoreV1().Pods(namespace).GetLogs(name, &corev1.PodLogOptions{
 		Container: containerOf(pod, l.container), Follow: l.follow,
@@ -40,6 +48,21 @@ func (l logsOptions) printPod(ctx context.Context, w io.Writer, dir state.Dir, w
 	defer stream.Close()
 	if _, err := io.Copy(w, stream); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("log of %s: %w", what, err)
+	}
+	return nil
+}
+
+// runs fails if the pod is on a node of kwok's, where nothing writes a log.
+func runs(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod) error {
+	if pod.Spec.NodeName == "" {
+		return nil // the API server says so
+	}
+	node, err := client.CoreV1().Nodes().Get(ctx, pod.Spec.NodeName, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("node of %s: %w", pod.Name, err)
+	}
+	if _, fake := node.Annotations[cluster.FakeNode]; fake {
+		return fmt.Errorf("%s is on the simulated node %s, so it does not run and has no log", pod.Name, node.Name)
 	}
 	return nil
 }
@@ -58,17 +81,20 @@ func containerOf(pod *corev1.Pod, wanted string) string {
 }
 
 // connect returns a client of a cluster that runs.
-func connect(dir state.Dir, cluster string) (kubernetes.Interface, error) {
+func connect(dir state.Dir, name string) (kubernetes.Interface, error) {
 	status, err := dir.ReadStatus()
 	if err != nil {
 		return nil, err
 	}
+	if status.State == state.Stopped {
+		return nil, errors.New("the lab does not run: start it with `lab up`")
+	}
 	for _, c := range status.Clusters {
-		if c.Name != cluster {
+		if c.Name != name {
 			continue
 		}
 		if c.State == state.Stopped {
-			return nil, fmt.Errorf("%s does not run: start it with `lab up`", cluster)
+			return nil, fmt.Errorf("%s is stopped: start it with `lab start %[1]s`", name)
 		}
 		config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
 		if err != nil {
@@ -76,5 +102,5 @@ func connect(dir state.Dir, cluster string) (kubernetes.Interface, error) {
 		}
 		return kubernetes.NewForConfig(config)
 	}
-	return nil, fmt.Errorf("there is no cluster %q: see `lab status`", cluster)
+	return nil, fmt.Errorf("there is no cluster %q: see `lab status`", name)
 }

@@ -96,6 +96,10 @@ func (up upOptions) run(ctx context.Context, dir state.Dir) (state.Status, error
 			return state.Status{}, err
 		}
 		status, err := await(ctx, dir, generation, gone)
+		if err != nil && gone != nil && ctx.Err() == nil {
+			// It would try for ever what has no prospect.
+			err = errors.Join(err, down(ctx, dir, true, false))
+		}
 		if !errors.Is(err, errGone) {
 			return status, err
 		}

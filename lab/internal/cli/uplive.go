@@ -102,7 +102,8 @@ func (up *upOptions) join(s *state.Spec) error {
 }
 
 // prepare looks at what a lab that is to start will find: a directory of
-// another version, and for a live node what the machine lacks.
+// another version, a disk that is full, and for a live node what the machine
+// lacks.
 func prepare(ctx context.Context, w io.Writer, dir state.Dir, up upOptions) error {
 	status, err := dir.ReadStatus()
 	if err != nil {
@@ -119,10 +120,13 @@ func prepare(ctx context.Context, w io.Writer, dir state.Dir, up upOptions) erro
 	default:
 		fmt.Fprintf(w, "lab: the clusters in %s are of another version and start anew\n", dir)
 	}
-	if !up.live || status.Supervisor.Alive() {
+	if status.Supervisor.Alive() {
 		return nil
 	}
 	if err := dir.Create(); err != nil {
+		return err
+	}
+	if _, err := room(dir, needDisk); err != nil || !up.live {
 		return err
 	}
 	return requireLive(ctx, w, dir, up.bin)

@@ -18,8 +18,8 @@ import (
 	"sigs.k8s.io/kwok/pkg/utils/client"
 )
 
-// fakeNode marks the nodes that kwok plays; a node with a real kubelet lacks it.
-const fakeNode = "kwok.x-k8s.io/node"
+// FakeNode marks the nodes that kwok plays; a node with a real kubelet lacks it.
+const FakeNode = "kwok.x-k8s.io/node"
 
 // runKwok plays the kubelet of every fake node until ctx ends, with addresses
 // of the range pods: they become Ready, complete and go away, but nothing
@@ -71,7 +71,7 @@ func kwokConfig(ctx context.Context, kubeconfig, pods string) (kwok.Config, erro
 		TypedClient: typed, TypedKwokClient: typedKwok,
 		ImpersonatingDynamicClient:        clients.ToImpersonatingDynamicClient(),
 		ImpersonatingTypedClient:          clients.ToImpersonatingTypedClient(),
-		ManageNodesWithAnnotationSelector: fakeNode + "=fake",
+		ManageNodesWithAnnotationSelector: FakeNode + "=fake",
 		CIDR:                              pods, NodeIP: "192.0.2.2",
 		LocalStages:               stages,
 		PodPlayStageParallelism:   defaults.PodPlayStageParallelism,

@@ -15,7 +15,7 @@ import (
 
 // fakeTaint keeps pods that are meant to run away from nodes where they do
 // not. Pods that need not run tolerate it.
-var fakeTaint = corev1.Taint{Key: fakeNode, Value: "fake", Effect: corev1.TaintEffectNoSchedule}
+var fakeTaint = corev1.Taint{Key: FakeNode, Value: "fake", Effect: corev1.TaintEffectNoSchedule}
 
 // createNodes registers n nodes for kwok to play, tainted if there is a choice;
 // those that exist stay.
@@ -44,7 +44,7 @@ func node(name string) *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        name,
-			Annotations: map[string]string{fakeNode: "fake"},
+			Annotations: map[string]string{FakeNode: "fake"},
 			Labels: map[string]string{
 				"type":                   "kwok",
 				corev1.LabelHostname:     name,

@@ -1,0 +1,130 @@
+package life
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// ranges are of the ids that somebody without any right may give away. The
+// system's own files stay as they are: others are mounted over them where the
+// test's commands run, and the checkout where everybody finds it.
+const ranges = "65534:1000000:65536\n"
+
+// ordinary returns a command of sh as a user who is not root and has those
+// ranges, in a directory that has the checkout and the user's home. Only root
+// can become such a user; others are one already, and get nil.
+func ordinary(t *testing.T, ranges, commands string) *exec.Cmd {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Log("all tests run as an ordinary user already")
+		return nil
+	}
+	root := checkout(t)
+	// The directories of go test are root's alone.
+	dir, err := os.MkdirTemp("", "life-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	home := filepath.Join(dir, "home")
+	for _, d := range []string{home, filepath.Join(dir, "mizzen")} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(home, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	ids := filepath.Join(dir, "ids")
+	if err := os.WriteFile(ids, []byte(ranges), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-ec", `
+		mount --bind "$1" mizzen
+		mount --bind ids /etc/subuid
+		mount --bind ids /etc/subgid
+		exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -ec "$2"`, "sh", root, commands)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home, "MIZZEN_LAB="+filepath.Join(home, "lab"), "LAB=live", "MAKEFLAGS=")
+	return cmd
+}
+
+// TestOrdinaryUser starts all of it without any right, until the shop answers.
+func TestOrdinaryUser(t *testing.T) {
+	cmd := ordinary(t, ranges, `
+		trap mizzen/hack/down.sh EXIT
+		mizzen/hack/up.sh
+		mizzen/bin/lab status`)
+	if cmd == nil {
+		return
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("  shop         http://127.0.0.1:")) {
+		t.Errorf("as an ordinary user: %v\n%s", err, out)
+	}
+	(&lab{T: t, dir: cmd.Dir}).nothingLeft()
+}
+
+// TestUserWithoutRanges gets the one line that mends it, and nothing is
+// downloaded, built or started.
+func TestUserWithoutRanges(t *testing.T) {
+	const line = "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
+	for _, command := range []string{
+		"exec make -s -C mizzen up", "exec mizzen/hack/prerequisites.sh", "exec mizzen/hack/up.sh",
+		"exec mizzen/bin/lab up --live",
+	} {
+		cmd := ordinary(t, "root:100000:65536\n", command)
+		if cmd == nil {
+			return
+		}
+		// Whatever is asked of the network is refused, and heard of.
+		cmd.Env = append(cmd.Env, "GOPROXY=http://127.0.0.1:1", "GOFLAGS=-modcacherw", "GOMODCACHE="+filepath.Join(cmd.Dir, "home", "modules"))
+		out, _ := cmd.CombinedOutput() // the exit code says it
+		text := string(out)
+		if cmd.ProcessState.ExitCode() != 2 || strings.Count(text, line) != 1 {
+			t.Errorf("%s: exit code %d, want 2 and one line\n%s", command, cmd.ProcessState.ExitCode(), text)
+		}
+		if strings.Contains(text, "download") || strings.Contains(text, "building") {
+			t.Errorf("%s: it has gone on\n%s", command, text)
+		}
+		if _, err := os.Stat(filepath.Join(cmd.Dir, "home", "lab", "clusters")); !os.IsNotExist(err) {
+			t.Errorf("%s: a cluster was started: %v", command, err)
+		}
+	}
+}
+
+// TestPrerequisitesNameWhatIsMissing has all commands of the host but one.
+func TestPrerequisitesNameWhatIsMissing(t *testing.T) {
+	cmd := ordinary(t, ranges, `
+		mkdir home/bin
+		path=$PATH:/usr/sbin:/sbin
+		IFS=:
+		for dir in $path; do
+			find -L "$dir" -maxdepth 1 -type f -exec ln -sf -t home/bin {} + 2>/dev/null || :
+		done
+		rm -f home/bin/newuidmap
+		for sort in live kwok; do
+			code=0
+			LAB=$sort PATH=$PWD/home/bin mizzen/hack/prerequisites.sh || code=$?
+			echo "$sort: exit code $code"
+		done`)
+	if cmd == nil {
+		return
+	}
+	out, err := cmd.CombinedOutput()
+	const want = "this machine lacks uidmap; run: sudo apt-get update && sudo apt-get install -y uidmap\nlive: exit code 2\nkwok: exit code 0\n"
+	if err != nil || string(out) != want {
+		t.Errorf("%v, want\n%sgot\n%s", err, want, out)
+	}
+}
