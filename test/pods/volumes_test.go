@@ -95,17 +95,14 @@ func TestHostPathsAreSafe(t *testing.T) {
 		t.Fatal(err)
 	}
 	y.apply(pod("host", never, "volumes: [{name: host, hostPath: {path: "+host+", type: Directory}}]",
-		containers(sh("main", "ls /host/volumes_test.go; touch /host/written; rm /host/volumes_test.go; echo done",
+		containers(sh("main", "ls /host/volumes_test.go; touch /host/written; echo done",
 			"volumeMounts: [{name: host, mountPath: /host}]"))))
 	log := y.succeeded("host")
 	if !strings.HasPrefix(log, "/host/volumes_test.go\n") {
 		t.Errorf("the pod does not see the directory: %s", log)
 	}
-	if _, err := os.Stat("written"); err == nil {
+	if err := os.Remove("written"); err == nil {
 		t.Errorf("the pod has written to %s", host)
-	}
-	if _, err := os.Stat("volumes_test.go"); err != nil {
-		t.Errorf("the pod has removed a file of the machine: %v", err)
 	}
 }
 
