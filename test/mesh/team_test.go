@@ -144,8 +144,10 @@ type answer struct {
 // returns its status and body.
 func (m *team) get(from, url string, args ...string) (status string, body string) {
 	m.Helper()
-	curl := append([]string{"exec", "-n", m.ns, "deployment/" + from, "-c", "app", "--",
-		"curl", "-s", "-m", "10", "-w", "\n%{http_code}", url}, args...)
+	curl := append([]string{
+		"exec", "-n", m.ns, "deployment/" + from, "-c", "app", "--",
+		"curl", "-s", "-m", "10", "-w", "\n%{http_code}", url,
+	}, args...)
 	out, _ := m.try(curl...) // no answer is status 000
 	out = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(out), "command terminated with exit code 7"))
 	lines := strings.Split(out, "\n")
