@@ -174,7 +174,7 @@ func (o *objects) tree(id oid) (*tree, error) {
 // blob returns the content of a file of at most limit bytes. The caller must
 // not change it.
 func (o *objects) blob(id oid, limit int64) (object, []byte, error) {
-	key := cacheKey{o, 'b', string(id)}
+	key := cacheKey{o, content, string(id)}
 	if v, ok := o.cache.get(key); ok {
 		data := v.([]byte)
 		if int64(len(data)) > limit {

@@ -29,8 +29,8 @@ type Options struct {
 	// MaxMirrorBytes is the size on disk at which a fetch is stopped; 0 means
 	// no limit.
 	MaxMirrorBytes int64
-	// CacheBytes bounds the parsed trees and small files that are kept in
-	// memory for all mirrors together; 64 MiB by default.
+	// CacheBytes bounds the parsed trees that are kept in memory for all
+	// mirrors together, 64 MiB by default; small files get a 16th of it.
 	CacheBytes int64
 	// IdleTimeout is how long an unused `git cat-file` process is kept; one
 	// minute by default.

@@ -148,23 +148,30 @@ func TestTreeBomb(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	c := newCache(100_000)
-	owner := &objects{}
-	for i := range 10_000 {
-		c.put(cacheKey{owner, 'b', fmt.Sprint(i)}, i, 100)
-	}
-	if c.size > c.max || c.lru.Len() > 400 || c.lru.Len() < 100 {
-		t.Errorf("%d entries of %d bytes", c.lru.Len(), c.size)
-	}
-	c.put(cacheKey{owner, 'b', "huge"}, 1, 90_000)
-	if _, ok := c.get(cacheKey{owner, 'b', "huge"}); ok {
-		t.Error("an entry as large as the cache is kept")
-	}
-	if _, ok := c.get(cacheKey{owner, 'b', "9999"}); !ok {
-		t.Error("the latest entry is gone")
-	}
-	c.drop(owner)
-	if c.size != 0 || c.lru.Len() != 0 {
-		t.Errorf("after drop: %d entries of %d bytes", c.lru.Len(), c.size)
+	for _, kind := range []byte{'t', content} {
+		c := newCache(100_000)
+		p := c.part(cacheKey{kind: kind})
+		if kind == content && p.max > 10_000 {
+			t.Errorf("contents may take %d bytes of 100,000", p.max)
+		}
+		owner := &objects{}
+		for i := range 10_000 {
+			c.put(cacheKey{owner, kind, fmt.Sprint(i)}, i, 100)
+		}
+		most := int(p.max / (100 + entryCost))
+		if p.size > p.max || p.lru.Len() > most || p.lru.Len() < most/2 {
+			t.Errorf("%c: %d entries of %d bytes", kind, p.lru.Len(), p.size)
+		}
+		c.put(cacheKey{owner, kind, "huge"}, 1, p.max*9/10)
+		if _, ok := c.get(cacheKey{owner, kind, "huge"}); ok {
+			t.Errorf("%c: an entry as large as the cache is kept", kind)
+		}
+		if _, ok := c.get(cacheKey{owner, kind, "9999"}); !ok {
+			t.Errorf("%c: the latest entry is gone", kind)
+		}
+		c.drop(owner)
+		if p.size != 0 || p.lru.Len() != 0 {
+			t.Errorf("%c: after drop: %d entries of %d bytes", kind, p.lru.Len(), p.size)
+		}
 	}
 }
