@@ -211,8 +211,10 @@ func (r report) String() string {
 // load sends requests from the caller and returns what became of them.
 func (m *team) load(args ...string) report {
 	m.Helper()
-	cmd := exec.CommandContext(m.Context(), m.lab.Kubectl(), append([]string{"--kubeconfig", m.lab.Kubeconfig,
-		"exec", "-n", m.ns, "deployment/caller-v1", "-c", "app", "--", "shop", "load", "-o", "json"}, args...)...)
+	cmd := exec.CommandContext(m.Context(), m.lab.Kubectl(), append([]string{
+		"--kubeconfig", m.lab.Kubeconfig,
+		"exec", "-n", m.ns, "deployment/caller-v1", "-c", "app", "--", "shop", "load", "-o", "json",
+	}, args...)...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, _ := cmd.Output() // failed requests are in the report
