@@ -132,7 +132,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if m.first() {
 			r.show(&app)
 		}
-		return ctrl.Result{RequeueAfter: result.after}, nil
+		return ctrl.Result{RequeueAfter: x.again(result.after)}, nil
 	}
 	x.say(ctx, result.finding)
 	app.Status.HandledReconcile = app.Annotations[mizzen.AnnotationReconcile]
@@ -148,7 +148,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		// for him; in a circle they would wake each other for ever.
 		r.wakeDependents(ctx, name)
 	}
-	return ctrl.Result{RequeueAfter: result.after}, nil
+	return ctrl.Result{RequeueAfter: x.again(result.after)}, nil
+}
+
+// again is when to reconcile next: after what a phase asked for, or sooner when
+// the evaluation is to be repeated. A reconcile that an event caused takes the
+// place of the one that was to come, so that each has to ask for it anew.
+func (x *run) again(after time.Duration) time.Duration {
+	until := x.m.settled().until
+	if !until.After(x.now) {
+		return after // none, or what came before the evaluation has the word
+	}
+	left := max(until.Sub(x.Clock.Now()), time.Millisecond)
+	if after == 0 {
+		return left
+	}
+	return min(after, left)
 }
 
 // show makes the metrics say how an Application is.
