@@ -92,7 +92,7 @@ var varies = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{7,40}\b`), "COMMIT"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
 	{regexp.MustCompile(`just now|\b\d+ (s|min|h) ago`), "AGO"},
-	{regexp.MustCompile(`\b\d+(\.\d+)? ?(ms|s|m|min)\b`), "TIME"},
+	{regexp.MustCompile(`\b(\d+[hm])?\d+(\.\d+)? ?(ms|s|m|min)\b`), "TIME"},
 	{regexp.MustCompile(`[ \t]+`), " "},
 	{regexp.MustCompile(`(?m)^ | $`), ""},
 }
