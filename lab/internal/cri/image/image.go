@@ -134,7 +134,7 @@ func (s *Store) Get(name string) (*Image, error) {
 			return s.table[short].check()
 		}
 	}
-	where := "give lab-cri a table with --images"
+	where := "start the lab with a table: lab up --live --images FILE"
 	if s.extra != "" {
 		where = "add it to " + s.extra
 	}
