@@ -58,11 +58,19 @@ fresh: build ## Fail if a generated file is not what its source says
 	cd lab/coredns && go mod tidy -diff
 
 .PHONY: test
-test: build lab lint fresh ## Everything a change must pass
+test: lint fresh test-rest test-race test-lab test-stories ## Everything a change must pass
+
+# The parts of `make test`, the quickest answers first; `make -k test` goes on
+# after the first that fails.
+.PHONY: test-rest test-race test-lab test-stories
+test-rest: build lab
 	p=$$(hack/packages.sh rest) && go test $(TEST_FLAGS) $$p
+test-race: build lab
 	p=$$(hack/packages.sh race) && CGO_ENABLED=1 go test -race $(TEST_FLAGS) $$p
+test-lab: build lab
 	cd lab && go test $(TEST_FLAGS) ./...
 	cd lab/coredns && go test $(TEST_FLAGS) ./...
+test-stories: build lab
 	p=$$(hack/packages.sh stories) && go test -count=1 $(TEST_FLAGS) $$p
 
 .PHONY: verify
