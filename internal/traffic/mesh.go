@@ -1,0 +1,101 @@
+// Package traffic is the boundary of the stage that says what a mesh does with
+// a request. Its folders are the steps: compile turns objects into what istiod
+// would send to each proxy, match decides about one request as Envoy does,
+// trace follows a request hop by hop, effect compares two meshes, and worker
+// runs all of it in a process of its own, since istiod's code keeps state in
+// globals.
+package traffic
+
+import (
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"mizzen.dev/mizzen"
+)
+
+// Role is what a proxy is there for.
+type Role string
+
+// The roles of proxies.
+const (
+	Sidecar  Role = "sidecar"
+	Gateway  Role = "gateway"
+	Waypoint Role = "waypoint"
+)
+
+// Mesh is what a set of objects makes of a mesh: everything that decides about
+// a request, as istiod would send it.
+type Mesh struct {
+	// Proxies are the vantage points, sorted by name: one for each workload
+	// with a sidecar, each gateway, each waypoint.
+	Proxies []*Proxy
+	// Workloads are all, with and without a sidecar, sorted by name.
+	Workloads []*Workload
+	// Rejected are the objects, or parts of them, that istiod ignores.
+	Rejected []Rejection
+	// Origins says where an object was written.
+	Origins map[mizzen.Ref]mizzen.Origins
+	// Injected says of each namespace whether new pods get a sidecar.
+	Injected map[string]bool
+	// TrustDomain and RootNamespace are the mesh's settings of these names.
+	TrustDomain   string
+	RootNamespace string
+}
+
+// Workload is what runs: a Deployment, StatefulSet, DaemonSet, Job, Pod or
+// WorkloadEntry. A request that arrives at one of its pods arrives at all.
+type Workload struct {
+	// Name is "namespace/name".
+	Name      string
+	Namespace string
+	Labels    map[string]string
+	// Identity is the SPIFFE ID without its scheme:
+	// "cluster.local/ns/shop/sa/web".
+	Identity string
+	// Address is the invented address of its only pod; endpoints of Clusters
+	// point at it.
+	Address string
+	// Sidecar tells whether its pods have one.
+	Sidecar bool
+	Origin  mizzen.Origin
+}
+
+// Proxy is one vantage point.
+type Proxy struct {
+	// Name is that of its workload.
+	Name     string
+	Role     Role
+	Workload *Workload
+	// View is what istiod sends. Proxies that get the same share one.
+	View *View
+}
+
+// View is the configuration of an Envoy, as istiod would send it. It is not
+// changed once it is made.
+type View struct {
+	// Outbound and Inbound are the listeners of a sidecar by direction; those
+	// of gateways and waypoints are Inbound.
+	Outbound []*listenerv3.Listener
+	Inbound  []*listenerv3.Listener
+	// Routes, Clusters and Endpoints are by name.
+	Routes    map[string]*routev3.RouteConfiguration
+	Clusters  map[string]*clusterv3.Cluster
+	Endpoints map[string]*endpointv3.ClusterLoadAssignment
+}
+
+// Rejection is an object, or a part of one, that istiod ignores.
+type Rejection struct {
+	Ref    mizzen.Ref
+	Path   mizzen.Path
+	Reason string
+}
+
+// Rule is the part of an object that made a route, a policy or a cluster.
+type Rule struct {
+	Ref mizzen.Ref
+	// Path is the field, such as spec.http[1].match[0]; empty for the whole
+	// object.
+	Path mizzen.Path
+}
