@@ -1,0 +1,153 @@
+package effect
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// found is an Effect before it is merged with those that say the same of other
+// callers or other ports.
+type found struct {
+	code    mizzen.EffectCode
+	impact  mizzen.Impact
+	subject string
+	// namespace is that of the subject: callers of others stand out.
+	namespace     string
+	message       string
+	before, after string
+	callers       []string
+	// parts are what the message says in brackets, such as ports.
+	parts   []string
+	cause   cause
+	witness *mizzen.Witness
+}
+
+// collector merges what several proxies tell of one change.
+type collector struct {
+	c     *comparison
+	order []string
+	byKey map[string]*found
+}
+
+func newCollector(c *comparison) *collector {
+	return &collector{c: c, byKey: map[string]*found{}}
+}
+
+func (o *collector) add(f found) {
+	key := strings.Join([]string{string(f.code), f.subject, f.message, f.before, f.after, f.cause.ref.String(), f.cause.origin.String()}, "\x00")
+	have := o.byKey[key]
+	if have == nil {
+		o.byKey[key] = &f
+		o.order = append(o.order, key)
+		return
+	}
+	have.callers = append(have.callers, f.callers...)
+	have.parts = append(have.parts, f.parts...)
+	if have.witness == nil {
+		have.witness = f.witness
+	}
+}
+
+// tells reports whether an effect of the code has been found for the subject.
+func (o *collector) tells(code mizzen.EffectCode, subject string) bool {
+	for _, f := range o.byKey {
+		if f.code == code && f.subject == subject {
+			return true
+		}
+	}
+	return false
+}
+
+// any reports whether an object is the cause of an effect.
+func (o *collector) explains(ref mizzen.Ref) bool {
+	for _, f := range o.byKey {
+		if f.cause.ref == ref {
+			return true
+		}
+	}
+	return false
+}
+
+// effects returns what was found, sorted, the worst first.
+func (o *collector) effects() []mizzen.Effect {
+	everyone := o.c.everyone()
+	out := make([]mizzen.Effect, 0, len(o.order))
+	for _, key := range o.order {
+		out = append(out, o.byKey[key].effect(everyone))
+	}
+	mizzen.SortEffects(out)
+	return out
+}
+
+func (f *found) effect(everyone []string) mizzen.Effect {
+	e := mizzen.Effect{
+		Code: f.code, Impact: f.impact, Subject: f.subject, Message: f.message, Before: f.before, After: f.after,
+		Cause: f.cause.ref, Origin: f.cause.origin, Witness: f.witness,
+	}
+	if parts := distinct(f.parts); len(parts) > 0 {
+		e.Message += " (" + list(parts, 6) + ")"
+	}
+	e.Callers = distinct(f.callers)
+	if foreign := foreigners(e.Callers, f.namespace); len(foreign) > 0 {
+		e.Message += "; also for callers in other namespaces: " + list(foreign, 4)
+	}
+	if len(e.Callers) > 1 && slices.Equal(e.Callers, everyone) {
+		e.Callers = []string{"*"}
+	}
+	return e
+}
+
+// foreigners returns the namespaces of callers other than the subject's own.
+func foreigners(callers []string, namespace string) []string {
+	if namespace == "" {
+		return nil
+	}
+	var out []string
+	for _, caller := range callers {
+		if ns, _, ok := strings.Cut(caller, "/"); ok && ns != namespace {
+			out = append(out, ns)
+		}
+	}
+	return distinct(out)
+}
+
+// everyone returns the names of all proxies of workloads on the after side.
+func (c *comparison) everyone() []string {
+	var out []string
+	for name, p := range c.after.proxies {
+		if p.Role == traffic.Sidecar {
+			out = append(out, name)
+		}
+	}
+	return distinct(out)
+}
+
+// distinct returns the elements sorted and each once.
+func distinct(elements []string) []string {
+	out := slices.Clone(elements)
+	slices.SortFunc(out, natural)
+	return slices.Compact(out)
+}
+
+// natural orders numbers by their value and the rest by bytes.
+func natural(a, b string) int {
+	if digits(a) && digits(b) {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	}
+	return cmp.Compare(a, b)
+}
+
+func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// list joins at most n elements and says how many there are besides.
+func list(elements []string, n int) string {
+	if len(elements) <= n {
+		return strings.Join(elements, ", ")
+	}
+	return strings.Join(elements[:n], ", ") + fmt.Sprintf(" and %d more", len(elements)-n)
+}

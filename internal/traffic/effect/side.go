@@ -1,0 +1,231 @@
+package effect
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// side is one of the two meshes with its look-ups.
+type side struct {
+	*traffic.Mesh
+	byAddress map[string]*traffic.Workload
+	proxies   map[string]*traffic.Proxy
+}
+
+func newSide(m *traffic.Mesh) *side {
+	if m == nil {
+		m = &traffic.Mesh{}
+	}
+	s := &side{Mesh: m, byAddress: map[string]*traffic.Workload{}, proxies: map[string]*traffic.Proxy{}}
+	for _, w := range m.Workloads {
+		s.byAddress[w.Address] = w
+	}
+	for _, p := range m.Proxies {
+		s.proxies[p.Name] = p
+	}
+	return s
+}
+
+// clusterDomain is the suffix of the hosts of Kubernetes' Services.
+const clusterDomain = ".svc.cluster.local"
+
+// shortHost leaves out what every host of the mesh has.
+func shortHost(host string) string { return strings.TrimSuffix(host, clusterDomain) }
+
+// namespaceOf returns the namespace of a Service's host, "" for other hosts.
+func namespaceOf(host string) string {
+	short, ok := strings.CutSuffix(host, clusterDomain)
+	if !ok {
+		return ""
+	}
+	_, namespace, _ := strings.Cut(short, ".")
+	return namespace
+}
+
+// clusterName is what istiod's name of a cluster says:
+// "outbound|9080|v1|reviews.shop.svc.cluster.local".
+type clusterName struct {
+	port, subset, host string
+}
+
+// parseCluster reads istiod's name of an outbound cluster; ok is false for
+// others, such as PassthroughCluster.
+func parseCluster(name string) (n clusterName, ok bool) {
+	parts := strings.Split(name, "|")
+	if len(parts) != 4 {
+		// The form for SNI-routed clusters: outbound_.9080_.v1_.host.
+		if parts = strings.Split(name, "_."); len(parts) != 4 {
+			return clusterName{}, false
+		}
+	}
+	return clusterName{port: parts[1], subset: parts[2], host: parts[3]}, true
+}
+
+// subject names what a cluster leads to: "reviews.shop:9080".
+func (n clusterName) subject() string { return shortHost(n.host) + ":" + n.port }
+
+// destination is a cluster as a reader knows it.
+type destination struct {
+	cluster string
+	name    clusterName
+	// known is false for clusters that are not istiod's.
+	known bool
+	// workloads are the names of what its endpoints are, sorted; outside are
+	// addresses that no workload has.
+	workloads, outside []string
+	// problem says why requests to it fail, "" if they do not.
+	problem string
+}
+
+// destination looks a cluster up as a proxy with the given view would.
+func (s *side) destination(v *traffic.View, cluster string) destination {
+	d := destination{cluster: cluster}
+	d.name, d.known = parseCluster(cluster)
+	c := v.Clusters[cluster]
+	if c == nil {
+		d.problem = s.missing(v, d)
+		return d
+	}
+	if cluster == "BlackHoleCluster" {
+		d.problem = "is blocked"
+	}
+	loads := c.GetLoadAssignment()
+	if c.GetType() == clusterv3.Cluster_EDS {
+		if loads = v.Endpoints[cluster]; loads == nil {
+			loads = v.Endpoints[c.GetEdsClusterConfig().GetServiceName()]
+		}
+	}
+	for address := range addresses(loads) {
+		if w := s.byAddress[address]; w != nil {
+			d.workloads = append(d.workloads, w.Name)
+		} else {
+			d.outside = append(d.outside, address)
+		}
+	}
+	slices.Sort(d.workloads)
+	slices.Sort(d.outside)
+	d.workloads, d.outside = slices.Compact(d.workloads), slices.Compact(d.outside)
+	if c.GetType() == clusterv3.Cluster_EDS && len(d.workloads)+len(d.outside) == 0 {
+		d.problem = "has no workload"
+	}
+	return d
+}
+
+// missing says why there is no cluster: the subset, the port or the host.
+func (s *side) missing(v *traffic.View, d destination) string {
+	if !d.known {
+		return "does not exist"
+	}
+	host := false
+	for name := range v.Clusters {
+		n, ok := parseCluster(name)
+		if !ok || n.host != d.name.host {
+			continue
+		}
+		host = true
+		if n.port == d.name.port && d.name.subset != "" {
+			return "is no subset of " + shortHost(d.name.host)
+		}
+	}
+	if host {
+		return "has no port " + d.name.port
+	}
+	return "is no known host"
+}
+
+// addresses yields the addresses of endpoints.
+func addresses(loads *endpointv3.ClusterLoadAssignment) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, locality := range loads.GetEndpoints() {
+			for _, e := range locality.GetLbEndpoints() {
+				if a := addressOf(e.GetEndpoint().GetAddress()); a != "" && !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func addressOf(a *corev3.Address) string { return a.GetSocketAddress().GetAddress() }
+
+// words names a destination for requests to host: the subset, else the
+// workloads; with the host in front if it is another one.
+func (d destination) words(host string) string {
+	switch {
+	case d.cluster == "PassthroughCluster":
+		return "wherever it is addressed to"
+	case !d.known:
+		return d.cluster
+	}
+	name := d.name.subset
+	foreign := d.name.host != host
+	if name == "" {
+		switch {
+		case foreign:
+			return d.name.subject()
+		case len(d.workloads) > 0:
+			return d.pods(host)
+		}
+		return d.name.subject()
+	}
+	if foreign {
+		return d.name.subject() + " " + name
+	}
+	return name
+}
+
+// pods lists the workloads, without the namespace where it is the host's.
+func (d destination) pods(host string) string {
+	const most = 3
+	names := make([]string, 0, most)
+	for i, w := range d.workloads {
+		if i == most {
+			return strings.Join(names, ", ") + fmt.Sprintf(" and %d more", len(d.workloads)-most)
+		}
+		names = append(names, strings.TrimPrefix(w, namespaceOf(host)+"/"))
+	}
+	return strings.Join(names, ", ")
+}
+
+// same tells whether two destinations are the same to a request.
+func (d destination) same(e destination) bool {
+	return d.problem == e.problem && (d.name.host == e.name.host || len(d.workloads) > 0) && d.name.port == e.name.port &&
+		d.known == e.known && (d.known || d.cluster == e.cluster) &&
+		slices.Equal(d.workloads, e.workloads) && slices.Equal(d.outside, e.outside)
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}
+
+// sortedKeys returns the keys of a map in order.
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// union returns the keys of both maps in order.
+func union[K cmp.Ordered, V any](a, b map[K]V) []K {
+	keys := sortedKeys(a)
+	for k := range b {
+		if _, both := a[k]; !both {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
