@@ -16,6 +16,9 @@ type found struct {
 	code    mizzen.EffectCode
 	impact  mizzen.Impact
 	subject string
+	// subjects replace subject for what may hit many workloads at once: these
+	// are told together if everything else is the same.
+	subjects []string
 	// namespace is that of the subject: callers of others stand out.
 	namespace     string
 	message       string
@@ -25,6 +28,8 @@ type found struct {
 	parts   []string
 	cause   cause
 	witness *mizzen.Witness
+	// group keeps apart what is told together only within it.
+	group string
 }
 
 // collector merges what several proxies tell of one change.
@@ -39,7 +44,7 @@ func newCollector(c *comparison) *collector {
 }
 
 func (o *collector) add(f found) {
-	key := strings.Join([]string{string(f.code), f.subject, f.message, f.before, f.after, f.cause.ref.String(), f.cause.origin.String()}, "\x00")
+	key := strings.Join([]string{string(f.code), f.subject, f.message, f.before, f.after, f.cause.ref.String(), f.cause.origin.String(), f.group}, "\x00")
 	have := o.byKey[key]
 	if have == nil {
 		o.byKey[key] = &f
@@ -48,6 +53,7 @@ func (o *collector) add(f found) {
 	}
 	have.callers = append(have.callers, f.callers...)
 	have.parts = append(have.parts, f.parts...)
+	have.subjects = append(have.subjects, f.subjects...)
 	if have.witness == nil {
 		have.witness = f.witness
 	}
@@ -89,7 +95,14 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 		Code: f.code, Impact: f.impact, Subject: f.subject, Message: f.message, Before: f.before, After: f.after,
 		Cause: f.cause.ref, Origin: f.cause.origin, Witness: f.witness,
 	}
-	if parts := distinct(f.parts); len(parts) > 0 {
+	parts := distinct(f.parts)
+	if len(f.subjects) > 0 {
+		names := distinct(f.subjects)
+		if e.Subject = together(names); len(names) > few {
+			parts = append(parts, list(names, 6))
+		}
+	}
+	if len(parts) > 0 {
 		e.Message += " (" + list(parts, 6) + ")"
 	}
 	e.Callers = distinct(f.callers)
@@ -100,6 +113,24 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 		e.Callers = []string{"*"}
 	}
 	return e
+}
+
+// few is how many workloads a subject names one by one.
+const few = 3
+
+// together names several workloads as one subject.
+func together(names []string) string {
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	var in []string
+	for _, n := range names {
+		in = append(in, namespaceOfWorkload(n))
+	}
+	if in = distinct(in); len(in) > few {
+		return fmt.Sprintf("%d workloads of %d namespaces", len(names), len(in))
+	}
+	return fmt.Sprintf("%d workloads of %s", len(names), strings.Join(in, ", "))
 }
 
 // foreigners returns the namespaces of callers other than the subject's own.

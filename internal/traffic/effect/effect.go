@@ -64,6 +64,8 @@ type comparison struct {
 	changes       *changes
 	out           *collector
 	hash          *hasher
+	// gates are remembered by changedGates.
+	gates *[]gates
 }
 
 func newComparison(before, after *traffic.Mesh, o Options) *comparison {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/proto"
@@ -73,4 +74,18 @@ func (h *hasher) outbound(p *traffic.Proxy) uint64 {
 	b = binary.LittleEndian.AppendUint64(b, hashMap(h, p.View.Clusters))
 	b = binary.LittleEndian.AppendUint64(b, hashMap(h, p.View.Endpoints))
 	return xxhash.Sum64(b)
+}
+
+// inbound returns a hash of what takes requests to a proxy.
+func (h *hasher) inbound(p *traffic.Proxy) uint64 {
+	b := []byte{}
+	for _, l := range viewOf(p).Inbound {
+		b = binary.LittleEndian.AppendUint64(b, h.of(l))
+	}
+	return xxhash.Sum64(b)
+}
+
+// fingerprint tells two texts apart without showing them.
+func fingerprint(s string) string {
+	return strconv.FormatUint(xxhash.Sum64String(s)&0xffffff, 16)
 }

@@ -19,13 +19,14 @@ type side struct {
 	*traffic.Mesh
 	byAddress map[string]*traffic.Workload
 	proxies   map[string]*traffic.Proxy
+	views     map[*traffic.View]*index
 }
 
 func newSide(m *traffic.Mesh) *side {
 	if m == nil {
 		m = &traffic.Mesh{}
 	}
-	s := &side{Mesh: m, byAddress: map[string]*traffic.Workload{}, proxies: map[string]*traffic.Proxy{}}
+	s := &side{Mesh: m, byAddress: map[string]*traffic.Workload{}, proxies: map[string]*traffic.Proxy{}, views: map[*traffic.View]*index{}}
 	for _, w := range m.Workloads {
 		s.byAddress[w.Address] = w
 	}
@@ -34,6 +35,12 @@ func newSide(m *traffic.Mesh) *side {
 	}
 	return s
 }
+
+// The clusters that istiod makes for requests to hosts that it does not know.
+const (
+	passthrough = "PassthroughCluster"
+	blackHole   = "BlackHoleCluster"
+)
 
 // clusterDomain is the suffix of the hosts of Kubernetes' Services.
 const clusterDomain = ".svc.cluster.local"
@@ -86,34 +93,67 @@ type destination struct {
 	problem string
 }
 
-// destination looks a cluster up as a proxy with the given view would.
-func (s *side) destination(v *traffic.View, cluster string) destination {
+// index is a View with its look-ups, made as they are needed.
+type index struct {
+	*traffic.View
+	side  *side
+	ports map[string]map[string]bool
+	found map[string]destination
+}
+
+// index returns the look-ups of a view.
+func (s *side) index(v *traffic.View) *index {
+	if x := s.views[v]; x != nil {
+		return x
+	}
+	x := &index{View: v, side: s, ports: map[string]map[string]bool{}, found: map[string]destination{}}
+	for name := range v.Clusters {
+		if n, ok := parseCluster(name); ok {
+			if x.ports[n.host] == nil {
+				x.ports[n.host] = map[string]bool{}
+			}
+			x.ports[n.host][n.port] = true
+		}
+	}
+	s.views[v] = x
+	return x
+}
+
+// destination looks a cluster up as a proxy with this view would.
+func (x *index) destination(cluster string) destination {
+	d, ok := x.found[cluster]
+	if !ok {
+		d = x.resolve(cluster)
+		x.found[cluster] = d
+	}
+	return d
+}
+
+func (x *index) resolve(cluster string) destination {
 	d := destination{cluster: cluster}
 	d.name, d.known = parseCluster(cluster)
-	c := v.Clusters[cluster]
+	c := x.Clusters[cluster]
 	if c == nil {
-		d.problem = s.missing(v, d)
+		d.problem = x.missing(d)
 		return d
 	}
-	if cluster == "BlackHoleCluster" {
+	if cluster == blackHole {
 		d.problem = "is blocked"
 	}
 	loads := c.GetLoadAssignment()
 	if c.GetType() == clusterv3.Cluster_EDS {
-		if loads = v.Endpoints[cluster]; loads == nil {
-			loads = v.Endpoints[c.GetEdsClusterConfig().GetServiceName()]
+		if loads = x.Endpoints[cluster]; loads == nil {
+			loads = x.Endpoints[c.GetEdsClusterConfig().GetServiceName()]
 		}
 	}
 	for address := range addresses(loads) {
-		if w := s.byAddress[address]; w != nil {
+		if w := x.side.byAddress[address]; w != nil {
 			d.workloads = append(d.workloads, w.Name)
 		} else {
 			d.outside = append(d.outside, address)
 		}
 	}
-	slices.Sort(d.workloads)
-	slices.Sort(d.outside)
-	d.workloads, d.outside = slices.Compact(d.workloads), slices.Compact(d.outside)
+	d.workloads, d.outside = distinct(d.workloads), distinct(d.outside)
 	if c.GetType() == clusterv3.Cluster_EDS && len(d.workloads)+len(d.outside) == 0 {
 		d.problem = "has no workload"
 	}
@@ -121,25 +161,36 @@ func (s *side) destination(v *traffic.View, cluster string) destination {
 }
 
 // missing says why there is no cluster: the subset, the port or the host.
-func (s *side) missing(v *traffic.View, d destination) string {
-	if !d.known {
+func (x *index) missing(d destination) string {
+	ports := x.ports[d.name.host]
+	switch {
+	case !d.known:
 		return "does not exist"
-	}
-	host := false
-	for name := range v.Clusters {
-		n, ok := parseCluster(name)
-		if !ok || n.host != d.name.host {
-			continue
-		}
-		host = true
-		if n.port == d.name.port && d.name.subset != "" {
-			return "is no subset of " + shortHost(d.name.host)
-		}
-	}
-	if host {
-		return "has no port " + d.name.port
+	case ports[d.name.port] && d.name.subset != "":
+		return "is no subset of " + shortHost(d.name.host)
+	case len(ports) > 0:
+		return "is no port of " + shortHost(d.name.host)
 	}
 	return "is no known host"
+}
+
+// failing names a destination whose requests fail, with the reason.
+func (d destination) failing() string {
+	what := d.name.subset
+	switch {
+	case !d.known:
+		what = d.cluster
+	case strings.HasPrefix(d.problem, "is no port"):
+		what = d.name.port
+	case what == "" || strings.HasPrefix(d.problem, "is no known"):
+		what = d.name.subject()
+	}
+	return what + " " + d.problem
+}
+
+// external tells whether a destination is outside of the mesh.
+func (d destination) external() bool {
+	return d.known && len(d.workloads) == 0 && !strings.HasSuffix(d.name.host, clusterDomain)
 }
 
 // addresses yields the addresses of endpoints.
@@ -161,7 +212,7 @@ func addressOf(a *corev3.Address) string { return a.GetSocketAddress().GetAddres
 // workloads; with the host in front if it is another one.
 func (d destination) words(host string) string {
 	switch {
-	case d.cluster == "PassthroughCluster":
+	case d.cluster == passthrough:
 		return "wherever it is addressed to"
 	case !d.known:
 		return d.cluster
