@@ -35,7 +35,7 @@ var aspects = []aspect{
 
 // treatment tells how the treatment of a request that is served on both sides
 // differs.
-func (m *meeting) treatment(r match.Request, b, a fate) {
+func (m *meeting) treatment(b, a fate) {
 	if b.answered() || a.answered() || b.unknown || a.unknown {
 		return
 	}
@@ -51,9 +51,9 @@ func (m *meeting) treatment(r match.Request, b, a fate) {
 		case x.code == mizzen.EffectCORS && wide(a.CORS) && !wide(b.CORS):
 			f.impact = mizzen.ImpactWarning
 		}
-		m.tell(f, r, b, a, x.hints)
+		m.tell(f, x.hints)
 	}
-	m.remainder(r, b, a)
+	m.remainder(b, a)
 }
 
 // fails returns the part of requests that an injected fault lets fail, 0..100.
@@ -218,7 +218,7 @@ func affinity(_ *index, f *fate, _ string) string {
 }
 
 // remainder tells what a rule says beyond all that has words of its own.
-func (m *meeting) remainder(r match.Request, b, a fate) {
+func (m *meeting) remainder(b, a fate) {
 	if b.Route == nil || a.Route == nil {
 		return
 	}
@@ -228,7 +228,7 @@ func (m *meeting) remainder(r match.Request, b, a fate) {
 	}
 	f := found{code: mizzen.EffectRoutePolicy, impact: mizzen.ImpactNotice, message: "%s are treated otherwise"}
 	f.before, f.after = difference(x, y)
-	m.tell(f, r, b, a, hints{"route"})
+	m.tell(f, hints{"route"})
 }
 
 // rest returns a route without what the other aspects and the fate tell.

@@ -31,14 +31,16 @@ func (c *comparison) authorization() {
 		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) {
 			continue
 		}
+		total := matrix{}
 		for _, d := range c.doors(b, a) {
 			m, ok := known[d.key]
 			if !ok {
 				m = c.matrix(d, a.Workload)
 				known[d.key] = m
 			}
-			c.tellMatrix(m, d, a)
+			total.join(m, d.port)
 		}
+		c.tellMatrix(total, a)
 	}
 }
 
@@ -57,7 +59,7 @@ func (c *comparison) doors(b, a *traffic.Proxy) []door {
 		d.secured, d.key = c.pair(x.secured, y.secured)
 		var key string
 		if d.plain, key = c.pair(x.plain, y.plain); d.key+key != "" {
-			d.key += "|" + key
+			d.key = fmt.Sprintf("%d %s|%s", port, d.key, key)
 			out = append(out, d)
 		}
 	}
@@ -88,7 +90,7 @@ func (c *comparison) gatewayDoors(b, a *traffic.Proxy) []door {
 			continue
 		}
 		if d.plain, d.key = c.pair(before[key], after[key]); d.key != "" {
-			d.key = "|" + d.key
+			d.key = fmt.Sprintf("%d %s", d.port, d.key)
 			out = append(out, d)
 		}
 	}
@@ -192,9 +194,12 @@ func identityName(id string, workloads []string) string {
 
 // row is a kind of request and who may make it.
 type row struct {
+	// requests are in words, the simplest first.
 	requests      []string
-	before, after []string
+	http          bool
+	before, after string
 	wider         bool
+	ports         []uint32
 	// who gains or loses, by identity.
 	moved   []caller
 	policy  string
@@ -203,23 +208,19 @@ type row struct {
 	verdict [2]match.Verdict
 }
 
-// matrix is what differs at a door.
-type matrix struct {
-	rows []row
-	all  []string
-}
+// matrix is what differs at a door, or at all of a workload.
+type matrix struct{ rows []row }
 
 // matrix asks both sides about every caller and every request that either
 // side's policies tell apart.
 func (c *comparison) matrix(d door, w *traffic.Workload) matrix {
 	callers := c.callersOf(d)
 	m := matrix{}
-	for _, who := range callers {
-		m.all = append(m.all, who.name)
-	}
 	index := map[string]int{}
+	words := map[string]bool{}
 	for _, call := range c.calls(d, w) {
 		r := c.row(d, call, callers)
+		words[callWords(call, d)] = true
 		for _, wider := range []bool{true, false} {
 			one, ok := r.part(d, wider)
 			if !ok {
@@ -227,11 +228,18 @@ func (c *comparison) matrix(d door, w *traffic.Workload) matrix {
 			}
 			key := fmt.Sprint(wider, one.before, one.after)
 			if i, seen := index[key]; seen {
-				m.rows[i].requests = append(m.rows[i].requests, one.requests...)
+				if !slices.Contains(m.rows[i].requests, one.requests[0]) {
+					m.rows[i].requests = append(m.rows[i].requests, one.requests[0])
+				}
 				continue
 			}
 			index[key] = len(m.rows)
 			m.rows = append(m.rows, one)
+		}
+	}
+	for i := range m.rows {
+		if m.rows[i].http && len(m.rows[i].requests) == len(words) {
+			m.rows[i].requests = []string{"every request"}
 		}
 	}
 	return m
@@ -306,14 +314,15 @@ func level(v match.Verdict) int {
 
 // part returns the row of those who gain, or of those who lose.
 func (r asked) part(d door, wider bool) (row, bool) {
-	out := row{wider: wider, requests: []string{callWords(r.call, d)}, example: r.call.Request}
+	out := row{wider: wider, requests: []string{callWords(r.call, d)}, http: d.http(), example: r.call.Request}
+	var before, after []string
 	for i, v := range r.verdicts {
 		b, a := level(v[0]), level(v[1])
 		if b > 0 {
-			out.before = append(out.before, r.callers[i].name+asks(v[0]))
+			before = append(before, r.callers[i].name+asks(v[0]))
 		}
 		if a > 0 {
-			out.after = append(out.after, r.callers[i].name+asks(v[1]))
+			after = append(after, r.callers[i].name+asks(v[1]))
 		}
 		if wider && a > b || !wider && a < b {
 			if len(out.moved) == 0 {
@@ -322,6 +331,7 @@ func (r asked) part(d door, wider bool) (row, bool) {
 			out.moved = append(out.moved, r.callers[i])
 		}
 	}
+	out.before, out.after = who(before, r.callers), who(after, r.callers)
 	return out, len(out.moved) > 0
 }
 
@@ -333,11 +343,15 @@ func asks(v match.Verdict) string {
 	return ""
 }
 
+// http tells whether requests are looked at, not only connections.
+func (d door) http() bool {
+	return d.secured[1] != nil && d.secured[1].HTTP != nil || d.plain[1] != nil && d.plain[1].HTTP != nil
+}
+
 // callWords tells a request as a policy sees it.
 func callWords(call match.Call, d door) string {
-	http := d.secured[1] != nil && d.secured[1].HTTP != nil || d.plain[1] != nil && d.plain[1].HTTP != nil
-	if !http {
-		return fmt.Sprintf("connections to port %d", call.Peer.Destination.Port())
+	if !d.http() {
+		return "connections"
 	}
 	s := call.Request.Method + " " + call.Request.Path
 	for _, h := range call.Request.Headers {
@@ -349,8 +363,24 @@ func callWords(call match.Call, d door) string {
 	return s
 }
 
+// join adds the rows of a door. Rows that say the same of another port become
+// one.
+func (m *matrix) join(other matrix, port uint32) {
+	for _, r := range other.rows {
+		i := slices.IndexFunc(m.rows, func(s row) bool {
+			return s.wider == r.wider && s.before == r.before && s.after == r.after && slices.Equal(s.requests, r.requests)
+		})
+		if i < 0 {
+			r.ports = nil
+			m.rows = append(m.rows, r)
+			i = len(m.rows) - 1
+		}
+		m.rows[i].ports = append(m.rows[i].ports, port)
+	}
+}
+
 // tellMatrix tells one effect for what widens and one for what narrows.
-func (c *comparison) tellMatrix(m matrix, d door, p *traffic.Proxy) {
+func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy) {
 	w := p.Workload
 	for _, wider := range []bool{true, false} {
 		f := found{code: mizzen.EffectAuthorizationNarrower, impact: mizzen.ImpactWarning, message: "fewer may call it"}
@@ -362,12 +392,11 @@ func (c *comparison) tellMatrix(m matrix, d door, p *traffic.Proxy) {
 			if r.wider != wider {
 				continue
 			}
-			what := list(distinct(r.requests), 3)
-			before = append(before, what+": "+who(r.before, m.all))
-			after = append(after, what+": "+who(r.after, m.all))
+			before = append(before, r.what()+": "+r.before)
+			after = append(after, r.what()+": "+r.after)
 			f.callers = append(f.callers, c.workloadsOf(r.moved)...)
 			if f.witness == nil {
-				f.witness = c.callWitness(r, d, p)
+				f.witness = c.callWitness(r, p)
 				f.cause = c.policyCause(r, w)
 			}
 		}
@@ -376,9 +405,22 @@ func (c *comparison) tellMatrix(m matrix, d door, p *traffic.Proxy) {
 		}
 		f.before, f.after = rows(before), rows(after)
 		f.subjects, f.namespace, f.group = []string{w.Name}, w.Namespace, w.Namespace
-		f.parts = []string{portWords(d.port)}
 		c.out.add(f)
 	}
+}
+
+// what names the requests of a row, with the port where not all others are
+// treated alike.
+func (r row) what() string {
+	s := list(r.requests, 2)
+	if r.http && slices.Contains(r.ports, others) {
+		return s
+	}
+	var ports []string
+	for _, p := range r.ports {
+		ports = append(ports, portWords(p))
+	}
+	return s + " at " + list(ports, 3)
 }
 
 // rows joins the lines of a matrix, bounded.
@@ -391,7 +433,7 @@ func rows(lines []string) string {
 }
 
 // who names a set of callers.
-func who(names, all []string) string {
+func who(names []string, all []caller) string {
 	switch {
 	case len(names) == 0:
 		return "nobody"

@@ -99,6 +99,22 @@ func (c *changes) ofKind(kind string, namespaces ...string) []mizzen.Ref {
 	return out
 }
 
+// ofKinds returns the changed objects of several kinds, kind by kind.
+func (c *changes) ofKinds(kinds ...string) []mizzen.Ref {
+	var out []mizzen.Ref
+	for _, kind := range kinds {
+		out = append(out, c.ofKind(kind)...)
+	}
+	return out
+}
+
+// written tells whether an object was given, rather than made by istiod.
+func (c *comparison) written(ref mizzen.Ref) bool {
+	_, b := c.before.Origins[ref]
+	_, a := c.after.Origins[ref]
+	return a || b
+}
+
 // cause names a Ref and the line within it.
 type cause struct {
 	ref    mizzen.Ref
@@ -210,8 +226,8 @@ func (c *comparison) firstChanged(rules ...traffic.Rule) (traffic.Rule, bool) {
 	return first, first.Ref.Kind != ""
 }
 
-// onlyOne returns the cause if exactly one object could be it, else the first
-// whose name or selector is nearest: that of the namespace before the root's.
+// oneOf returns the cause among several objects: one of the namespace before
+// the others, no cause for none.
 func (c *comparison) oneOf(refs []mizzen.Ref, namespace string, h hints) cause {
 	if len(refs) == 0 {
 		return cause{}

@@ -13,17 +13,17 @@ import (
 
 // clusterAspect is one way in which callers treat a destination.
 type clusterAspect struct {
-	code  mizzen.EffectCode
-	name  string
-	hints hints
-	words func(*clusterv3.Cluster) fields
+	code    mizzen.EffectCode
+	message string
+	hints   hints
+	words   func(*clusterv3.Cluster) fields
 }
 
 var clusterAspects = []clusterAspect{
-	{mizzen.EffectCircuitBreaker, "the limits of connections and requests", hints{"connectionPool"}, circuitBreaker},
-	{mizzen.EffectOutlier, "when an endpoint is taken out", hints{"outlierDetection"}, outlier},
-	{mizzen.EffectLoadBalancing, "how an endpoint is chosen", hints{"loadBalancer"}, loadBalancing},
-	{mizzen.EffectClientTLS, "how callers secure connections", hints{"tls"}, clientTLS},
+	{mizzen.EffectCircuitBreaker, "the limits of connections and requests change", hints{"connectionPool"}, circuitBreaker},
+	{mizzen.EffectOutlier, "when an endpoint is taken out changes", hints{"outlierDetection"}, outlier},
+	{mizzen.EffectLoadBalancing, "how an endpoint is chosen changes", hints{"loadBalancer"}, loadBalancing},
+	{mizzen.EffectClientTLS, "how callers secure connections changes", hints{"tls"}, clientTLS},
 }
 
 // clusters tells how the treatment of destinations changes. Clusters that are
@@ -37,12 +37,12 @@ func (c *comparison) clusters(v *vantage) {
 		}
 		for _, aspect := range clusterAspects {
 			before, after := changed(aspect.words(b), aspect.words(a))
-			if before == after {
+			if before == after || aspect.code == mizzen.EffectClientTLS && (!c.chosen(b, a) || c.out.tells(mizzen.EffectTLSMismatch, n.subject())) {
 				continue
 			}
 			f := found{
 				code: aspect.code, impact: mizzen.ImpactNotice, subject: shortHost(n.host), namespace: namespaceOf(n.host),
-				message: aspect.name + " changes", before: before, after: after, callers: v.callers, parts: clusterParts(n),
+				message: aspect.message, before: before, after: after, callers: v.callers, parts: clusterParts(n),
 				cause: c.clusterCause(b, a, aspect.hints),
 			}
 			if aspect.code == mizzen.EffectClientTLS && weaker(clientTLS(b), clientTLS(a)) {
@@ -69,6 +69,17 @@ func (c *comparison) clusterCause(b, a *clusterv3.Cluster, h hints) cause {
 		return c.oneOf(c.changes.ofKind("ServiceEntry"), "", h)
 	}
 	return c.cause(rule, h)
+}
+
+// chosen tells whether a changed object says how callers secure connections.
+// Otherwise the change follows from what the servers accept, which mtls tells.
+func (c *comparison) chosen(b, a *clusterv3.Cluster) bool {
+	for _, cl := range []*clusterv3.Cluster{a, b} {
+		if rule, ok := traffic.RuleOfCluster(cl); ok && c.changes.changed(rule.Ref) {
+			return true
+		}
+	}
+	return len(c.changes.refs) == 0 || len(c.meshConfig())+len(c.changes.ofKind("ServiceEntry")) > 0
 }
 
 // unlimited is what istiod writes where there is no limit.
@@ -106,10 +117,9 @@ func outlier(cl *clusterv3.Cluster) fields {
 	var f fields
 	o := cl.GetOutlierDetection()
 	if o == nil {
-		f.set("outlier detection", "off")
+		f.set("outlier detection", off)
 		return f
 	}
-	f.set("outlier detection", "on")
 	if v := o.GetConsecutive_5Xx(); v != nil {
 		f.set("consecutive 5xx", fmt.Sprint(v.GetValue()))
 	}
@@ -154,23 +164,21 @@ func loadBalancing(cl *clusterv3.Cluster) fields {
 	return f
 }
 
+const plaintext = "plaintext"
+
 // clientTLS tells what callers speak: per endpoint by what it can ("auto"), or
 // the same to all.
 func clientTLS(cl *clusterv3.Cluster) fields {
 	var f fields
 	if len(cl.GetTransportSocketMatches()) > 0 {
+		// Which servers are believed follows from the workloads behind.
 		f.set("connections", "mTLS where the workload has a sidecar, else plaintext")
-		for _, m := range cl.GetTransportSocketMatches() {
-			if t, ok := unpack(m.GetTransportSocket().GetTypedConfig(), &tlsv3.UpstreamTlsContext{}); ok {
-				tlsFields(t, &f)
-			}
-		}
 		return f
 	}
 	t, ok := unpack(cl.GetTransportSocket().GetTypedConfig(), &tlsv3.UpstreamTlsContext{})
 	switch {
 	case !ok:
-		f.set("connections", "plaintext")
+		f.set("connections", plaintext)
 	case istioIssued(t.GetCommonTlsContext()):
 		f.set("connections", "mTLS")
 		tlsFields(t, &f)

@@ -19,6 +19,8 @@ type found struct {
 	// subjects replace subject for what may hit many workloads at once: these
 	// are told together if everything else is the same.
 	subjects []string
+	// hosts tells that subjects are hosts, not workloads.
+	hosts bool
 	// namespace is that of the subject: callers of others stand out.
 	namespace     string
 	message       string
@@ -37,14 +39,17 @@ type collector struct {
 	c     *comparison
 	order []string
 	byKey map[string]*found
+	// told are the codes and subjects that were found.
+	told map[string]bool
 }
 
 func newCollector(c *comparison) *collector {
-	return &collector{c: c, byKey: map[string]*found{}}
+	return &collector{c: c, byKey: map[string]*found{}, told: map[string]bool{}}
 }
 
 func (o *collector) add(f found) {
 	key := strings.Join([]string{string(f.code), f.subject, f.message, f.before, f.after, f.cause.ref.String(), f.cause.origin.String(), f.group}, "\x00")
+	o.told[string(f.code)+f.subject+strings.Join(f.subjects, "")] = true
 	have := o.byKey[key]
 	if have == nil {
 		o.byKey[key] = &f
@@ -61,22 +66,7 @@ func (o *collector) add(f found) {
 
 // tells reports whether an effect of the code has been found for the subject.
 func (o *collector) tells(code mizzen.EffectCode, subject string) bool {
-	for _, f := range o.byKey {
-		if f.code == code && f.subject == subject {
-			return true
-		}
-	}
-	return false
-}
-
-// any reports whether an object is the cause of an effect.
-func (o *collector) explains(ref mizzen.Ref) bool {
-	for _, f := range o.byKey {
-		if f.cause.ref == ref {
-			return true
-		}
-	}
-	return false
+	return o.told[string(code)+subject]
 }
 
 // effects returns what was found, sorted, the worst first.
@@ -98,7 +88,7 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 	parts := distinct(f.parts)
 	if len(f.subjects) > 0 {
 		names := distinct(f.subjects)
-		if e.Subject = together(names); len(names) > few {
+		if e.Subject = f.together(names); len(names) > few {
 			parts = append(parts, list(names, 6))
 		}
 	}
@@ -109,7 +99,7 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 	if foreign := foreigners(e.Callers, f.namespace); len(foreign) > 0 {
 		e.Message += "; also for callers in other namespaces: " + list(foreign, 4)
 	}
-	if len(e.Callers) > 1 && slices.Equal(e.Callers, everyone) {
+	if len(everyone) > 1 && !slices.ContainsFunc(everyone, func(name string) bool { return !slices.Contains(e.Callers, name) }) {
 		e.Callers = []string{"*"}
 	}
 	return e
@@ -118,10 +108,13 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 // few is how many workloads a subject names one by one.
 const few = 3
 
-// together names several workloads as one subject.
-func together(names []string) string {
+// together names several workloads or hosts as one subject.
+func (f *found) together(names []string) string {
 	if len(names) <= few {
 		return strings.Join(names, ", ")
+	}
+	if f.hosts {
+		return fmt.Sprintf("%d hosts", len(names))
 	}
 	var in []string
 	for _, n := range names {
@@ -147,11 +140,23 @@ func foreigners(callers []string, namespace string) []string {
 	return distinct(out)
 }
 
-// everyone returns the names of all proxies of workloads on the after side.
+// scope makes one of the many hosts that a Sidecar's list shows or hides: their
+// destinations are not what changes.
+func (f *found) scope() {
+	switch {
+	case f.cause.ref.Kind != "Sidecar":
+	case f.code == mizzen.EffectHostRemoved:
+		f.before = "known"
+	case f.code == mizzen.EffectHostAdded:
+		f.after = "known"
+	}
+}
+
+// everyone returns the names of all sidecars that are on both sides.
 func (c *comparison) everyone() []string {
 	var out []string
 	for name, p := range c.after.proxies {
-		if p.Role == traffic.Sidecar {
+		if p.Role == traffic.Sidecar && c.before.proxies[name] != nil {
 			out = append(out, name)
 		}
 	}

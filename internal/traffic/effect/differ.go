@@ -16,33 +16,38 @@ import (
 // first requests are the simplest; more would say the same in other words.
 const most = 2
 
-// differ tells how two fates of one request differ. A request that fails is
+// differ notes how two fates of one request differ. A request that fails is
 // told once, and nothing else is said of it.
-func (m *meeting) differ(r match.Request, b, a fate) {
+func (m *meeting) differ(b, a fate) {
 	const some = 0.005
 	switch {
 	case b.refused == 100 && a.refused == 100:
-		m.refusedOtherwise(r, b, a)
+		m.refusedOtherwise(b, a)
 		return
 	case a.refused > b.refused+some:
-		m.tell(m.fails(b, a), r, b, a, hints{"route", "destination"})
+		m.tell(m.fails(b, a), hints{"route", "destination"})
 		return
 	case b.refused > a.refused+some:
-		m.tell(m.serves(b, a), r, b, a, hints{"route", "destination"})
+		m.tell(m.serves(b, a), hints{"route", "destination"})
 		return
 	}
 	switch {
+	case made(b) || made(a):
 	case b.Kind == match.Redirect || a.Kind == match.Redirect || b.Kind == match.Direct || a.Kind == match.Direct:
-		m.answers(r, b, a)
+		m.answers(b, a)
 	case !sameDestinations(b, a):
 		f := found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: "%s go to another destination"}
-		m.tell(f, r, b, a, hints{"destination", "route"})
+		m.tell(f, hints{"destination", "route"})
 	case !sameShares(b, a):
 		f := found{code: mizzen.EffectWeights, impact: mizzen.ImpactNotice, message: "the shares of the destinations change for %s"}
-		m.tell(f, r, b, a, hints{"weight", "route"})
+		m.tell(f, hints{"weight", "route"})
 	}
-	m.treatment(r, b, a)
+	m.treatment(b, a)
 }
+
+// made tells whether an answer is none of the route's destination although it
+// has one: an injected failure, or one to a preflight.
+func made(f fate) bool { return f.Kind == match.Fault || f.Kind == match.Preflight }
 
 // fails tells of requests that were served. At a gateway a request that no rule
 // takes any more is withdrawn.
@@ -63,7 +68,10 @@ func (m *meeting) serves(b, a fate) found {
 	if a.refused > 0 {
 		f.message = "fewer of %s fail"
 	}
-	if m.role == traffic.Gateway && (b.unknown || b.Kind == match.NoRoute) {
+	switch {
+	case a.Kind == match.Redirect:
+		f.code, f.message = mizzen.EffectRewrite, "%s are redirected that failed"
+	case m.role == traffic.Gateway && (b.unknown || b.Kind == match.NoRoute):
 		f.code, f.impact, f.message = mizzen.EffectExposed, mizzen.ImpactWarning, "the gateway serves %s"
 	}
 	return f
@@ -71,14 +79,14 @@ func (m *meeting) serves(b, a fate) found {
 
 // refusedOtherwise tells of requests that fail on both sides, with another
 // status: a client tells 403 from 503.
-func (m *meeting) refusedOtherwise(r match.Request, b, a fate) {
+func (m *meeting) refusedOtherwise(b, a fate) {
 	if b.Kind == match.Direct && a.Kind == match.Direct && b.Status != a.Status && !b.unknown && !a.unknown {
-		m.answers(r, b, a)
+		m.answers(b, a)
 	}
 }
 
 // answers tells of redirects and direct responses.
-func (m *meeting) answers(r match.Request, b, a fate) {
+func (m *meeting) answers(b, a fate) {
 	if b.words == a.words {
 		return
 	}
@@ -92,14 +100,43 @@ func (m *meeting) answers(r match.Request, b, a fate) {
 			}
 		}
 	}
-	m.tell(f, r, b, a, hints{"redirect", "directResponse", "route"})
+	m.tell(f, hints{"redirect", "directResponse", "route"})
 }
 
-// tell adds an effect of one request. The message's %s is the requests in
-// words. before and after default to the words of the fates.
-func (m *meeting) tell(f found, r match.Request, b, a fate, h hints) {
-	rule, route := m.rule(b, a, h)
-	key := string(f.code) + rule.Ref.String() + string(rule.Route())
+// trial is a request that was tried, with what was found.
+type trial struct {
+	request match.Request
+	b, a    fate
+	effects []found
+	hints   []hints
+}
+
+func (t *trial) has(code mizzen.EffectCode) bool {
+	return slices.ContainsFunc(t.effects, func(f found) bool { return f.code == code })
+}
+
+// tell notes an effect of the request that is tried. The message's %s is the
+// requests in words. before and after default to the words of the fates.
+func (m *meeting) tell(f found, h hints) {
+	t := &m.trials[len(m.trials)-1]
+	t.effects, t.hints = append(t.effects, f), append(t.hints, h)
+}
+
+// report adds what the trials found. It comes last, since only all trials tell
+// whether every request of a rule is hit.
+func (m *meeting) report() {
+	for i := range m.trials {
+		t := &m.trials[i]
+		for j, f := range t.effects {
+			m.add(f, t.request, t.b, t.a, t.hints[j])
+		}
+	}
+}
+
+func (m *meeting) add(f found, r match.Request, b, a fate, h hints) {
+	rule, route := m.rule(b, a)
+	subjects := m.subjects(r, b, a)
+	key := string(f.code) + rule.Ref.String() + string(rule.Route()) + strings.Join(subjects, " ")
 	if f.before == "" && f.after == "" {
 		f.before, f.after = telling(b, a, m.host)
 	}
@@ -109,13 +146,14 @@ func (m *meeting) tell(f found, r match.Request, b, a fate, h hints) {
 	}
 	m.told[twin]++
 	m.told[key]++
-	f.subject, f.namespace = m.subject(r), namespaceOf(m.host)
+	f.subjects, f.hosts, f.namespace = subjects, true, namespaceOf(m.host)
 	if strings.Contains(f.message, "%") {
-		f.message = fmt.Sprintf(f.message, m.requestsOf(r, route))
+		f.message = fmt.Sprintf(f.message, m.requestsOf(f.code, r, b, a, route))
 	}
 	f.callers = m.callers
 	f.cause = m.causeOf(rule, b, a, h)
 	f.witness = m.witness(r, b, a)
+	f.scope()
 	if w := f.witness; w.Before == w.After {
 		w.Before, w.After = f.before, f.after
 	}
@@ -129,11 +167,26 @@ func (m *meeting) limit(code mizzen.EffectCode) int {
 	return 1
 }
 
-func (m *meeting) subject(r match.Request) string {
-	host := m.host
-	if m.role == traffic.Gateway && host == "*" {
-		host = withoutPort(r.Host)
+// subjects are the hosts that an effect is about. At gateways one virtual host
+// stands for all hosts with the same rules.
+func (m *meeting) subjects(r match.Request, b, a fate) []string {
+	if strings.HasSuffix(m.host, clusterDomain) {
+		return []string{m.subject(m.host)}
 	}
+	own := withoutPort(r.Host)
+	out := []string{m.subject(own)}
+	if b.unknown || a.unknown || !slices.Contains(b.VirtualHost.GetDomains(), own) || !slices.Contains(a.VirtualHost.GetDomains(), own) {
+		return out
+	}
+	for _, d := range b.VirtualHost.GetDomains() {
+		if slices.Contains(a.VirtualHost.GetDomains(), d) && !strings.HasSuffix(d, ".") && !isAddress(d) {
+			out = append(out, m.subject(withoutPort(d)))
+		}
+	}
+	return distinct(out)
+}
+
+func (m *meeting) subject(host string) string {
 	if m.port == "" {
 		return shortHost(host)
 	}
@@ -143,7 +196,7 @@ func (m *meeting) subject(r match.Request) string {
 // rule returns what wrote the difference: the rule that takes the request
 // after, or before, whichever changed; and the route that shows which requests
 // are meant.
-func (m *meeting) rule(b, a fate, h hints) (traffic.Rule, *routev3.Route) {
+func (m *meeting) rule(b, a fate) (traffic.Rule, *routev3.Route) {
 	after, _ := traffic.RuleOfRoute(a.Route)
 	before, _ := traffic.RuleOfRoute(b.Route)
 	for _, side := range []struct {
@@ -174,16 +227,38 @@ func (c *changes) within(rule traffic.Rule) bool {
 	})
 }
 
-// requestsOf tells which requests are meant: those that the route takes.
-func (m *meeting) requestsOf(r match.Request, route *routev3.Route) string {
+// requestsOf tells which requests are meant: those that the route takes, with
+// "some" if others of them are not hit.
+func (m *meeting) requestsOf(code mizzen.EffectCode, r match.Request, b, a fate, route *routev3.Route) string {
 	words := conditions(route.GetMatch())
-	if m.role == traffic.Gateway && words == "" {
-		return "requests for " + withoutPort(shortHost(r.Host)) + "/*"
+	for _, other := range []*routev3.Route{a.Route, b.Route} {
+		if w := conditions(other.GetMatch()); words == "" && w != "" {
+			words, route = w, other
+		}
 	}
-	if words == "" {
-		return "all requests"
+	some := ""
+	for i := range m.trials {
+		t := &m.trials[i]
+		if t.request.Host == r.Host && (t.b.Route == route || t.a.Route == route) && t.b.Kind != match.Preflight && t.a.Kind != match.Preflight && !t.has(code) {
+			some = "some "
+		}
 	}
-	return "requests " + words
+	switch {
+	case words != "":
+		return some + "requests " + words
+	case m.role == traffic.Gateway:
+		return some + "requests for " + withoutPort(shortHost(r.Host)) + "/*"
+	case some != "":
+		return "some requests"
+	case notFirst(b) || notFirst(a):
+		return "all other requests"
+	}
+	return "all requests"
+}
+
+// notFirst tells whether other rules are tried before the one that decides.
+func notFirst(f fate) bool {
+	return f.VirtualHost != nil && len(f.VirtualHost.Routes) > 0 && f.VirtualHost.Routes[0] != f.Route
 }
 
 // witness is the request that shows the difference.
@@ -215,8 +290,9 @@ func (m *meeting) causeOf(rule traffic.Rule, b, a fate, h hints) cause {
 	if found, ok := m.behind(b, a); ok {
 		return found
 	}
-	if rule.Ref.Kind == "" {
-		return cause{}
+	if rule.Ref.Kind == "" || !m.c.written(rule.Ref) {
+		// Istiod makes VirtualServices of these, with names of its own.
+		return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "Gateway"), rule.Ref.Namespace, h)
 	}
 	return m.c.cause(rule, h)
 }

@@ -52,8 +52,25 @@ func flatten(at string, m protoreflect.Message, to *fields, depth int) {
 			continue
 		}
 		name := strings.TrimPrefix(at+"."+string(fd.Name()), ".")
+		if fd.Name() == "typed_config" {
+			name = at
+		}
 		flattenField(name, fd, m.Get(fd), to, depth)
 	}
+}
+
+// shortFilter leaves out what the names of Envoy's filters share.
+var shortFilter = strings.NewReplacer("envoy.filters.http.", "", "envoy.filters.network.", "", "envoy.filters.listener.", "")
+
+// element names an element of a list by its name, if its type has one, so that
+// one more or less does not move the others.
+func element(fd protoreflect.FieldDescriptor, v protoreflect.Value, i int) string {
+	if fd.Message() != nil {
+		if name := fd.Message().Fields().ByName("name"); name != nil && name.Kind() == protoreflect.StringKind {
+			return shortFilter.Replace(v.Message().Get(name).String())
+		}
+	}
+	return fmt.Sprint(i)
 }
 
 func flattenField(name string, fd protoreflect.FieldDescriptor, v protoreflect.Value, to *fields, depth int) {
@@ -71,7 +88,7 @@ func flattenField(name string, fd protoreflect.FieldDescriptor, v protoreflect.V
 	switch {
 	case fd.IsList():
 		for i := range v.List().Len() {
-			one(fmt.Sprintf("%s[%d]", name, i), v.List().Get(i), fd.Message() != nil)
+			one(name+"["+element(fd, v.List().Get(i), i)+"]", v.List().Get(i), fd.Message() != nil)
 		}
 	case fd.IsMap():
 		values := map[string]protoreflect.Value{}

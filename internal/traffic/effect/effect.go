@@ -40,15 +40,15 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 		o.MaxCandidates = 2000
 	}
 	c := newComparison(before, after, o)
+	c.mismatches()
 	for _, v := range c.vantages() {
+		c.clusters(v)
 		c.routes(v)
 		c.connections(v)
-		c.clusters(v)
 		c.egressPolicy(v)
 	}
 	c.gateways()
 	c.mtls()
-	c.mismatches()
 	c.authorization()
 	c.jwt()
 	c.telemetry()

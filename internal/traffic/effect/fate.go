@@ -28,8 +28,12 @@ type fate struct {
 }
 
 // fate decides about a request for a host at one entry; a nil entry is one that
-// this side does not have.
+// this side does not have. Then a sidecar does what it does with all that it
+// does not know, and a gateway does not listen.
 func (x *index) fate(e *entry, host string, r match.Request) fate {
+	if e == nil && egress(x.View) == passthrough {
+		return fate{unknown: true, words: unknownTo(x.View)}
+	}
 	if e == nil {
 		return fate{refused: 100, unknown: true, words: "refused: nothing listens"}
 	}

@@ -62,19 +62,29 @@ func (c *comparison) gatewaysOf(hostPort string) []mizzen.Ref {
 func servers(v *traffic.View) map[string]*fields {
 	out := map[string]*fields{}
 	for _, l := range v.Inbound {
-		port := l.GetAddress().GetSocketAddress().GetPortValue()
 		for _, chain := range chains(l) {
+			port := publicPort(l, chain)
 			names := chain.GetFilterChainMatch().GetServerNames()
 			if len(names) == 0 {
 				names = []string{"*"}
 			}
 			for _, n := range names {
 				f := server(chain)
-				out[fmt.Sprintf("%s:%d", n, port)] = &f
+				out[n+":"+port] = &f
 			}
 		}
 	}
 	return out
+}
+
+// publicPort returns the port that the Gateway names; the listener is at the
+// one that its Service leads to.
+func publicPort(l *listenerv3.Listener, chain *listenerv3.FilterChain) string {
+	parts := strings.Split(httpManager(chain).GetRds().GetRouteConfigName(), ".")
+	if len(parts) > 2 && parts[0] == "https" && digits(parts[1]) {
+		return parts[1]
+	}
+	return fmt.Sprint(l.GetAddress().GetSocketAddress().GetPortValue())
 }
 
 func server(chain *listenerv3.FilterChain) fields {

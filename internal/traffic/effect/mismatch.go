@@ -87,13 +87,13 @@ func (c *comparison) mismatch(v *vantage, name string, n clusterName) {
 		}
 		f := found{
 			code: mizzen.EffectTLSMismatch, impact: mizzen.ImpactDanger, subject: n.subject(), namespace: namespaceOf(n.host),
-			message: "calls fail: callers speak what " + workload + " refuses",
-			before:  before[workload].words(), after: a.words(), callers: v.callers,
+			message: "calls fail: callers speak what the server refuses",
+			before:  before[workload].words(), after: a.words(), callers: v.callers, parts: []string{workload},
 		}
 		f.cause = c.mismatchCause(v, name, workload)
 		f.witness = &mizzen.Witness{
 			From: v.callers[0], Method: "GET", URL: fmt.Sprintf("http://%s/", n.subject()),
-			Before: "reaches " + workload, After: "503: the connection is refused",
+			Before: "reaches the server", After: "503: the connection is refused",
 		}
 		c.out.add(f)
 	}
@@ -120,7 +120,9 @@ type talk struct {
 	refused         bool
 }
 
-func (t talk) words() string { return "callers speak " + t.speaks + ", the server accepts " + t.accepts }
+func (t talk) words() string {
+	return "callers speak " + t.speaks + ", the server accepts " + t.accepts
+}
 
 // refusals returns what is spoken to each workload behind a cluster.
 func (s *side) refusals(v *traffic.View, cluster string) map[string]talk {
@@ -169,7 +171,7 @@ func spoken(cl *clusterv3.Cluster, e *endpointv3.LbEndpoint) string {
 	t, ok := unpack(socket.GetTypedConfig(), &tlsv3.UpstreamTlsContext{})
 	switch {
 	case !ok:
-		return "plaintext"
+		return plaintext
 	case istioIssued(t.GetCommonTlsContext()):
 		return mtls
 	}

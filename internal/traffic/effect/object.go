@@ -16,6 +16,7 @@ import (
 func (c *comparison) objects() {
 	c.ignored()
 	c.conflicts()
+	c.unreachable()
 	c.injection()
 }
 

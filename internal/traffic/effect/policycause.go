@@ -3,6 +3,7 @@ package effect
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"mizzen.dev/mizzen"
@@ -23,7 +24,7 @@ func (c *comparison) policyCause(r row, w *traffic.Workload) cause {
 }
 
 // callWitness is the first request whose verdict differs.
-func (c *comparison) callWitness(r row, d door, p *traffic.Proxy) *mizzen.Witness {
+func (c *comparison) callWitness(r row, p *traffic.Proxy) *mizzen.Witness {
 	from := "outside"
 	if r.by.identity != "" {
 		from = r.by.name
@@ -32,8 +33,8 @@ func (c *comparison) callWitness(r row, d door, p *traffic.Proxy) *mizzen.Witnes
 		}
 	}
 	host := p.Name
-	if d.port != others {
-		host = fmt.Sprintf("%s:%d", p.Name, d.port)
+	if i := slices.IndexFunc(r.ports, func(port uint32) bool { return port != others }); i >= 0 {
+		host = fmt.Sprintf("%s:%d", p.Name, r.ports[i])
 	}
 	w := &mizzen.Witness{
 		From: from, Method: r.example.Method, URL: "http://" + host + r.example.Path,

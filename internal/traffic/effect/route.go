@@ -20,6 +20,7 @@ type meeting struct {
 	before, after *index
 	from, to      *entry
 	host, port    string
+	trials        []trial
 	told          map[string]int
 }
 
@@ -66,10 +67,17 @@ func (m *meeting) compare(vb, va *routev3.VirtualHost) {
 		return
 	}
 	for _, r := range m.requests(vb, va) {
-		b, a := m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
-		m.differ(r, b, a)
+		m.differ(m.try(r))
 	}
+	m.report()
 	m.shadowed(vb, va)
+}
+
+// try asks both sides about a request.
+func (m *meeting) try(r match.Request) (b, a fate) {
+	b, a = m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
+	m.trials = append(m.trials, trial{request: r, b: b, a: a})
+	return b, a
 }
 
 // requests returns the requests to try, the simplest first.
@@ -86,11 +94,12 @@ func (m *meeting) requests(vhosts ...*routev3.VirtualHost) []match.Request {
 	entry := cmp.Or(m.to, m.from)
 	var out []match.Request
 	seen := map[string]bool{}
-	for _, r := range match.Candidates(match.CandidateOptions{Max: m.c.o.MaxCandidates}, rcs...) {
+	candidates := match.Candidates(match.CandidateOptions{Max: m.c.o.MaxCandidates}, rcs...)
+	for _, r := range m.elsewhere(candidates, vhosts...) {
 		r.Host = m.authority(r.Host, domains)
 		r.Scheme = entry.scheme
 		key := requestKey(r)
-		if seen[key] || !entry.takes(withoutPort(r.Host)) {
+		if seen[key] || strings.HasSuffix(withoutPort(r.Host), ".") || !entry.takes(withoutPort(r.Host)) {
 			continue
 		}
 		seen[key] = true
@@ -100,10 +109,33 @@ func (m *meeting) requests(vhosts ...*routev3.VirtualHost) []match.Request {
 	return out
 }
 
-// authority turns the many names of one host into the one that a reader knows:
-// a Service has a domain for each way to write its name.
+// elsewhere adds the same requests for domains that only one side has: rules are
+// tried at the first domain of a virtual host, and these may be others.
+func (m *meeting) elsewhere(requests []match.Request, vhosts ...*routev3.VirtualHost) []match.Request {
+	const most = 20
+	count := map[string]int{}
+	for _, vh := range vhosts {
+		for _, d := range vh.GetDomains() {
+			count[d]++
+		}
+	}
+	domains := slices.DeleteFunc(sortedKeys(count), func(d string) bool {
+		return count[d] > 1 || isAddress(d) || strings.HasSuffix(m.host, clusterDomain)
+	})
+	out := requests
+	for _, d := range domains[:min(len(domains), most)] {
+		for _, r := range requests[:min(len(requests), m.c.o.MaxCandidates/most)] {
+			r.Host = strings.Replace(d, "*", "any", 1)
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// authority turns the many names of a Service, one for each way to write it,
+// into the one that a reader knows.
 func (m *meeting) authority(host string, domains []string) string {
-	if slices.Contains(domains, m.host) && !strings.ContainsAny(host, "*") {
+	if strings.HasSuffix(m.host, clusterDomain) && slices.Contains(domains, m.host) {
 		return m.host
 	}
 	return host
@@ -150,11 +182,12 @@ func btoi(b bool) int {
 // known tells of a host that callers know on one side only. One request is
 // asked: its rules are as new, or as gone, as the host.
 func (m *meeting) known(vb, va *routev3.VirtualHost) {
+	defer m.report()
 	for _, r := range m.requests(vb, va) {
-		b, a := m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
+		b, a := m.try(r)
 		if !b.unknown && !a.unknown {
 			// Another virtual host, such as one with a wildcard, takes it.
-			m.differ(r, b, a)
+			m.differ(b, a)
 			continue
 		}
 		if b.unknown && a.unknown {
@@ -174,7 +207,7 @@ func (m *meeting) known(vb, va *routev3.VirtualHost) {
 		if seen.refused == 100 && va != nil {
 			f.impact, f.message = mizzen.ImpactWarning, "the host becomes known to callers, and every request to it fails"
 		}
-		m.tell(f, r, b, a, nil)
+		m.tell(f, nil)
 		return
 	}
 }

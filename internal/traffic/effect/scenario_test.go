@@ -235,6 +235,12 @@ func jsonLike(v any) any {
 		for k := range v {
 			v[k] = jsonLike(v[k])
 		}
+	case map[any]any:
+		out := map[string]any{}
+		for k := range v {
+			out[fmt.Sprint(k)] = jsonLike(v[k])
+		}
+		return out
 	case []any:
 		for i := range v {
 			v[i] = jsonLike(v[i])

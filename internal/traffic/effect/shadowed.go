@@ -28,9 +28,9 @@ func (m *meeting) shadowed(vb, va *routev3.VirtualHost) {
 			what = "for all requests"
 		}
 		m.c.out.add(found{
-			code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subject: m.subject(match.Request{Host: m.host}), namespace: namespaceOf(m.host),
+			code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subjects: []string{m.subject(m.host)}, hosts: true, namespace: namespaceOf(m.host),
 			message: "the rule " + what + " can never match: " + ruleName(by) + " always does before it",
-			before:  "matches", after: "never matches", callers: m.callers,
+			after:   "never reached", callers: m.callers,
 			cause: cause{rule.Ref, m.c.origin(rule.Ref, rule.Path)},
 		})
 	}

@@ -213,7 +213,7 @@ func addressOf(a *corev3.Address) string { return a.GetSocketAddress().GetAddres
 func (d destination) words(host string) string {
 	switch {
 	case d.cluster == passthrough:
-		return "wherever it is addressed to"
+		return "passed through to the address asked for"
 	case !d.known:
 		return d.cluster
 	}

@@ -84,6 +84,9 @@ func (x *index) names() map[string]string {
 }
 
 func (x *index) connectionsOf(l *listenerv3.Listener, chain *listenerv3.FilterChain, p *tcpv3.TcpProxy, names map[string]string) []*connection {
+	if p.GetCluster() == passthrough || p.GetCluster() == blackHole {
+		return nil // what no rule takes: egressPolicy tells of it
+	}
 	base := connection{fate: x.tcpFate(p), port: l.GetAddress().GetSocketAddress().GetPortValue()}
 	base.rule, _ = traffic.RuleOfMetadata(chain.GetMetadata())
 	address := addressOf(l.GetAddress())
@@ -170,14 +173,11 @@ func (c *comparison) connection(v *vantage, b, a *connection) {
 // connectionKnown tells of connections that have a rule on one side only. A
 // gateway exposes or withdraws them; a sidecar learns or forgets a host.
 func (c *comparison) connectionKnown(v *vantage, k *connection, code mizzen.EffectCode) {
-	if strings.HasPrefix(k.host, "0.0.0.0") || c.httpHost(v, k) {
-		return
-	}
 	f := found{code: code, impact: mizzen.ImpactInfo, message: "the host becomes known to callers"}
-	b, a := &connection{fate: fate{words: "not known"}}, k
+	b, a := &connection{fate: fate{words: unknownTo(v.before)}}, k
 	if code == mizzen.EffectHostRemoved {
 		f.impact, f.message = mizzen.ImpactWarning, "the host is no longer known to callers"
-		b, a = k, b
+		b, a = k, &connection{fate: fate{words: unknownTo(v.after)}}
 	}
 	switch {
 	case v.role == traffic.Gateway && code == mizzen.EffectHostAdded:
@@ -193,13 +193,6 @@ func (c *comparison) connectionKnown(v *vantage, k *connection, code mizzen.Effe
 	c.tellConnection(v, f, b, a)
 }
 
-// httpHost tells whether the host has also become known, or been forgotten, by
-// HTTP: then that is told already.
-func (c *comparison) httpHost(v *vantage, k *connection) bool {
-	subject := shortHost(k.host)
-	return v.role == traffic.Sidecar && (c.out.tells(mizzen.EffectHostAdded, subject) || c.out.tells(mizzen.EffectHostRemoved, subject))
-}
-
 // closed tells whether hosts that are not known are refused on the side that
 // does not know this one.
 func (c *comparison) closed(v *vantage, code mizzen.EffectCode) bool {
@@ -210,12 +203,21 @@ func (c *comparison) closed(v *vantage, code mizzen.EffectCode) bool {
 	return egress(side) == blackHole
 }
 
+// unknownTo tells what a proxy does with connections to a host that it does not
+// know.
+func unknownTo(v *traffic.View) string {
+	if egress(v) == passthrough {
+		return destination{cluster: passthrough}.words("")
+	}
+	return "refused: the host is not known"
+}
+
 func (c *comparison) tellConnection(v *vantage, f found, b, a *connection) {
 	k := a
 	if k.host == "" {
 		k = b
 	}
-	f.subject, f.namespace, f.callers = k.subject(), namespaceOf(k.host), v.callers
+	f.subjects, f.hosts, f.namespace, f.callers = []string{k.subject()}, true, namespaceOf(k.host), v.callers
 	f.before, f.after = telling(b.fate, a.fate, k.host)
 	if b.host == "" || a.host == "" {
 		f.before, f.after = b.fate.words, a.fate.words
@@ -232,6 +234,7 @@ func (c *comparison) tellConnection(v *vantage, f found, b, a *connection) {
 	m := &meeting{vantage: v, c: c, before: c.before.index(v.before), after: c.after.index(v.after), host: k.host}
 	rule, _ := c.firstChanged(a.rule, b.rule)
 	f.cause = m.causeOf(rule, b.fate, a.fate, hints{"weight", "destination", "route", "tcp", "tls"})
+	f.scope()
 	c.out.add(f)
 }
 

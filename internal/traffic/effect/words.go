@@ -49,12 +49,15 @@ func (f fields) without(other fields) string {
 		}
 	}
 	for _, x := range other {
-		if f.get(x.name) == "" {
+		// What is off has no settings.
+		if f.get(x.name) == "" && !f.isOff() && !other.isOff() {
 			out = append(out, x.name+" not set")
 		}
 	}
 	return strings.Join(out, ", ")
 }
+
+func (f fields) isOff() bool { return len(f) == 1 && (f[0].value == off || f[0].value == plaintext) }
 
 // duration tells a duration as Go does, without trailing zero units; "" for
 // none.
