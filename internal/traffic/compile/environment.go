@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,13 +27,10 @@ import (
 
 // environment is an istiod without a cluster.
 type environment struct {
-	gen  *core.ConfigGenTest
-	push *model.PushContext
+	gen      *core.ConfigGenTest
+	push     *model.PushContext
+	registry *registry
 }
-
-// patience bounds how long istiod's own controllers take to read what is in
-// memory already.
-const patience = 30 * time.Second
 
 // start wires istiod's parts as istiod's own tests do; their wiring is used
 // since it is kept true by Istio.
@@ -82,7 +78,7 @@ func start(t test.Failer, in *input) (*environment, error) {
 	push := model.NewPushContext()
 	push.InitContext(env, nil, nil)
 	env.SetPushContext(push)
-	return &environment{gen: gen, push: push}, nil
+	return &environment{gen: gen, push: push, registry: r}, nil
 }
 
 // relay is an updater whose index is known only once istiod's environment is.
