@@ -30,7 +30,7 @@ func (f *reviewFlags) register(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.capabilities.APIVersions, "api-versions", nil, "with --base: API versions that charts see, as group/version or group/version/Kind")
 }
 
-// check refuses flags that a review has no use for.
+// checkReview refuses flags that a review has no use for.
 func (o planOptions) checkReview(args []string) error {
 	switch {
 	case o.review.base == "" && o.review.head != "":
@@ -43,8 +43,8 @@ func (o planOptions) checkReview(args []string) error {
 		return errors.New("--out writes a plan for 'mizzen sync', and --base makes none: use -o json")
 	case o.content.revision != "":
 		return errors.New("--base takes --head in the place of --revision")
-	case len(args) > 1:
-		return fmt.Errorf("%q is too much: --base takes one directory", args[1])
+	case o.content.local != "" && len(args) > 0:
+		return fmt.Errorf("%q and --local exclude each other with --base: name the directory alone", args[0])
 	}
 	return nil
 }
