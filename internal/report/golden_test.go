@@ -31,6 +31,11 @@ func goldens() map[string]func(*bytes.Buffer) error {
 		"plan.txt":      func(b *bytes.Buffer) error { return PlanText(b, samplePlan(), Style{}) },
 		"plan.md":       func(b *bytes.Buffer) error { return PlanMarkdown(b, samplePlan()) },
 		"plan.json":     func(b *bytes.Buffer) error { return JSON(b, "plan", samplePlan()) },
+		"review.txt":    func(b *bytes.Buffer) error { return ReviewText(b, sampleReview(), Style{}) },
+		"review.md":     func(b *bytes.Buffer) error { return ReviewMarkdown(b, sampleReview()) },
+		"review.json":   func(b *bytes.Buffer) error { return JSON(b, "review", sampleReview()) },
+		"review.sarif":  func(b *bytes.Buffer) error { return SARIF(b, ReviewFindings(sampleReview()), "v1.2.3") },
+		"review.github": func(b *bytes.Buffer) error { return GitHub(b, ReviewFindings(sampleReview())) },
 		"findings.txt":  func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{}) },
 		"findings.ansi": func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{Color: true}) },
 		"findings.sarif": func(b *bytes.Buffer) error {
