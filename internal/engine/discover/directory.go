@@ -31,7 +31,7 @@ func Directories(ctx context.Context, s mizzen.Snapshot, root string) ([]*Applic
 }
 
 func directories(ctx context.Context, s mizzen.Snapshot, name string, depth int, found *[]*Application) error {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil || depth > maxDepth {
 		return err
 	}
 	entries, err := s.ReadDir(name)
@@ -39,16 +39,16 @@ func directories(ctx context.Context, s mizzen.Snapshot, name string, depth int,
 		return err
 	}
 	switch r := rendererOf(entries); {
+	case r == render.Helm && isLibrary(s, name):
+		return nil
 	case r == render.Helm:
-		if !isLibrary(s, name) {
-			*found = append(*found, directory(name, r))
-		}
+		*found = append(*found, directory(name, r))
 		return nil
 	case r == render.Kustomize && !isComponent(s, name):
 		*found = append(*found, directory(name, r))
 	}
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || depth > maxDepth || len(*found) > maxManifests {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || len(*found) > maxManifests {
 			continue
 		}
 		if err := directories(ctx, s, path.Join(name, e.Name()), depth+1, found); err != nil {

@@ -225,19 +225,10 @@ func (c *Catalog) readFluxHelm(a *Application, m Manifest) error {
 	if err := decode(m, &spec); err != nil {
 		return err
 	}
-	switch {
-	case spec.ChartRef != nil:
-		return fmt.Errorf("its chart is %s %s, which is not in this repository", article(spec.ChartRef.Kind), spec.ChartRef.Name)
-	case spec.Chart == nil:
-		return errors.New("it names no chart")
-	}
-	chart := spec.Chart.Spec
-	if chart.SourceRef.Kind != "GitRepository" {
-		return fmt.Errorf("its chart %s is of %s, not in this repository", chart.Chart, article(chart.SourceRef.Kind))
-	}
-	if err := c.fluxSource(chart.SourceRef, a.Ref.Namespace, chart.Chart); err != nil {
+	if err := c.fluxChart(spec, a.Ref.Namespace); err != nil {
 		return err
 	}
+	chart := spec.Chart.Spec
 	if spec.KubeConfig != nil {
 		a.Cluster = spec.KubeConfig.SecretRef.Name
 	}
@@ -266,6 +257,21 @@ func (c *Catalog) readFluxHelm(a *Application, m Manifest) error {
 	}
 	a.Parts = []Part{{Options: o}}
 	return nil
+}
+
+// fluxChart says why the chart of a HelmRelease is not in this repository.
+func (c *Catalog) fluxChart(spec helmSpec, namespace string) error {
+	switch {
+	case spec.ChartRef != nil:
+		return fmt.Errorf("its chart is %s %s, which is not in this repository", article(spec.ChartRef.Kind), spec.ChartRef.Name)
+	case spec.Chart == nil:
+		return errors.New("it names no chart")
+	}
+	chart := spec.Chart.Spec
+	if chart.SourceRef.Kind != "GitRepository" {
+		return fmt.Errorf("its chart %s is of %s, not in this repository", chart.Chart, article(chart.SourceRef.Kind))
+	}
+	return c.fluxSource(chart.SourceRef, namespace, chart.Chart)
 }
 
 // FluxHome is the directory of the cluster that a Flux manifest is for, by the
