@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -232,16 +233,11 @@ func (c *Catalog) readFluxHelm(a *Application, m Manifest) error {
 	if spec.KubeConfig != nil {
 		a.Cluster = spec.KubeConfig.SecretRef.Name
 	}
-	a.Namespace = spec.TargetNamespace
+	a.Namespace = cmp.Or(spec.TargetNamespace, a.Ref.Namespace)
 	o := render.Options{
-		Path: clean(chart.Chart), Renderer: render.Helm, Values: spec.Values, ReleaseName: spec.ReleaseName, IsUpgrade: true,
-		SkipCRDs: spec.Install.SkipCRDs || spec.Install.CRDs == "Skip",
-	}
-	if a.Namespace == "" {
-		a.Namespace = a.Ref.Namespace
-	}
-	if o.Namespace = a.Namespace; o.ReleaseName == "" {
-		o.ReleaseName = strings.TrimPrefix(spec.TargetNamespace+"-"+a.Ref.Name, "-")
+		Path: clean(chart.Chart), Renderer: render.Helm, Namespace: a.Namespace, Values: spec.Values, IsUpgrade: true,
+		ReleaseName: cmp.Or(spec.ReleaseName, strings.TrimPrefix(spec.TargetNamespace+"-"+a.Ref.Name, "-")),
+		SkipCRDs:    spec.Install.SkipCRDs || spec.Install.CRDs == "Skip",
 	}
 	for _, file := range chart.ValuesFiles {
 		name := "/" + clean(file)
