@@ -16,8 +16,8 @@ func incomplete(f *facts, _ *Policy) []hit {
 	for _, item := range f.in.Items {
 		if item.Failed != "" {
 			hits = append(hits, hit{
-				trigger: mizzen.Trigger{Subject: item.Application.String(), Message: item.Failed},
-				at:      touched{applications: []mizzen.Name{item.Application}},
+				trigger: mizzen.Trigger{Subject: item.Application, Message: item.Failed},
+				at:      touched{applications: []string{item.Application}},
 			})
 		}
 	}

@@ -14,7 +14,7 @@ import (
 type facts struct {
 	in *Input
 	// byCause are the Applications that change an object.
-	byCause map[mizzen.Ref][]mizzen.Name
+	byCause map[mizzen.Ref][]string
 	// groups remembers who owns a file.
 	groups map[string][]owners.Group
 	// files are what changes, sorted.
@@ -35,7 +35,7 @@ const everybody = "*"
 
 // gather prepares the checks, and fills in the owners of the effects.
 func gather(in *Input) *facts {
-	f := &facts{in: in, byCause: map[mizzen.Ref][]mizzen.Name{}, groups: map[string][]owners.Group{}}
+	f := &facts{in: in, byCause: map[mizzen.Ref][]string{}, groups: map[string][]owners.Group{}}
 	files := map[string]bool{}
 	for _, file := range in.Files {
 		files[file] = true
@@ -147,11 +147,11 @@ func (f *facts) namespaces(e *mizzen.Effect, callers bool) []string {
 }
 
 // changeHit is a change that triggered a rule.
-func changeHit(app mizzen.Name, c *mizzen.Change, message string) hit {
+func changeHit(app string, c *mizzen.Change, message string) hit {
 	return hit{
 		trigger: mizzen.Trigger{Code: string(c.Action), Subject: c.Ref.String(), Message: message, Origin: c.Origin},
 		places:  []Place{{Namespace: namespaceOf(c.Ref), Origin: c.Origin}},
-		at:      touched{namespaces: []string{namespaceOf(c.Ref)}, applications: []mizzen.Name{app}},
+		at:      touched{namespaces: []string{namespaceOf(c.Ref)}, applications: []string{app}},
 	}
 }
 
@@ -164,11 +164,11 @@ func namespaceOf(r mizzen.Ref) string {
 }
 
 // findingHit is a finding that triggered a rule.
-func findingHit(app mizzen.Name, f *mizzen.Finding) hit {
+func findingHit(app string, f *mizzen.Finding) hit {
 	h := hit{
 		trigger: mizzen.Trigger{Code: string(f.Code), Subject: cmp.Or(subjectOf(f.Ref), f.Origin.File), Message: f.Message, Origin: f.Origin},
 		places:  []Place{{Namespace: namespaceOf(f.Ref), Origin: f.Origin}},
-		at:      touched{applications: []mizzen.Name{app}},
+		at:      touched{applications: []string{app}},
 	}
 	if f.Ref.Kind != "" {
 		h.at.namespaces = []string{namespaceOf(f.Ref)}

@@ -42,7 +42,9 @@ type Input struct {
 
 // Item is one Application and what happens to its objects.
 type Item struct {
-	Application mizzen.Name
+	// Application is the name that people know it by: namespace/name, or a
+	// directory.
+	Application string
 	Changes     []mizzen.Change
 	Findings    []mizzen.Finding
 	// Failed says why the Application cannot be planned; empty if it can.
@@ -92,24 +94,24 @@ func (p *Policy) Judge(ctx context.Context, in *Input) mizzen.Verdict {
 	return v
 }
 
-// levelled are the hits of one rule at one level.
-type levelled struct {
+// atLevel are the hits of one rule at one level.
+type atLevel struct {
 	level mizzen.Level
 	hits  []hit
 }
 
 // byLevel sorts hits by the level that the places they touch give the
 // guardrail; those that are switched off are left out.
-func (p *Policy) byLevel(name string, hits []hit) []levelled {
+func (p *Policy) byLevel(name string, hits []hit) []atLevel {
 	byLevel := map[mizzen.Level][]hit{}
 	for _, h := range hits {
 		level := p.level(name, h)
 		byLevel[level] = append(byLevel[level], h)
 	}
-	var out []levelled
+	var out []atLevel
 	for _, level := range mizzen.Levels {
 		if level != mizzen.LevelOff && len(byLevel[level]) > 0 {
-			out = append(out, levelled{level, byLevel[level]})
+			out = append(out, atLevel{level, byLevel[level]})
 		}
 	}
 	return out

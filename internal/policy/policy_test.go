@@ -67,7 +67,7 @@ func change(action mizzen.Action, ref, file string) mizzen.Change {
 	return mizzen.Change{Ref: r, Action: action, Origin: mizzen.Origin{File: file, Line: 1}}
 }
 
-func app(name string) mizzen.Name { return mizzen.Name{Namespace: "mizzen-system", Name: name} }
+func app(name string) string { return "mizzen-system/" + name }
 
 // say writes a verdict in few lines.
 func say(v mizzen.Verdict) string {

@@ -25,7 +25,7 @@ type selector struct {
 // that it is everywhere.
 type touched struct {
 	namespaces   []string
-	applications []mizzen.Name
+	applications []string
 }
 
 // answer is what a selector says of something that may be only half known.
@@ -64,7 +64,7 @@ func (p *Policy) level(name string, h hit) mizzen.Level {
 
 // each returns the combinations, of at most one namespace and one Application.
 func (t touched) each() []touched {
-	namespaces, applications := [][]string{nil}, [][]mizzen.Name{nil}
+	namespaces, applications := [][]string{nil}, [][]string{nil}
 	if t.namespaces != nil {
 		namespaces = slices.Collect(slices.Chunk(t.namespaces, 1))
 	}
@@ -108,13 +108,12 @@ func matchNamespace(glob, namespace string) bool {
 	return ok && err == nil
 }
 
-// matchApplication matches namespace/name, or the name alone for a glob
-// without a slash.
-func matchApplication(glob string, app mizzen.Name) bool {
-	text := app.Name
-	if strings.Contains(glob, "/") {
-		text = app.String()
+// matchApplication matches the whole name, such as namespace/name, or only what
+// follows the last slash for a glob without one.
+func matchApplication(glob, app string) bool {
+	if !strings.Contains(glob, "/") {
+		app = path.Base(app)
 	}
-	ok, err := path.Match(glob, text)
+	ok, err := path.Match(glob, app)
 	return ok && err == nil
 }

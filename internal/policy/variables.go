@@ -32,8 +32,8 @@ func (f *facts) variables(s selector) (vars map[string]any, elements map[string]
 			g := &item.Findings[i]
 			findings = add(findings, "finding", findingHit(item.Application, g), findingFields(item.Application, g))
 		}
-		if selectsAny(s.applications, []mizzen.Name{item.Application}, matchApplication) == yes {
-			apps[item.Application.String()] = true
+		if selectsAny(s.applications, []string{item.Application}, matchApplication) == yes {
+			apps[item.Application] = true
 		}
 	}
 	for i := range f.in.Effects {
@@ -64,35 +64,31 @@ func notNil(list []string) []string {
 	return list
 }
 
-func changeFields(app mizzen.Name, c *mizzen.Change) map[string]any {
+func changeFields(app string, c *mizzen.Change) map[string]any {
 	fields := make([]any, 0, len(c.Fields))
 	for _, d := range c.Fields {
 		fields = append(fields, map[string]any{"path": string(d.Path), "before": d.Before, "after": d.After, "manager": d.Manager})
 	}
 	return map[string]any{
-		"application": app.String(), "action": string(c.Action), "apiVersion": c.APIVersion,
+		"application": app, "action": string(c.Action), "apiVersion": c.APIVersion,
 		"group": c.Ref.Group, "kind": c.Ref.Kind, "namespace": c.Ref.Namespace, "name": c.Ref.Name,
 		"fields": fields, "reason": c.Reason, "file": c.Origin.File, "line": int64(c.Origin.Line),
 	}
 }
 
-func findingFields(app mizzen.Name, f *mizzen.Finding) map[string]any {
+func findingFields(app string, f *mizzen.Finding) map[string]any {
 	return map[string]any{
-		"application": app.String(), "code": string(f.Code), "severity": string(f.Severity), "message": f.Message,
+		"application": app, "code": string(f.Code), "severity": string(f.Severity), "message": f.Message,
 		"group": f.Ref.Group, "kind": f.Ref.Kind, "namespace": f.Ref.Namespace, "name": f.Ref.Name,
 		"path": string(f.Path), "file": f.Origin.File, "line": int64(f.Origin.Line),
 	}
 }
 
 func effectFields(e *mizzen.Effect, at touched) map[string]any {
-	apps := make([]string, 0, len(at.applications))
-	for _, a := range at.applications {
-		apps = append(apps, a.String())
-	}
 	return map[string]any{
 		"code": string(e.Code), "impact": string(e.Impact), "subject": e.Subject, "message": e.Message,
 		"before": e.Before, "after": e.After, "callers": notNil(e.Callers), "owners": notNil(e.Owners),
-		"namespaces": notNil(at.namespaces), "applications": apps,
+		"namespaces": notNil(at.namespaces), "applications": notNil(at.applications),
 		"cause": map[string]any{"group": e.Cause.Group, "kind": e.Cause.Kind, "namespace": e.Cause.Namespace, "name": e.Cause.Name},
 		"file":  e.Origin.File, "line": int64(e.Origin.Line),
 	}
