@@ -37,7 +37,7 @@ type TraceRequest struct {
 	// means, empty for one outside of the mesh.
 	From    string        `json:"from"`
 	Caller  string        `json:"caller,omitempty"`
-	Method  string        `json:"method"`
+	Method  string        `json:"method,omitempty"` // none for tcp and tls
 	URL     string        `json:"url"`
 	Headers []TraceHeader `json:"headers,omitempty"`
 	// Host and Port are where the URL leads: the full name of a Service or the
@@ -194,6 +194,10 @@ type TraceDestination struct {
 	Host    string `json:"host,omitempty"`
 	Port    uint32 `json:"port,omitempty"`
 	Subset  string `json:"subset,omitempty"`
+	// Origin is where the rule of the hop names it.
+	Origin Origin `json:"origin,omitzero"`
+	// Headers are those that change on this way alone.
+	Headers []TraceHeader `json:"headers,omitempty"`
 	// Rule is the DestinationRule that shapes it.
 	Rule TraceRule `json:"rule,omitzero"`
 	// Workloads get equal shares of it, as far as the configuration tells.

@@ -32,7 +32,7 @@ func TraceText(out io.Writer, t *mizzen.Trace, s Style) error {
 
 // question repeats what was asked.
 func question(r *mizzen.TraceRequest) string {
-	text := r.Method + " " + r.URL + " from " + r.From
+	text := strings.TrimSpace(r.Method+" "+r.URL) + " from " + r.From
 	if r.Caller != "" && r.Caller != r.From {
 		text += " (" + r.Caller + ")"
 	}
@@ -108,15 +108,13 @@ func writeHop(w *printer, n int, h *mizzen.TraceHop, s Style) {
 		writePolicy(w, p, s)
 	}
 	if len(h.Policies) == 0 && h.Direction == mizzen.TraceInbound && h.Proxy && h.FilterChain != "" {
-		line("policy", "none: everybody may call")
+		line("policy", "none: whoever gets here may call")
 	}
 	if h.VirtualHost != "" && h.Direction != mizzen.TraceInbound {
 		line("host", "%s", h.VirtualHost)
 	}
 	writeRoute(w, h, s)
-	for _, text := range treatmentWords(&h.Treatment) {
-		line(text[0], "%s", text[1])
-	}
+	writeTreatment(line, h)
 	for _, d := range h.Destinations {
 		writeDestination(w, &d, s)
 	}
@@ -125,6 +123,19 @@ func writeHop(w *printer, n int, h *mizzen.TraceHop, s Style) {
 	}
 	if h.Answer != "" {
 		line("answers", "%s", s.paint(yellow, h.Answer))
+	}
+}
+
+// writeTreatment leaves out what istiod itself does at every server.
+func writeTreatment(line func(name, format string, args ...any), h *mizzen.TraceHop) {
+	t := h.Treatment
+	if h.Direction == mizzen.TraceInbound && h.Rule.Ref.Kind == "" {
+		t.Retries = nil
+	} else if t.TimeoutMilliseconds == 0 && h.Route != "" && len(h.Destinations) > 0 {
+		line("timeout", "none")
+	}
+	for _, text := range treatmentWords(&t) {
+		line(text[0], "%s", text[1])
 	}
 }
 
@@ -187,7 +198,7 @@ func writePolicy(w *printer, p mizzen.TracePolicy, s Style) {
 // writeRoute writes what was tried, in order, and then what matched.
 func writeRoute(w *printer, h *mizzen.TraceHop, s Style) {
 	for _, t := range h.Tried {
-		w.printf("    %s", s.paint(faint, "tried     "))
+		w.printf("    %s", s.paint(faint, "tried    "))
 		if t.Rule.Ref.Kind == "" {
 			w.printf("  %s", t.Route)
 		}
@@ -235,13 +246,17 @@ func treatmentWords(t *mizzen.TraceTreatment) (lines [][2]string) {
 		add("fault", "%s get %d", percent(f.Percent), f.Status)
 	}
 	for _, h := range t.Headers {
-		text := h.Action + " " + h.Name
-		if h.Value != "" {
-			text += ": " + h.Value
-		}
-		add("header", "%s, %s", h.On, text)
+		add("header", "%s", headerChange(h))
 	}
 	return lines
+}
+
+func headerChange(h mizzen.TraceHeader) string {
+	text := h.On + ", " + h.Action + " " + h.Name
+	if h.Value != "" {
+		text += ": " + h.Value
+	}
+	return text
 }
 
 // milliseconds writes a duration in seconds if it is a whole number of them.
@@ -269,15 +284,25 @@ func writeDestination(w *printer, d *mizzen.TraceDestination, s Style) {
 	if d.Host != "" {
 		where = place(d.Host, d.Port, d.Subset)
 	}
-	w.printf("    to         %s %s", painted(fmt.Sprintf("%-5s", percent(d.Percent))), where)
-	writeRule(w, d.Rule, s)
+	w.printf("    to         %s %s", painted(fmt.Sprintf("%-6s", percent(d.Percent))), where)
+	if at := d.Origin.String(); at != "" {
+		w.printf("  %s", s.paint(faint, at))
+	}
 	w.printf("\n")
+	if d.Rule.Ref.Kind != "" {
+		w.printf("                 by")
+		writeRule(w, d.Rule, s)
+		w.printf("\n")
+	}
+	for _, h := range d.Headers {
+		w.printf("                 header %s\n", headerChange(h))
+	}
 	for _, e := range d.Workloads {
 		w.printf("                 ")
 		if e.Percent != 100 {
 			w.printf("%s ", percent(e.Percent))
 		}
-		w.printf("%s by %s\n", e.Workload, e.Security)
+		w.printf("%s, %s\n", e.Workload, e.Security)
 	}
 	if d.Fails != "" {
 		w.printf("                 %s\n", s.paint(red, d.Fails))

@@ -14,7 +14,8 @@ import (
 // send follows a request to each of the places that a rule names.
 func (t *tracer) send(l *leg, shares []share) {
 	for _, s := range shares {
-		d := mizzen.TraceDestination{Percent: round(s.percent), Cluster: s.cluster}
+		d := mizzen.TraceDestination{Percent: round(s.percent), Cluster: s.cluster, Origin: s.origin}
+		d.Headers = append(mutations("request", s.headers), mutations("response", s.response)...)
 		if to, ok := targetOf(s.cluster); ok {
 			d.Host, d.Port, d.Subset = to.host, to.port, to.subset
 		}

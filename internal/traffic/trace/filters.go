@@ -6,6 +6,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 
+	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/match"
 )
@@ -49,8 +50,10 @@ type share struct {
 	cluster string
 	percent float64
 	// authority and headers are what this destination alone sees.
-	authority string
-	headers   []match.Mutation
+	authority         string
+	headers, response []match.Mutation
+	// origin is where the rule names it.
+	origin mizzen.Origin
 }
 
 // tcpShares are where a TCP proxy sends connections.

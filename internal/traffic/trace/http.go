@@ -85,14 +85,37 @@ func (t *tracer) decide(l *leg, m *hcmv3.HttpConnectionManager) decision {
 	}
 	l.hop.Treatment = t.treatment(l, &d.Outcome)
 	d.forwards = d.Kind == match.Forward
-	for _, to := range d.Destinations {
-		s := share{cluster: to.Cluster, percent: to.Percent, authority: to.Host, headers: to.RequestHeaders}
+	lines := t.lines(d.Route, len(d.Destinations))
+	for i, to := range d.Destinations {
+		s := share{cluster: to.Cluster, percent: to.Percent, authority: to.Host, headers: to.RequestHeaders, response: to.ResponseHeaders}
+		if i < len(lines) {
+			s.origin = lines[i]
+		}
 		if to.ClusterHeader != "" {
 			t.doubt("the header " + to.ClusterHeader + " names the cluster")
 		}
 		d.shares = append(d.shares, s)
 	}
 	return d
+}
+
+// lines are where a VirtualService names the destinations of a route; none if
+// that is not known, as when one has the weight 0 and istiod leaves it out.
+func (t *tracer) lines(r *routev3.Route, n int) []mizzen.Origin {
+	rule, ok := traffic.RuleOfRoute(r)
+	if !ok || rule.Path == "" {
+		return nil
+	}
+	fields := t.mesh.Origins[rule.Ref].Fields
+	list := rule.Route().Key("route")
+	if _, more := fields[list.Index(n)]; more {
+		return nil
+	}
+	var lines []mizzen.Origin
+	for i := range n {
+		lines = append(lines, fields[list.Index(i)])
+	}
+	return lines
 }
 
 func (t *tracer) routeRule(r *routev3.Route) mizzen.TraceRule {

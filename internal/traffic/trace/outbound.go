@@ -62,7 +62,12 @@ func (t *tracer) outbound(p *traffic.Proxy, to resolved) {
 	if r.encrypted {
 		l.hop.Security = simpleTLS
 	}
-	listener := match.Listener(p.View, peer.Destination)
+	listener, why := match.Listener(p.View, peer.Destination.Addr(), peer.Destination.Port())
+	if listener == nil {
+		t.hops = append(t.hops, l.hop)
+		t.refuseConnection(l, why)
+		return
+	}
 	t.accept(l, listener, peer)
 }
 

@@ -88,7 +88,9 @@ func (r *request) complete() {
 			r.authority = h.Value
 		}
 	}
-	if r.Method == "" {
+	if !r.http {
+		r.Method = ""
+	} else if r.Method == "" {
 		r.Method = "GET"
 		if r.h2 {
 			r.Method = "POST"
