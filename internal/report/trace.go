@@ -183,7 +183,7 @@ func writePolicy(w *printer, p mizzen.TracePolicy, s Style) {
 	w.printf("%s", s.paint(color, p.Result))
 	if p.Rule.Ref.Kind != "" {
 		writeRule(w, p.Rule, s)
-	} else {
+	} else if p.Name != "" {
 		w.printf("  %s", p.Name)
 	}
 	if p.Action != "" {

@@ -6,24 +6,36 @@ import (
 	"slices"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/match"
 )
 
 // send follows a request to each of the places that a rule names.
-func (t *tracer) send(l *leg, shares []share) {
-	for _, s := range shares {
-		d := mizzen.TraceDestination{Percent: round(s.percent), Cluster: s.cluster, Origin: s.origin}
-		d.Headers = append(mutations("request", s.headers), mutations("response", s.response)...)
-		if to, ok := targetOf(s.cluster); ok {
+func (t *tracer) send(l *leg, route *routev3.Route, shares []match.Destination) {
+	lines := t.lines(route, len(shares))
+	for i, s := range shares {
+		d := mizzen.TraceDestination{Percent: round(s.Percent), Cluster: s.Cluster}
+		if i < len(lines) {
+			d.Origin = lines[i]
+		}
+		d.Headers = append(mutations("request", s.RequestHeaders), mutations("response", s.ResponseHeaders)...)
+		if to, ok := targetOf(s.Cluster); ok {
 			d.Host, d.Port, d.Subset = to.host, to.port, to.subset
 		}
 		part := *l
-		part.percent = l.percent * s.percent / 100
-		part.seen.authority = cmp.Or(s.authority, l.seen.authority)
-		part.seen.headers = mutate(l.seen.headers, s.headers)
-		c := l.view.Clusters[s.cluster]
+		part.percent = l.percent * s.Percent / 100
+		part.seen.authority = cmp.Or(s.Host, l.seen.authority)
+		part.seen.headers = mutate(l.seen.headers, s.RequestHeaders)
+		if s.ClusterHeader != "" {
+			d.Cluster, d.Fails = s.ClusterHeader, "the header "+s.ClusterHeader+" of the request names the destination"
+			t.end(&part, mizzen.TraceOutcome{Fate: mizzen.FateUnknown, By: l.hop.Workload, Message: d.Fails})
+			l.hop.Destinations = append(l.hop.Destinations, d)
+			continue
+		}
+		c := l.view.Clusters[s.Cluster]
 		if rule, ok := traffic.RuleOfCluster(c); ok {
 			d.Rule = t.rule(rule)
 		}
@@ -62,7 +74,7 @@ func (t *tracer) lose(l *leg, d *mizzen.TraceDestination, status int, why string
 	if !l.seen.http {
 		status = 0
 	}
-	t.end(mizzen.TraceOutcome{Percent: l.percent, Fate: mizzen.FateFails, Status: status, By: l.hop.Workload, Message: why, Rule: d.Rule})
+	t.end(l, mizzen.TraceOutcome{Fate: mizzen.FateFails, Status: status, By: l.hop.Workload, Message: why, Rule: d.Rule})
 }
 
 // missing says why there is no such cluster.
@@ -198,8 +210,8 @@ func (t *tracer) leave(l *leg, d *mizzen.TraceDestination, via transport) {
 		security = simpleTLS
 	}
 	d.Workloads = append(d.Workloads, mizzen.TraceEndpoint{Workload: host, Percent: 100, Security: security})
-	t.end(mizzen.TraceOutcome{
-		Percent: l.percent, Fate: mizzen.FateServed, By: host,
+	t.end(l, mizzen.TraceOutcome{
+		Fate: mizzen.FateServed, By: host,
 		Message: fmt.Sprintf("it leaves the mesh to %s (%s)", host, security), Rule: d.Rule,
 	})
 }

@@ -121,13 +121,13 @@ func (t *tracer) entrance(p *traffic.Proxy) entrance {
 		return e
 	}
 	e.depth = 2
-	f := filtersOf(chain)
-	if f.http == nil {
+	s, err := match.Open(chain)
+	if err != nil || s.HTTP == nil {
 		e.depth = 3
 		return e
 	}
-	if routes := routesOf(p.View, f.http); routes != nil {
-		o := match.OptionsOf(f.http)
+	if routes := s.Routes(p.View); routes != nil {
+		o := s.Options()
 		o.WithoutTried = true
 		if k := match.Route(routes, t.httpRequest(t.request.seen(true)), o).Kind; k != match.NoHost && k != match.NoRoute {
 			e.depth = 3

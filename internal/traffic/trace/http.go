@@ -59,23 +59,21 @@ func texts(value any) (list []string) {
 // decision is what a connection manager does with the request.
 type decision struct {
 	match.Outcome
-	forwards bool
-	shares   []share
-	rule     mizzen.TraceRule
+	rule mizzen.TraceRule
 }
 
-// decide asks the routes of a connection manager, and writes into the hop what
-// they say.
-func (t *tracer) decide(l *leg, m *hcmv3.HttpConnectionManager) decision {
-	routes := routesOf(l.view, m)
+// decide asks the routes of a filter chain, and writes into the hop what they
+// say.
+func (t *tracer) decide(l *leg, s *match.Stack) decision {
+	routes := s.Routes(l.view)
 	if routes == nil {
 		return decision{Outcome: match.Outcome{
-			Kind: match.NoHost, Status: 404, Why: fmt.Sprintf("the proxy has no routes of the name %s", m.GetRds().GetRouteConfigName()),
+			Kind: match.NoHost, Status: 404, Why: fmt.Sprintf("the proxy has no routes of the name %s", s.HTTP.GetRds().GetRouteConfigName()),
 		}}
 	}
-	d := decision{Outcome: match.Route(routes, t.httpRequest(l.seen), match.OptionsOf(m))}
-	for _, what := range d.Unsure {
-		t.doubt(what)
+	d := decision{Outcome: match.Route(routes, t.httpRequest(l.seen), s.Options())}
+	if len(d.Unsure) > 0 {
+		l.doubt = strings.Join(d.Unsure, ", ")
 	}
 	l.hop.VirtualHost, l.hop.Route = d.VirtualHost.GetName(), d.Route.GetName()
 	d.rule = t.routeRule(d.Route)
@@ -84,18 +82,6 @@ func (t *tracer) decide(l *leg, m *hcmv3.HttpConnectionManager) decision {
 		l.hop.Tried = append(l.hop.Tried, mizzen.TraceTried{Route: tried.Route.GetName(), Rule: t.routeRule(tried.Route), Reason: tried.Why})
 	}
 	l.hop.Treatment = t.treatment(l, &d.Outcome)
-	d.forwards = d.Kind == match.Forward
-	lines := t.lines(d.Route, len(d.Destinations))
-	for i, to := range d.Destinations {
-		s := share{cluster: to.Cluster, percent: to.Percent, authority: to.Host, headers: to.RequestHeaders, response: to.ResponseHeaders}
-		if i < len(lines) {
-			s.origin = lines[i]
-		}
-		if to.ClusterHeader != "" {
-			t.doubt("the header " + to.ClusterHeader + " names the cluster")
-		}
-		d.shares = append(d.shares, s)
-	}
 	return d
 }
 
@@ -130,9 +116,9 @@ func (t *tracer) routeRule(r *routev3.Route) mizzen.TraceRule {
 }
 
 // routeHTTP routes a request at the proxy that sends it on.
-func (t *tracer) routeHTTP(l *leg, m *hcmv3.HttpConnectionManager) {
-	d := t.decide(l, m)
-	if !d.forwards {
+func (t *tracer) routeHTTP(l *leg, s *match.Stack) {
+	d := t.decide(l, s)
+	if d.Kind != match.Forward {
 		t.settle(l, d)
 		return
 	}
@@ -140,14 +126,14 @@ func (t *tracer) routeHTTP(l *leg, m *hcmv3.HttpConnectionManager) {
 		aborted := *l
 		aborted.percent = l.percent * f.AbortPercent / 100
 		l.percent -= aborted.percent
-		t.end(mizzen.TraceOutcome{
-			Percent: aborted.percent, Fate: mizzen.FateFails, Status: abortStatus(f), By: l.hop.Workload,
+		t.end(&aborted, mizzen.TraceOutcome{
+			Fate: mizzen.FateFails, Status: abortStatus(f), By: l.hop.Workload,
 			Message: "a failure is injected on purpose", Rule: d.rule,
 		})
 	}
 	l.seen.path, l.seen.authority = d.Path, d.Host
 	l.seen.headers = mutate(l.seen.headers, d.RequestHeaders)
-	t.send(l, d.shares)
+	t.send(l, d.Route, d.Destinations)
 }
 
 // abortStatus is the HTTP status of an injected failure; one that is a status
@@ -161,7 +147,7 @@ func abortStatus(f *match.FaultPolicy) int {
 
 // settle ends a request that the proxy answers itself.
 func (t *tracer) settle(l *leg, d decision) {
-	o := mizzen.TraceOutcome{Percent: l.percent, Fate: mizzen.FateFails, Status: d.Status, By: l.hop.Workload, Rule: d.rule}
+	o := mizzen.TraceOutcome{Fate: mizzen.FateFails, Status: d.Status, By: l.hop.Workload, Rule: d.rule}
 	switch d.Kind {
 	case match.Redirect:
 		o.Fate, o.Message = mizzen.FateServed, "a redirect to "+d.Location
@@ -182,7 +168,7 @@ func (t *tracer) settle(l *leg, d decision) {
 		o.Message = nonempty(d.Why, string(d.Kind))
 	}
 	l.hop.Answer = fmt.Sprintf("%d: %s", d.Status, o.Message)
-	t.end(o)
+	t.end(l, o)
 }
 
 func nonempty(text, otherwise string) string {
@@ -256,4 +242,10 @@ func mutate(headers []match.Header, changes []match.Mutation) []match.Header {
 		}
 	}
 	return headers
+}
+
+// overridesALPN tells whether a connection manager announces to servers which
+// version of HTTP is inside of mTLS, as Istio's own filter does.
+func overridesALPN(m *hcmv3.HttpConnectionManager) bool {
+	return slices.ContainsFunc(m.GetHttpFilters(), func(f *hcmv3.HttpFilter) bool { return f.GetName() == "istio.alpn" })
 }

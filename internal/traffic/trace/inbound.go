@@ -20,8 +20,8 @@ const virtualInbound = "virtualInbound"
 func (t *tracer) arrive(l *leg, at place, via transport, d *mizzen.TraceDestination) {
 	w := t.addresses[at.address]
 	if w == nil {
-		t.end(mizzen.TraceOutcome{
-			Percent: l.percent, Fate: mizzen.FateServed, By: d.Host,
+		t.end(l, mizzen.TraceOutcome{
+			Fate: mizzen.FateServed, By: d.Host,
 			Message: fmt.Sprintf("it leaves the mesh to %s, port %d (%s)", at.address, at.port, via.security), Rule: d.Rule,
 		})
 		return
@@ -46,7 +46,7 @@ func (t *tracer) bare(l *leg, w *traffic.Workload, at place, via transport) {
 		return
 	}
 	t.addHop(hop)
-	t.end(mizzen.TraceOutcome{Percent: l.percent, Fate: mizzen.FateServed, By: w.Name, Message: fmt.Sprintf("%s gets it at port %d", w.Name, at.port)})
+	t.end(l, mizzen.TraceOutcome{Fate: mizzen.FateServed, By: w.Name, Message: fmt.Sprintf("%s gets it at port %d", w.Name, at.port)})
 }
 
 // fail ends a request that does not get through to a server.
@@ -54,7 +54,7 @@ func (t *tracer) fail(l *leg, status int, by, message string, rule mizzen.TraceR
 	if !l.seen.http {
 		status = 0
 	}
-	t.end(mizzen.TraceOutcome{Percent: l.percent, Fate: mizzen.FateFails, Status: status, By: by, Message: message, Rule: rule})
+	t.end(l, mizzen.TraceOutcome{Fate: mizzen.FateFails, Status: status, By: by, Message: message, Rule: rule})
 }
 
 // arrival is a request at a server's sidecar.
@@ -128,11 +128,21 @@ func (t *tracer) inbound(a *arrival) {
 	hop.Peer = peer.Identity
 	inner := *a.leg
 	inner.hop, inner.view, inner.percent = &hop, a.proxy.View, a.percent
-	inner.seen.http = filtersOf(chain).http != nil && t.request.http && !a.seen.encrypted
-	if t.admit(&inner, chain, peer) {
-		t.serve(a, &inner, chain)
-	}
+	t.enter(a, &inner, chain, peer)
 	t.addHop(hop)
+}
+
+// enter asks the policies and routes of the server's proxy.
+func (t *tracer) enter(a *arrival, l *leg, chain *listenerv3.FilterChain, peer match.Peer) {
+	stack, err := match.Open(chain)
+	if err != nil {
+		t.end(l, mizzen.TraceOutcome{Fate: mizzen.FateUnknown, By: l.hop.Workload, Message: err.Error()})
+		return
+	}
+	l.seen.http = stack.HTTP != nil && t.request.http && !a.seen.encrypted
+	if t.admit(l, chain, stack, peer) {
+		t.serve(a, l, stack)
+	}
 }
 
 // handshake says why the two sides cannot talk; empty if they can.
@@ -141,7 +151,7 @@ func (t *tracer) handshake(a *arrival, chain *listenerv3.FilterChain, why string
 		if a.via.security == plaintext && !a.seen.encrypted {
 			return "it takes mTLS only, and the caller speaks plaintext"
 		}
-		return why
+		return withoutEnd(why)
 	}
 	ends, demands := terminates(chain)
 	switch identity := a.proxy.Workload.Identity; {
@@ -186,19 +196,19 @@ func accepts(l *listenerv3.Listener, peer match.Peer) []string {
 }
 
 // serve ends at the application, if the inbound route sends the request there.
-func (t *tracer) serve(a *arrival, inner *leg, chain *listenerv3.FilterChain) {
-	port := a.at.port
-	if f := filtersOf(chain); inner.seen.http {
-		d := t.decide(inner, f.http)
-		if !d.forwards {
+func (t *tracer) serve(a *arrival, inner *leg, s *match.Stack) {
+	to := s.TCP
+	if inner.seen.http {
+		d := t.decide(inner, s)
+		if d.Kind != match.Forward {
 			t.settle(inner, d)
 			return
 		}
-		if len(d.shares) == 1 {
-			port = portOfInbound(d.shares[0].cluster, port)
-		}
-	} else if f.tcp != nil {
-		port = portOfInbound(f.tcp.GetCluster(), port)
+		to = d.Destinations
+	}
+	port := a.at.port
+	if len(to) == 1 {
+		port = portOfInbound(to[0].Cluster, port)
 	}
 	if b := a.proxy.View.Clusters[fmt.Sprintf("inbound|%d||", port)]; b != nil {
 		// A Sidecar object may send it to another port (defaultEndpoint).
@@ -207,8 +217,8 @@ func (t *tracer) serve(a *arrival, inner *leg, chain *listenerv3.FilterChain) {
 		}
 	}
 	inner.hop.Port = port
-	t.end(mizzen.TraceOutcome{
-		Percent: inner.percent, Fate: mizzen.FateServed, By: a.proxy.Name, Message: fmt.Sprintf("%s gets it at port %d", a.proxy.Name, port),
+	t.end(inner, mizzen.TraceOutcome{
+		Fate: mizzen.FateServed, By: a.proxy.Name, Message: fmt.Sprintf("%s gets it at port %d", a.proxy.Name, port),
 	})
 }
 

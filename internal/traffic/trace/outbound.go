@@ -24,6 +24,8 @@ type leg struct {
 	// percent of all requests.
 	percent float64
 	seen    seen
+	// doubt is what may refuse the request, and cannot be told here.
+	doubt string
 	// alpn: the proxy announces the version of HTTP inside of mTLS.
 	alpn bool
 }
@@ -77,11 +79,18 @@ func (t *tracer) accept(l *leg, listener *listenerv3.Listener, peer match.Peer) 
 	l.hop.Listener = listener.GetName()
 	chain, why := match.Chain(listener, peer.Connection)
 	if chain == nil {
+		why = withoutEnd(why)
 		t.refuseConnection(l, why)
 		return
 	}
 	l.hop.FilterChain = chain.GetName()
 	t.forward(l, chain, peer)
+}
+
+// withoutEnd leaves out of a reason what the sentence around it says, too.
+func withoutEnd(why string) string {
+	why, _, _ = strings.Cut(why, ", and there is no default chain")
+	return why
 }
 
 // connection is the caller's, from an address to another.
@@ -115,7 +124,12 @@ func addrPort(address string, port uint32) netip.AddrPort {
 
 // forward asks a filter chain what to do, and does it.
 func (t *tracer) forward(l *leg, chain *listenerv3.FilterChain, peer match.Peer) {
-	f := filtersOf(chain)
+	stack, err := match.Open(chain)
+	if err != nil {
+		l.doubt = err.Error()
+		t.end(l, mizzen.TraceOutcome{Fate: mizzen.FateUnknown, By: l.hop.Workload, Message: err.Error()})
+		return
+	}
 	if ends, demands := terminates(chain); ends {
 		// From here on it is the proxy that speaks, not the caller.
 		l.seen.encrypted = false
@@ -124,17 +138,17 @@ func (t *tracer) forward(l *leg, chain *listenerv3.FilterChain, peer match.Peer)
 		}
 	}
 	l.seen.http = l.seen.http && !l.seen.encrypted
-	isHTTP := f.http != nil && l.seen.http
-	if !t.admit(l, chain, peer) {
+	isHTTP := stack.HTTP != nil && l.seen.http
+	if !t.admit(l, chain, stack, peer) {
 		return
 	}
 	switch {
 	case isHTTP:
-		l.alpn = overridesALPN(f.http)
-		t.routeHTTP(l, f.http)
-	case f.tcp != nil:
+		l.alpn = overridesALPN(stack.HTTP)
+		t.routeHTTP(l, stack)
+	case stack.HTTP == nil && len(stack.TCP) > 0:
 		l.seen.http = false
-		t.send(l, tcpShares(f.tcp))
+		t.send(l, nil, stack.TCP)
 	default:
 		t.refuseConnection(l, fmt.Sprintf("filter chain %s does not take this protocol", chain.GetName()))
 	}
@@ -143,8 +157,8 @@ func (t *tracer) forward(l *leg, chain *listenerv3.FilterChain, peer match.Peer)
 // refuseConnection ends the request before anybody reads it.
 func (t *tracer) refuseConnection(l *leg, why string) {
 	l.hop.Answer = "the connection is closed: " + why
-	t.end(mizzen.TraceOutcome{
-		Percent: l.percent, Fate: mizzen.FateFails, By: l.hop.Workload, Message: fmt.Sprintf("%s closes the connection: %s", l.hop.Workload, why),
+	t.end(l, mizzen.TraceOutcome{
+		Fate: mizzen.FateFails, By: l.hop.Workload, Message: fmt.Sprintf("%s closes the connection: %s", l.hop.Workload, why),
 	})
 }
 
@@ -158,5 +172,5 @@ func (t *tracer) refuse(l *leg, status int, message string, rule mizzen.TraceRul
 	if status != 0 {
 		l.hop.Answer = fmt.Sprintf("%d: %s", status, message)
 	}
-	t.end(mizzen.TraceOutcome{Percent: l.percent, Fate: mizzen.FateFails, Status: status, By: l.hop.Workload, Message: message, Rule: rule})
+	t.end(l, mizzen.TraceOutcome{Fate: mizzen.FateFails, Status: status, By: l.hop.Workload, Message: message, Rule: rule})
 }

@@ -11,6 +11,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/match"
 )
 
 // unknownAddress stands for what DNS outside of the mesh would answer; it is
@@ -167,17 +168,17 @@ func serviceAddress(view *traffic.View, host string, port uint32) string {
 
 // leadsTo tells whether a listener sends connections to a host.
 func leadsTo(l *listenerv3.Listener, host string) bool {
-	chains := append([]*listenerv3.FilterChain{}, l.GetFilterChains()...)
-	for _, chain := range append(chains, l.GetDefaultFilterChain()) {
-		f := filtersOf(chain)
-		if f.tcp == nil {
-			if f.http.GetRds().GetRouteConfigName() == fmt.Sprintf("%s:%d", host, l.GetAddress().GetSocketAddress().GetPortValue()) {
-				return true
-			}
+	port := l.GetAddress().GetSocketAddress().GetPortValue()
+	for _, chain := range append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()) {
+		s, err := match.Open(chain)
+		if err != nil {
 			continue
 		}
-		for _, s := range tcpShares(f.tcp) {
-			if to, ok := targetOf(s.cluster); ok && to.host == host {
+		if s.HTTP != nil && s.HTTP.GetRds().GetRouteConfigName() == fmt.Sprintf("%s:%d", host, port) {
+			return true
+		}
+		for _, d := range s.TCP {
+			if to, ok := targetOf(d.Cluster); ok && to.host == host {
 				return true
 			}
 		}

@@ -25,8 +25,7 @@ type tracer struct {
 	request *request
 	answer  mizzen.Trace
 	// hops become those of the answer when it is complete.
-	hops     []*mizzen.TraceHop
-	doubtful bool
+	hops []*mizzen.TraceHop
 	// allHosts is made by hosts.
 	allHosts map[string][]uint32
 	// proxies and addresses find a workload's proxy by its name, and a workload
@@ -117,17 +116,17 @@ func (t *tracer) note(format string, args ...any) {
 	}
 }
 
-// doubt remembers something that may decide and is not understood: the answer
-// is then unknown, whatever the rest says.
-func (t *tracer) doubt(what string) {
-	t.doubtful = true
-	t.note("not understood, although it may decide: %s", what)
-}
-
-// end says what a part of the requests ends in. Equal ends are told once.
-func (t *tracer) end(o mizzen.TraceOutcome) {
-	if o.Percent <= 0 {
+// end says what the requests of a leg end in. Equal ends are told once.
+func (t *tracer) end(l *leg, o mizzen.TraceOutcome) {
+	if l.percent <= 0 {
 		return
+	}
+	o.Percent = l.percent
+	if l.doubt != "" {
+		t.note("cannot tell: %s", l.doubt)
+		if o.Fate == mizzen.FateServed {
+			o.Fate, o.Message = mizzen.FateUnknown, o.Message+", unless it is refused before"
+		}
 	}
 	for i := range t.answer.Outcomes {
 		if have := &t.answer.Outcomes[i]; have.Fate == o.Fate && have.Status == o.Status && have.By == o.By && have.Message == o.Message {
@@ -154,14 +153,12 @@ func (t *tracer) conclude() {
 		t.answer.Hops = append(t.answer.Hops, *h)
 	}
 	switch {
-	case t.doubtful:
+	case seen[mizzen.FateUnknown]:
 		t.answer.Fate = mizzen.FateUnknown
 	case seen[mizzen.FateFails] && len(seen) > 1:
 		t.answer.Fate = mizzen.FatePartly
 	case seen[mizzen.FateFails]:
 		t.answer.Fate = mizzen.FateFails
-	case seen[mizzen.FateUnknown]:
-		t.answer.Fate = mizzen.FateUnknown
 	default:
 		t.answer.Fate = mizzen.FateServed
 	}
