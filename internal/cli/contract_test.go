@@ -39,6 +39,8 @@ var contract = map[string][]question{
 		{"plan --all", ExitUnknown},
 		{"plan", ExitUnknown},
 		{"plan good --fail-on sometimes", ExitUnknown},
+		{"plan --base HEAD --local REPO", ExitYes},
+		{"plan --base HEAD~9 --local REPO", ExitUnknown},
 	},
 	"sync":       {{"sync good --yes", ExitYes}, {"sync manual", ExitUnknown}, {"sync nobody --yes", ExitUnknown}, {"sync bad --yes", ExitUnknown}},
 	"render":     {{"render REPO/good", ExitYes}, {"render REPO/nowhere", ExitUnknown}, {"render REPO/bad", ExitUnknown}},
@@ -250,7 +252,7 @@ func TestOutputIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nouns := []string{"plan", "plans", "render", "findings", "status", "tree", "history", "events", "event", "doctor", "version"}
+	nouns := []string{"plan", "plans", "review", "render", "findings", "status", "tree", "history", "events", "event", "doctor", "version"}
 	for _, k := range listedKinds {
 		nouns = append(nouns, k.name, k.names[0])
 	}
