@@ -180,7 +180,8 @@ type TracePolicy struct {
 	Rule TraceRule `json:"rule,omitzero"`
 	// Action is "ALLOW", "DENY", "AUDIT", "CUSTOM" or "JWT".
 	Action string `json:"action"`
-	// Result is "allows", "denies", "does not match" or "unknown".
+	// Result is "allows", "denies", "does not match", "audits", "would allow" or
+	// "would deny" (in dry run), or "unknown".
 	Result string `json:"result"`
 	Reason string `json:"reason,omitempty"`
 }

@@ -31,7 +31,7 @@ func (a *app) traceCommand() *cobra.Command {
 		flags traceFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "trace [METHOD] URL [PATH...]",
+		Use:   "trace [METHOD] URL [PATH]",
 		Short: "Follow a request through the mesh, hop by hop, without a cluster",
 		Long: "Renders the Applications of a clone, compiles them with istiod's own code, and says what becomes of a request:\n" +
 			"which rules take it, and which file and line wrote them; the workloads and their shares; timeouts, retries,\n" +
@@ -40,7 +40,7 @@ func (a *app) traceCommand() *cobra.Command {
 		Example: "  mizzen trace --from shop/web GET http://reviews/wpcatalog -H 'end-user: jason'\n" +
 			"  mizzen trace GET https://shop.example/path\n" +
 			"  mizzen trace --from shop/web tcp://mysql:3306 --revision origin/main",
-		Args: cobra.MinimumNArgs(1),
+		Args: arguments(1, 3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths, err := flags.read(args)
 			if err != nil {
@@ -76,7 +76,7 @@ func (f *traceFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.meshConfig, "mesh-config", "", "a file with Istio's mesh configuration, laid over the one of the clone")
 }
 
-// read takes the arguments apart: a method, the URL, and paths.
+// read takes the arguments apart: a method, the URL, and a path.
 func (f *traceFlags) read(args []string) (paths []string, err error) {
 	if !strings.Contains(args[0], "://") {
 		f.question.Method, args = args[0], args[1:]
@@ -84,7 +84,7 @@ func (f *traceFlags) read(args []string) (paths []string, err error) {
 	if len(args) == 0 || !strings.Contains(args[0], "://") {
 		return nil, &mizzen.Error{
 			Kind: mizzen.Invalid, Object: "mizzen trace", Err: errors.New("there is no URL"),
-			Remedy: "use 'mizzen trace [METHOD] URL [PATH...]', with a URL such as http://reviews/path",
+			Remedy: "use 'mizzen trace [METHOD] URL [PATH]', with a URL such as http://reviews/path",
 		}
 	}
 	f.question.URL = args[0]
@@ -112,13 +112,13 @@ func (d *desk) trace(ctx context.Context, paths []string, f *traceFlags) (*mizze
 			return nil, fmt.Errorf("--mesh-config: %w", err)
 		}
 	}
-	objects, err := d.meshObjects(ctx, paths, &f.meshFlags)
+	mesh, err := d.mesh(ctx, paths, &f.meshFlags)
 	if err != nil {
 		return nil, err
 	}
 	var client worker.Client
 	defer client.Close()
-	return client.Trace(ctx, objects, string(settings), f.question)
+	return client.Trace(ctx, mesh.Objects, string(settings), f.question)
 }
 
 func (a *app) printTrace(t *mizzen.Trace, out outputFlag) error {
