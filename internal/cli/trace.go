@@ -118,7 +118,11 @@ func (d *desk) trace(ctx context.Context, paths []string, f *traceFlags) (*mizze
 	}
 	var client worker.Client
 	defer client.Close()
-	return client.Trace(ctx, mesh.Objects, string(settings), f.question)
+	compiled, err := client.Mesh(mesh.Objects, string(settings))
+	if err != nil {
+		return nil, err
+	}
+	return compiled.Trace(ctx, f.question)
 }
 
 func (a *app) printTrace(t *mizzen.Trace, out outputFlag) error {

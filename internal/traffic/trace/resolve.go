@@ -87,13 +87,16 @@ func (t *tracer) hosts() map[string][]uint32 {
 		return t.allHosts
 	}
 	t.allHosts = map[string][]uint32{}
-	seen := map[string]bool{}
+	// Proxies of one namespace know much the same: the one that knows most
+	// speaks for all.
+	best := map[string]*traffic.View{}
 	for _, p := range t.mesh.Proxies {
-		for name := range p.View.Clusters {
-			if seen[name] {
-				continue
-			}
-			seen[name] = true
+		if v := best[p.Workload.Namespace]; v == nil || len(v.Clusters) < len(p.View.Clusters) {
+			best[p.Workload.Namespace] = p.View
+		}
+	}
+	for _, v := range best {
+		for name := range v.Clusters {
 			if to, ok := targetOf(name); ok && to.direction == "outbound" {
 				t.allHosts[to.host] = append(t.allHosts[to.host], to.port)
 			}
