@@ -116,7 +116,7 @@ func (t *tracer) spread(l *leg, c *clusterv3.Cluster, d *mizzen.TraceDestination
 		if w := t.addresses[p.address]; w != nil {
 			name, workloads = w.Name, workloads+1
 		}
-		d.Workloads = merge(d.Workloads, mizzen.TraceEndpoint{Workload: name, Percent: percent, Security: via.security})
+		d.Workloads = merge(d.Workloads, mizzen.TraceEndpoint{Workload: name, Percent: percent, Security: l.security(via)})
 		part := *l
 		part.percent = l.percent * percent / 100
 		t.arrive(&part, p, via, d)
@@ -146,7 +146,7 @@ func (t *tracer) pass(l *leg, d *mizzen.TraceDestination) {
 	via := transport{security: plaintext}
 	d.Host, d.Port = l.to.host, t.request.port
 	if w := t.addresses[l.to.address]; w != nil {
-		d.Workloads = []mizzen.TraceEndpoint{{Workload: w.Name, Percent: 100, Security: plaintext}}
+		d.Workloads = []mizzen.TraceEndpoint{{Workload: w.Name, Percent: 100, Security: l.security(via)}}
 		t.arrive(l, place{address: l.to.address, port: t.request.port}, via, d)
 		return
 	}
@@ -205,10 +205,7 @@ func (t *tracer) direct(caller *traffic.Workload, to resolved) {
 // leave ends at a server outside of the mesh.
 func (t *tracer) leave(l *leg, d *mizzen.TraceDestination, via transport) {
 	host := cmp.Or(d.Host, l.to.host, l.seen.authority)
-	security := via.security
-	if l.seen.encrypted {
-		security = simpleTLS
-	}
+	security := l.security(via)
 	d.Workloads = append(d.Workloads, mizzen.TraceEndpoint{Workload: host, Percent: 100, Security: security})
 	t.end(l, mizzen.TraceOutcome{
 		Fate: mizzen.FateServed, By: host,

@@ -152,10 +152,7 @@ func (t *tracer) settle(l *leg, d decision) {
 	case match.Redirect:
 		o.Fate, o.Message = mizzen.FateServed, "a redirect to "+d.Location
 	case match.Direct:
-		o.Message = "the rule answers by itself"
-		if d.Status < 400 {
-			o.Fate = mizzen.FateServed
-		}
+		l.answered(d, &o)
 	case match.Preflight:
 		o.Fate, o.Message = mizzen.FateServed, "a CORS preflight is answered by the rule"
 	case match.Fault:
@@ -169,6 +166,23 @@ func (t *tracer) settle(l *leg, d decision) {
 	}
 	l.hop.Answer = fmt.Sprintf("%d: %s", d.Status, o.Message)
 	t.end(l, o)
+}
+
+// blockAll is istiod's route for hosts that a proxy does not know, where
+// nothing else may leave the mesh.
+const blockAll = "block_all"
+
+// answered is the outcome of a route that answers by itself.
+func (l *leg) answered(d decision, o *mizzen.TraceOutcome) {
+	o.Message = "the rule answers by itself"
+	switch {
+	case d.Route.GetName() == blockAll && l.to.known:
+		o.Message = fmt.Sprintf("the proxy does not know %s, since a Sidecar or exportTo hides it, and lets nothing else out (REGISTRY_ONLY)", l.to.host)
+	case d.Route.GetName() == blockAll:
+		o.Message = "no Service or ServiceEntry has the host, and the mesh lets nothing else out (REGISTRY_ONLY)"
+	case d.Status < 400:
+		o.Fate = mizzen.FateServed
+	}
 }
 
 func nonempty(text, otherwise string) string {

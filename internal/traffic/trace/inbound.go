@@ -22,13 +22,13 @@ func (t *tracer) arrive(l *leg, at place, via transport, d *mizzen.TraceDestinat
 	if w == nil {
 		t.end(l, mizzen.TraceOutcome{
 			Fate: mizzen.FateServed, By: d.Host,
-			Message: fmt.Sprintf("it leaves the mesh to %s, port %d (%s)", at.address, at.port, via.security), Rule: d.Rule,
+			Message: fmt.Sprintf("it leaves the mesh to %s, port %d (%s)", at.address, at.port, l.security(via)), Rule: d.Rule,
 		})
 		return
 	}
 	p := t.proxies[w.Name]
 	if p == nil || !w.Sidecar {
-		t.bare(l, w, at, via)
+		t.bare(l, w, at, via, d)
 		return
 	}
 	a := &arrival{leg: l, proxy: p, at: at, via: via, destination: d}
@@ -36,13 +36,13 @@ func (t *tracer) arrive(l *leg, at place, via transport, d *mizzen.TraceDestinat
 }
 
 // bare is a server without a proxy: it speaks no mTLS, and nothing is decided.
-func (t *tracer) bare(l *leg, w *traffic.Workload, at place, via transport) {
-	hop := mizzen.TraceHop{Workload: w.Name, Direction: mizzen.TraceInbound, Percent: l.percent, Security: via.security, Port: at.port}
+func (t *tracer) bare(l *leg, w *traffic.Workload, at place, via transport, d *mizzen.TraceDestination) {
+	hop := mizzen.TraceHop{Workload: w.Name, Direction: mizzen.TraceInbound, Percent: l.percent, Security: l.security(via), Port: at.port}
 	if via.istio {
 		hop.Port = 0
 		hop.Answer = "it has no sidecar and does not understand mTLS"
 		t.addHop(hop)
-		t.fail(l, 503, w.Name, fmt.Sprintf("%s speaks mTLS, but %s has no sidecar", l.hop.Workload, w.Name), mizzen.TraceRule{})
+		t.fail(l, 503, w.Name, fmt.Sprintf("%s speaks mTLS, but %s has no sidecar", l.hop.Workload, w.Name), d.Rule)
 		return
 	}
 	t.addHop(hop)
@@ -109,16 +109,13 @@ func (t *tracer) inbound(a *arrival) {
 	listener := inboundListener(a.proxy.View, a.at.port)
 	hop := mizzen.TraceHop{
 		Workload: w.Name, Direction: mizzen.TraceInbound, Proxy: true, Percent: a.percent, Listener: listener.GetName(),
-		Security: a.via.security, Accepts: accepts(listener, peer),
-	}
-	if a.seen.encrypted && a.via.security == plaintext {
-		hop.Security = simpleTLS
+		Security: a.security(a.via), Accepts: accepts(listener, peer),
 	}
 	chain, why := match.Chain(listener, peer.Connection)
 	if why := t.handshake(a, chain, why); why != "" {
 		hop.Answer = "the connection is closed: " + why
 		t.addHop(hop)
-		t.fail(a.leg, 503, w.Name, fmt.Sprintf("%s closes the connection: %s", w.Name, why), mizzen.TraceRule{})
+		t.fail(a.leg, 503, w.Name, fmt.Sprintf("%s closes the connection: %s", w.Name, why), a.destination.Rule)
 		return
 	}
 	hop.FilterChain = chain.GetName()

@@ -52,6 +52,15 @@ func (r *request) seen(http bool) seen {
 	return s
 }
 
+// security is what protects the request on its way: what the proxy adds, or
+// else what the caller itself does.
+func (l *leg) security(via transport) string {
+	if l.seen.encrypted && via.security == plaintext {
+		return simpleTLS
+	}
+	return via.security
+}
+
 // outbound follows a request through the caller's sidecar.
 func (t *tracer) outbound(p *traffic.Proxy, to resolved) {
 	r := t.request

@@ -62,6 +62,7 @@ func Trace(mesh *traffic.Mesh, q Question) (*mizzen.Trace, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.noteRejected()
 	t.conclude()
 	return &t.answer, nil
 }
@@ -113,6 +114,21 @@ func enumerate(workloads []*traffic.Workload) string {
 func (t *tracer) note(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(t.answer.Notes, text) {
 		t.answer.Notes = append(t.answer.Notes, text)
+	}
+}
+
+// noteRejected says what istiod ignores: rules that a reader expects to see.
+func (t *tracer) noteRejected() {
+	for i, r := range t.mesh.Rejected {
+		if i == nearest {
+			t.note("istiod ignores %d more objects: 'mizzen lint' tells them", len(t.mesh.Rejected)-i)
+			return
+		}
+		at := t.origin(r.Ref, r.Path).String()
+		if at != "" {
+			at = " (" + at + ")"
+		}
+		t.note("istiod ignores %s%s: %s", r.Ref, at, r.Reason)
 	}
 }
 
