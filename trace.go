@@ -178,7 +178,8 @@ type TracePolicy struct {
 	// Name is Envoy's, where no object wrote it.
 	Name string    `json:"name,omitempty"`
 	Rule TraceRule `json:"rule,omitzero"`
-	// Action is "ALLOW", "DENY", "AUDIT", "CUSTOM" or "JWT".
+	// Action is "ALLOW", "DENY", "AUDIT", "CUSTOM", "JWT", or "FILTER" for
+	// something that is not understood.
 	Action string `json:"action"`
 	// Result is "allows", "denies", "does not match", "audits", "would allow" or
 	// "would deny" (in dry run), or "unknown".

@@ -31,6 +31,9 @@ func goldens() map[string]func(*bytes.Buffer) error {
 		"plan.txt":      func(b *bytes.Buffer) error { return PlanText(b, samplePlan(), Style{}) },
 		"plan.md":       func(b *bytes.Buffer) error { return PlanMarkdown(b, samplePlan()) },
 		"plan.json":     func(b *bytes.Buffer) error { return JSON(b, "plan", samplePlan()) },
+		"trace.txt":     func(b *bytes.Buffer) error { return TraceText(b, sampleTrace(), Style{}) },
+		"trace.md":      func(b *bytes.Buffer) error { return TraceMarkdown(b, sampleTrace()) },
+		"trace.json":    func(b *bytes.Buffer) error { return JSON(b, "trace", sampleTrace()) },
 		"findings.txt":  func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{}) },
 		"findings.ansi": func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{Color: true}) },
 		"findings.sarif": func(b *bytes.Buffer) error {

@@ -85,7 +85,7 @@ func (t *tracer) decide(l *leg, s *match.Stack) decision {
 	return d
 }
 
-// lines are where a VirtualService names the destinations of a route; none if
+// lines are where a rule names the destinations of a route; none if
 // that is not known, as when one has the weight 0 and istiod leaves it out.
 func (t *tracer) lines(r *routev3.Route, n int) []mizzen.Origin {
 	rule, ok := traffic.RuleOfRoute(r)
@@ -94,6 +94,9 @@ func (t *tracer) lines(r *routev3.Route, n int) []mizzen.Origin {
 	}
 	fields := t.mesh.Origins[rule.Ref].Fields
 	list := rule.Route().Key("route")
+	if rule.Ref.Kind != "VirtualService" {
+		list = rule.Route().Key("backendRefs") // of the Gateway API
+	}
 	if _, more := fields[list.Index(n)]; more {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -41,18 +42,28 @@ func (t *tracer) admit(l *leg, chain *listenerv3.FilterChain, s *match.Stack, pe
 		result := "would allow"
 		if dry.Denied {
 			result = "would deny"
+		} else if dry.Policy == "" {
+			continue // none of them is about this request
 		}
 		hop.Policies = append(hop.Policies, t.policy(dry.Policy, actions, result, "dry run"))
 	}
 	for _, authorizer := range v.Asks {
+		if to, ok := targetOf(authorizer); ok {
+			authorizer = fmt.Sprintf("%s:%d", to.host, to.port)
+		}
 		hop.Policies = append(hop.Policies, mizzen.TracePolicy{Name: authorizer, Action: "CUSTOM", Result: unknown, Reason: "it is asked, and may deny"})
+		l.doubt = fmt.Sprintf("%s asks the external authorizer %s", hop.Workload, authorizer)
+	}
+	for _, what := range v.Unsure {
+		hop.Policies = append(hop.Policies, mizzen.TracePolicy{Action: "FILTER", Result: unknown, Reason: what})
+		l.doubt = fmt.Sprintf("at %s, %s", hop.Workload, what)
 	}
 	switch v.Decision {
 	case match.Denied:
 		t.deny(l, &v, actions, missed)
 		return false
 	case match.Undecided:
-		l.doubt = v.Why
+		l.doubt = cmp.Or(l.doubt, v.Why)
 	case match.Allowed:
 		if v.Policy != "" {
 			hop.Policies = append(hop.Policies, t.policy(v.Policy, actions, allows, ""))
