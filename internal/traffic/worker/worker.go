@@ -20,7 +20,9 @@ import (
 )
 
 // handlers answer jobs by what they ask for.
-var handlers = map[Ask]func(context.Context, *session, Job) (any, error){}
+var handlers = map[Ask]func(context.Context, *session, Job) (any, error){
+	AskTrace: traceRequest, AskTraceKnown: traceKnown,
+}
 
 // dataBytes bounds the memory of a worker, in bytes.
 const dataBytes = 4 << 30
