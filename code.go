@@ -5,7 +5,8 @@ package mizzen
 type Code string
 
 // The codes of Findings. 1xxx: source and render; 2xxx: schemas and form of
-// objects; 3xxx: ownership and applying.
+// objects; 3xxx: ownership and applying; 4xxx: traffic. Istio's analyzers have
+// codes of their own, IST and four digits.
 const (
 	// CodeNondeterministic: a template is not a function of its inputs.
 	CodeNondeterministic Code = "MZ1001"
@@ -63,4 +64,8 @@ const (
 	CodeKept Code = "MZ3007"
 	// CodeRefused: the API server's dry-run refuses the object.
 	CodeRefused Code = "MZ3008"
+
+	// CodeAnalyzerFailed: a check of Istio's own failed, so that nothing is
+	// known about what it looks for.
+	CodeAnalyzerFailed Code = "MZ4001"
 )
