@@ -71,7 +71,7 @@ func pods() string {
 				"spec: {containers: [{name: s, image: s}, {name: istio-proxy, image: proxyv2}]}\n---\n", ns, n)
 		}
 	}
-	return b.String() + "apiVersion: v1\nkind: Node\nmetadata: {name: n}\nspec: {}\n"
+	return b.String() + "apiVersion: v1\nkind: Node\nmetadata: {name: node}\nspec: {}\n"
 }
 
 // Compare with BenchmarkIstio: Findings of 1,000 Istio objects.

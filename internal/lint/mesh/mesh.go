@@ -1,0 +1,69 @@
+// Package mesh judges what objects of a service mesh mean together: routes
+// beside services, policies beside workloads. Objects of all Applications of a
+// cluster come in; Findings about those that are judged go out.
+//
+// Each check is one that Istio's own analyzers do not have. What an object
+// refers to may be outside of Git, so a check speaks only where what it needs
+// is known: that a host has no Service is said of a namespace whose Services
+// are there.
+package mesh
+
+import (
+	"context"
+	"fmt"
+
+	"mizzen.dev/mizzen"
+)
+
+// checks are all, in the order of their codes.
+var checks = []func(*world){
+	(*world).checkWeights,
+	(*world).checkSubsets,
+	(*world).checkHosts,
+	(*world).checkMutualTLS,
+	(*world).checkEmptyPolicies,
+	(*world).checkPolicyProtocols,
+	(*world).checkSidecars,
+	(*world).checkPlainHTTPS,
+	(*world).checkTimeouts,
+	(*world).checkGatewayRoutes,
+	(*world).checkPortModes,
+	(*world).checkDuplicateRules,
+	(*world).checkDelegates,
+}
+
+// Check returns what is wrong with objects beside known ones, sorted. Nothing
+// is said about the known ones. Objects that do not have the form of their kind
+// are passed over: their schemas say so.
+//
+// It fails only when ctx ends.
+func Check(ctx context.Context, objects, known []mizzen.Object) ([]mizzen.Finding, error) {
+	w := read(objects, known)
+	for _, check := range checks {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("check the mesh: %w", err)
+		}
+		check(w)
+	}
+	mizzen.SortFindings(w.findings)
+	return w.findings, nil
+}
+
+// say reports a Finding about a field of an object, if that is judged.
+func (w *world) say(of thing, f mizzen.Finding) {
+	if !of.judged {
+		return
+	}
+	f.Ref, f.Origin = of.object.Ref(), place(of.object, f.Path)
+	w.findings = append(w.findings, f)
+}
+
+// place returns the line of a field, else that of the nearest one around it.
+func place(o mizzen.Object, p mizzen.Path) mizzen.Origin {
+	for ; p != ""; p = p.Parent() {
+		if at, ok := o.Origins.Fields[p]; ok {
+			return at
+		}
+	}
+	return o.Origins.Object
+}
