@@ -16,34 +16,50 @@ import (
 )
 
 // checks are all, in the order of their codes.
-var checks = []func(*world){
-	(*world).checkWeights,
-	(*world).checkSubsets,
-	(*world).checkHosts,
-	(*world).checkMutualTLS,
-	(*world).checkEmptyPolicies,
-	(*world).checkPolicyProtocols,
-	(*world).checkSidecars,
-	(*world).checkPlainHTTPS,
-	(*world).checkTimeouts,
-	(*world).checkGatewayRoutes,
-	(*world).checkPortModes,
-	(*world).checkDuplicateRules,
-	(*world).checkDelegates,
+var checks = []struct {
+	run func(*world)
+	// all tells that the check says what is missing, or what nothing else
+	// changes, so that it has to see everything.
+	all bool
+}{
+	{(*world).checkWeights, false},
+	{(*world).checkSubsets, true},
+	{(*world).checkHosts, true},
+	{(*world).checkMutualTLS, true},
+	{(*world).checkEmptyPolicies, false},
+	{(*world).checkPolicyProtocols, true},
+	{(*world).checkSidecars, false},
+	{(*world).checkPlainHTTPS, false},
+	{(*world).checkTimeouts, false},
+	{(*world).checkGatewayRoutes, false},
+	{(*world).checkPortModes, true},
+	{(*world).checkDuplicateRules, false},
+	{(*world).checkDelegates, true},
 }
 
-// Check returns what is wrong with objects beside known ones, sorted. Nothing
-// is said about the known ones. Objects that do not have the form of their kind
-// are passed over: their schemas say so.
+// Known is what exists beside the objects that are judged. Nothing is said
+// about it.
+type Known struct {
+	Objects []mizzen.Object
+	// Complete tells that the judged and the known objects are all that Git has
+	// for the cluster. Otherwise checks that need all of them are left out.
+	Complete bool
+}
+
+// Check returns what is wrong with objects beside known ones, sorted. Objects
+// that do not have the form of their kind are passed over: their schemas say
+// so.
 //
 // It fails only when ctx ends.
-func Check(ctx context.Context, objects, known []mizzen.Object) ([]mizzen.Finding, error) {
-	w := read(objects, known)
+func Check(ctx context.Context, objects []mizzen.Object, known Known) ([]mizzen.Finding, error) {
+	w := read(objects, known.Objects)
 	for _, check := range checks {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("check the mesh: %w", err)
 		}
-		check(w)
+		if known.Complete || !check.all {
+			check.run(w)
+		}
 	}
 	mizzen.SortFindings(w.findings)
 	return w.findings, nil

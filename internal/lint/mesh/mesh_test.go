@@ -33,7 +33,7 @@ func parse(t testing.TB, manifests string) []mizzen.Object {
 
 func brief(t testing.TB, manifests, known string) []string {
 	t.Helper()
-	findings, err := Check(t.Context(), parse(t, manifests), parse(t, known))
+	findings, err := Check(t.Context(), parse(t, manifests), Known{parse(t, known), true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestOrigin(t *testing.T) {
 		Object: mizzen.Origin{File: "g.yaml", Line: 1},
 		Fields: map[mizzen.Path]mizzen.Origin{"spec.servers[0]": {File: "g.yaml", Line: 7}},
 	}
-	findings, err := Check(t.Context(), objects, nil)
+	findings, err := Check(t.Context(), objects, Known{Complete: true})
 	if err != nil || len(findings) != 1 || findings[0].Origin.String() != "g.yaml:7" {
 		t.Errorf("%v, %v", findings, err)
 	}
@@ -269,12 +269,12 @@ func TestOrder(t *testing.T) {
 	manifests := shop + object("DestinationRule", "a", "{host: reviews, trafficPolicy: {}}") + object("DestinationRule", "b", "{host: reviews, trafficPolicy: {}}") +
 		object("VirtualService", "a", "{hosts: [revews], gateways: [mesh, edge], http: [{route: []}]}") + object("VirtualService", "b", "{hosts: [revews], gateways: [edge], http: [{route: []}]}")
 	objects := parse(t, manifests)
-	first, err := Check(t.Context(), objects, nil)
+	first, err := Check(t.Context(), objects, Known{Complete: true})
 	if err != nil || len(first) != 3 {
 		t.Fatalf("%v, %v", first, err)
 	}
 	slices.Reverse(objects)
-	second, err := Check(t.Context(), objects, nil)
+	second, err := Check(t.Context(), objects, Known{Complete: true})
 	if diff := cmp.Diff(first, second); err != nil || diff != "" {
 		t.Errorf("%v (-first +second):\n%s", err, diff)
 	}
@@ -283,7 +283,22 @@ func TestOrder(t *testing.T) {
 func TestContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Check(ctx, nil, nil); !errors.Is(err, context.Canceled) {
+	if _, err := Check(ctx, nil, Known{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// A part of what a cluster gets is judged by itself: nothing is called missing.
+func TestPart(t *testing.T) {
+	manifests := shop + object("DestinationRule", "d", "{host: reviews, trafficPolicy: {tls: {mode: DISABLE}}, subsets: [{name: v2, labels: {version: v2}}]}") +
+		object("PeerAuthentication", "p", "{selector: {matchLabels: {app: reviews}}, mtls: {mode: STRICT}, portLevelMtls: {80: {mode: DISABLE}}}") +
+		object("VirtualService", "v", "{hosts: [revews], http: [{delegate: {name: gone}}]}") +
+		object("AuthorizationPolicy", "a", "{selector: {matchLabels: {app: db}}, rules: [{to: [{operation: {methods: [GET]}}]}]}")
+	if all := brief(t, manifests, ""); len(all) != 6 {
+		t.Errorf("of all: %q", all)
+	}
+	findings, err := Check(t.Context(), parse(t, manifests), Known{})
+	if err != nil || len(findings) > 0 {
+		t.Errorf("of a part: %v, %v", findings, err)
 	}
 }
