@@ -98,26 +98,11 @@ func (d *desk) lint(ctx context.Context, paths []string, flags *renderFlags) (*l
 	clusters := map[string]*judged{}
 	objects, directories := 0, 0
 	for _, name := range paths {
-		c, err := d.open(ctx, name)
+		o, n, err := d.lintPath(ctx, name, flags, clusters)
 		if err != nil {
 			return nil, err
 		}
-		todo, err := d.worksOf(ctx, c, flags)
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range todo {
-			one, n, err := d.lintOne(ctx, c, w)
-			if err != nil {
-				return nil, err
-			}
-			if clusters[w.cluster] == nil {
-				clusters[w.cluster] = &judged{}
-			}
-			clusters[w.cluster].add(one)
-			clusters[w.cluster].whole = clusters[w.cluster].whole || flags.application == "" && (c.Path == "." || !w.application)
-			objects, directories = objects+n, directories+1
-		}
+		objects, directories = objects+o, directories+n
 	}
 	all := &linted{Items: []mizzen.Finding{}}
 	for _, name := range slices.Sorted(maps.Keys(clusters)) {
@@ -133,6 +118,33 @@ func (d *desk) lint(ctx context.Context, paths []string, flags *renderFlags) (*l
 	return all, nil
 }
 
+// lintPath judges what is below one path, each Application by itself, and adds
+// it to the cluster that it goes to. It returns how many objects and
+// directories there are.
+func (d *desk) lintPath(ctx context.Context, name string, flags *renderFlags, clusters map[string]*judged) (objects, directories int, err error) {
+	c, err := d.open(ctx, name)
+	if err != nil {
+		return 0, 0, err
+	}
+	todo, err := d.worksOf(ctx, c, flags)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, w := range todo {
+		one, n, err := d.lintOne(ctx, c, w)
+		if err != nil {
+			return 0, 0, err
+		}
+		if clusters[w.cluster] == nil {
+			clusters[w.cluster] = &judged{}
+		}
+		one.whole = flags.application == "" && (c.Path == "." || !w.application)
+		clusters[w.cluster].add(one)
+		objects += n
+	}
+	return objects, len(todo), nil
+}
+
 // judged are objects and what is said about them.
 type judged struct {
 	objects  []mizzen.Object
@@ -145,6 +157,7 @@ type judged struct {
 func (j *judged) add(other judged) {
 	j.objects = append(j.objects, other.objects...)
 	j.findings = append(j.findings, other.findings...)
+	j.whole = j.whole || other.whole
 }
 
 // lintTogether adds what the objects of a cluster mean together.

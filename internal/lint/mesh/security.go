@@ -172,21 +172,8 @@ func (w *world) checkEmptyPolicies() {
 		if p.spec.Action != "" && p.spec.Action != "ALLOW" {
 			continue
 		}
-		_, written := mizzen.Path("spec.rules").Lookup(p.object.Object)
-		narrow := p.spec.Selector != nil || p.spec.TargetRef != nil || len(p.spec.TargetRefs) > 0
-		switch {
-		case len(p.spec.Rules) == 0 && written:
-			w.say(p.thing, mizzen.Finding{
-				Code: mizzen.CodeEmptyPolicy, Severity: mizzen.Warning, Path: "spec.rules",
-				Message: "the policy allows nothing, so that every request is denied",
-				Remedy:  "write the rules; to deny everything on purpose, leave rules out",
-			})
-		case len(p.spec.Rules) == 0 && narrow:
-			w.say(p.thing, mizzen.Finding{
-				Code: mizzen.CodeEmptyPolicy, Severity: mizzen.Info, Path: "spec",
-				Message: "the policy has no rules, so that every request to the workloads is denied",
-				Remedy:  "add rules, or say why in the annotation " + mizzen.AnnotationLintIgnore,
-			})
+		if len(p.spec.Rules) == 0 {
+			w.checkNoRules(p)
 		}
 		for i, r := range p.spec.Rules {
 			if len(r.From) == 0 && len(r.To) == 0 && len(r.When) == 0 {
@@ -198,6 +185,24 @@ func (w *world) checkEmptyPolicies() {
 			}
 		}
 	}
+}
+
+func (w *world) checkNoRules(p *authorizationPolicy) {
+	f := mizzen.Finding{Code: mizzen.CodeEmptyPolicy}
+	_, written := mizzen.Path("spec.rules").Lookup(p.object.Object)
+	switch {
+	case written:
+		f.Severity, f.Path = mizzen.Warning, "spec.rules"
+		f.Message = "the policy allows nothing, so that every request is denied"
+		f.Remedy = "write the rules; to deny everything on purpose, leave rules out"
+	case p.spec.Selector != nil || p.spec.TargetRef != nil || len(p.spec.TargetRefs) > 0:
+		f.Severity, f.Path = mizzen.Info, "spec"
+		f.Message = "the policy has no rules, so that every request to the workloads is denied"
+		f.Remedy = "add rules, or say why in the annotation " + mizzen.AnnotationLintIgnore
+	default:
+		return
+	}
+	w.say(p.thing, f)
 }
 
 // httpFields are those of an operation or a source that only HTTP has.

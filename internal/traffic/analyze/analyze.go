@@ -8,14 +8,16 @@
 // makes of objects (pods, defaults) is made here, and a table of rules says
 // which messages do not hold for files (rules.go).
 //
-// Istio's packages keep state in globals, one of them the mesh configuration
-// that the first run saw. Run it in a process whose mesh does not change.
+// The analyzers keep state in globals, so runs in one process wait for each
+// other.
 package analyze
 
 import (
 	"context"
 	"fmt"
+	"sync"
 
+	meshconfig "istio.io/api/mesh/v1alpha1"
 	"istio.io/istio/pkg/config/analysis"
 	"istio.io/istio/pkg/config/analysis/analyzers"
 
@@ -33,12 +35,21 @@ type Known struct {
 
 // Options are the settings of the mesh.
 type Options struct {
-	// RootNamespace is that of istiod; empty means istio-system.
+	// RootNamespace is that of istiod; empty means that of the mesh
+	// configuration, or istio-system.
 	RootNamespace string
 	// MeshConfig is the YAML of the mesh configuration; empty means Istio's
 	// defaults.
 	MeshConfig string
 }
+
+// one is held by the run under way.
+var one sync.Mutex
+
+// settings is the mesh configuration of that run. It is one object for good,
+// with new content each time: an analyzer of AuthorizationPolicies keeps the
+// first that it sees.
+var settings meshconfig.MeshConfig
 
 // Analyze returns what Istio's analyzers say of the objects, sorted. The
 // objects are not changed, and need not be valid. An analyzer that panics is a
@@ -47,9 +58,8 @@ type Options struct {
 // It fails with Invalid if the mesh configuration cannot be read, and with the
 // context's error when that ends.
 func Analyze(ctx context.Context, objects []mizzen.Object, known Known, o Options) ([]mizzen.Finding, error) {
-	if o.RootNamespace == "" {
-		o.RootNamespace = "istio-system"
-	}
+	one.Lock()
+	defer one.Unlock()
 	c, findings, err := newCatalog(ctx, objects, known, o)
 	if err != nil {
 		return nil, err

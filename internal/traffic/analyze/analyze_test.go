@@ -250,7 +250,7 @@ data: {values: '{}'}
 
 type stuck struct{ analysis.Analyzer }
 
-func (stuck) Analyze(c analysis.Context) { panic("always") }
+func (stuck) Analyze(analysis.Context) { panic("always") }
 
 // An analyzer that panics about nothing in particular is left out.
 func TestPanicWithoutObject(t *testing.T) {
@@ -277,8 +277,26 @@ func TestMeshConfig(t *testing.T) {
 	if mizzen.KindOf(err) != mizzen.Invalid {
 		t.Errorf("err = %v", err)
 	}
-	if _, err := Analyze(t.Context(), nil, Known{}, Options{MeshConfig: "trustDomain: example.com"}); err != nil {
-		t.Error(err)
+	// An analyzer remembers the settings of its first run; each counts.
+	objects := decode(t, strings.ReplaceAll(policy("shop"), "namespace: shop", "namespace: base"))
+	delete(objects[0].Object["spec"].(map[string]any), "selector")
+	for _, c := range []struct {
+		options Options
+		want    bool
+	}{
+		{Options{}, true},
+		{Options{RootNamespace: "base"}, false},
+		{Options{MeshConfig: "rootNamespace: base"}, false},
+		{Options{RootNamespace: "istio-system", MeshConfig: "rootNamespace: base"}, true},
+	} {
+		findings, err := Analyze(t.Context(), objects, Known{Complete: true}, c.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.ContainsFunc(findings, func(f mizzen.Finding) bool { return f.Code == "IST0127" })
+		if got != c.want {
+			t.Errorf("%+v: a policy for a namespace without pods is found: %v", c.options, got)
+		}
 	}
 }
 

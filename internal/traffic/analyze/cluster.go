@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -70,21 +71,24 @@ func unreadable(o mizzen.Object, err error) mizzen.Finding {
 
 // addMesh adds the settings of the mesh, which analyzers read as objects.
 func (c *catalog) addMesh() error {
-	settings := mesh.DefaultMeshConfig()
+	read := mesh.DefaultMeshConfig()
 	if c.options.MeshConfig != "" {
 		var err error
-		if settings, err = mesh.ApplyMeshConfigDefaults(c.options.MeshConfig); err != nil {
+		if read, err = mesh.ApplyMeshConfigDefaults(c.options.MeshConfig); err != nil {
 			return &mizzen.Error{
 				Kind: mizzen.Invalid, Object: "mesh configuration", Err: err,
 				Remedy: "correct it; its fields are listed at https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/",
 			}
 		}
 	}
-	if settings.GetRootNamespace() == "" {
-		settings.RootNamespace = c.options.RootNamespace
+	if c.options.RootNamespace != "" {
+		read.RootNamespace = c.options.RootNamespace
 	}
-	c.make(gvk.MeshConfig, newObject("v1", "MeshConfig", c.options.RootNamespace, "istio"), settings)
-	c.make(gvk.MeshNetworks, newObject("v1", "MeshNetworks", c.options.RootNamespace, "meshnetworks"), mesh.DefaultMeshNetworks())
+	c.options.RootNamespace = read.GetRootNamespace()
+	proto.Reset(&settings)
+	proto.Merge(&settings, read)
+	c.make(gvk.MeshConfig, newObject("MeshConfig", c.options.RootNamespace, "istio"), &settings)
+	c.make(gvk.MeshNetworks, newObject("MeshNetworks", c.options.RootNamespace, "meshnetworks"), mesh.DefaultMeshNetworks())
 	return nil
 }
 
@@ -101,7 +105,7 @@ func (c *catalog) make(kind config.GroupVersionKind, o mizzen.Object, spec confi
 func (c *catalog) addNamespaces() {
 	for _, name := range slices.Sorted(maps.Keys(c.facts.namespaces)) {
 		if !c.has(gvk.Namespace, "", name) {
-			c.make(gvk.Namespace, newObject("v1", "Namespace", "", name), &corev1.NamespaceSpec{})
+			c.make(gvk.Namespace, newObject("Namespace", "", name), &corev1.NamespaceSpec{})
 		}
 	}
 }
@@ -130,7 +134,7 @@ func (c *catalog) addPod(o mizzen.Object) {
 	if !readable(template, &pod) {
 		return
 	}
-	made := newObject("v1", "Pod", o.GetNamespace(), o.GetName())
+	made := newObject("Pod", o.GetNamespace(), o.GetName())
 	made.SetLabels(pod.Labels)
 	made.SetAnnotations(pod.Annotations)
 	c.inject(&made, &pod.Spec)
@@ -210,7 +214,7 @@ func (c *catalog) addIngressGateway() {
 		}
 	}
 	namespace := c.options.RootNamespace
-	pod := newObject("v1", "Pod", namespace, "istio-ingressgateway")
+	pod := newObject("Pod", namespace, "istio-ingressgateway")
 	pod.SetLabels(labels)
 	c.make(gvk.Pod, pod, &corev1.PodSpec{Containers: []corev1.Container{{Name: "istio-proxy", Image: "proxyv2"}}})
 	if c.has(gvk.Service, namespace, "istio-ingressgateway") {
@@ -221,5 +225,5 @@ func (c *catalog) addIngressGateway() {
 		spec.Ports = append(spec.Ports, corev1.ServicePort{Name: name, Port: port, Protocol: corev1.ProtocolTCP})
 	}
 	slices.SortFunc(spec.Ports, func(a, b corev1.ServicePort) int { return int(a.Port - b.Port) })
-	c.make(gvk.Service, newObject("v1", "Service", namespace, "istio-ingressgateway"), spec)
+	c.make(gvk.Service, newObject("Service", namespace, "istio-ingressgateway"), spec)
 }

@@ -76,15 +76,9 @@ func specOf(s schemaresource.Schema, object map[string]any) (config.Spec, error)
 	if err != nil {
 		return nil, nil //nolint:nilnil,nilerr // a kind that Istio only names, such as Endpoints
 	}
-	content := object
-	if raw, ok := object["spec"]; ok && raw != nil {
-		if content, ok = raw.(map[string]any); !ok {
-			return nil, fmt.Errorf("spec must be an object, not %T", raw)
-		}
-	} else if s.IsBuiltin() || hasNoSpec(object) {
-		content = object
-	} else {
-		content = map[string]any{}
+	content, err := contentOf(s, object)
+	if err != nil {
+		return nil, err
 	}
 	if s.IsBuiltin() {
 		// Converting is twice as fast as a trip through JSON, but panics on
@@ -100,10 +94,20 @@ func specOf(s schemaresource.Schema, object map[string]any) (config.Spec, error)
 	return spec, config.ApplyJSON(spec, string(b))
 }
 
-// hasNoSpec tells kinds whose content stands beside the metadata.
-func hasNoSpec(object map[string]any) bool {
-	kind, _ := object["kind"].(string)
-	return kind == "GatewayClass" || kind == "ReferenceGrant"
+// contentOf returns the spec, or the whole object for kinds that have none:
+// some of Kubernetes' own.
+func contentOf(s schemaresource.Schema, object map[string]any) (map[string]any, error) {
+	switch spec := object["spec"].(type) {
+	case map[string]any:
+		return spec, nil
+	case nil:
+		if s.IsBuiltin() {
+			return object, nil
+		}
+		return map[string]any{}, nil
+	default:
+		return nil, fmt.Errorf("spec must be an object, not %T", spec)
+	}
 }
 
 // setDefaults does what the API server does to a new object, where an analyzer
@@ -186,8 +190,8 @@ func (o *origin) path(line int) mizzen.Path {
 }
 
 // newObject makes an object that no file has.
-func newObject(apiVersion, kind, namespace, name string) mizzen.Object {
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind}}
+func newObject(kind, namespace, name string) mizzen.Object {
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": kind}}
 	u.SetName(name)
 	if namespace != "" {
 		u.SetNamespace(namespace)

@@ -1,8 +1,10 @@
 package analyze
 
 import (
+	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/schema/gvk"
 )
 
@@ -69,6 +71,10 @@ var rules = []rule{
 	{"IST0101", "mirror+subset in destinationrule", "a subset of a service that is not known may be there", (*catalog).elsewhere},
 	{"IST0174", "", "a service of a namespace that is not known may be there", func(c *catalog, m claim) bool {
 		return c.elsewhere(claim{about: m.about, detail: []string{"", m.param(0)}})
+	}},
+	{"IST0112", "", "in the mesh a destination without a port gets the one that the request was sent to", func(_ *catalog, m claim) bool {
+		v, ok := m.about.Message.(*networking.VirtualService)
+		return ok && len(v.Gateways) == 0 && slices.Contains(v.Hosts, m.param(0))
 	}},
 	{"IST0127", "", "the workloads of a namespace without any are deployed by somebody else", func(c *catalog, m claim) bool {
 		return c.partial() && !c.facts.populated[m.about.object.GetNamespace()]

@@ -68,6 +68,11 @@ var proofs = []struct {
 		wrong: shop + destinationRule("a.elsewhere.svc.cluster.local"), right: shop + destinationRule("a"),
 	},
 	{
+		code: "IST0112", reason: "in the mesh a destination without a port gets the one that the request was sent to",
+		wrong: twoPorts + virtualService("v", "[two]", "http: [{route: [{destination: {host: two}}]}]"),
+		right: twoPorts + virtualService("v", "[reviews]", "http: [{route: [{destination: {host: two}}]}]"),
+	},
+	{
 		code: "IST0127", reason: "the workloads of a namespace without any are deployed by somebody else",
 		wrong: policy("shop"), right: shop + policy("shop"),
 	},
@@ -132,6 +137,9 @@ func onPort(selector string) string {
 	return "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g, namespace: shop}\nspec: {selector: {" + selector +
 		"}, servers: [{port: {number: 9999, name: http, protocol: HTTP}, hosts: ['*']}]}\n---\n"
 }
+
+const twoPorts = shop + "apiVersion: v1\nkind: Service\nmetadata: {name: two, namespace: shop}\n" +
+	"spec: {selector: {app: reviews}, ports: [{name: http, port: 80}, {name: http-more, port: 81}]}\n---\n"
 
 const webhook = `
 apiVersion: admissionregistration.k8s.io/v1
