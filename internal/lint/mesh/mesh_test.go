@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"mizzen.dev/mizzen"
@@ -301,4 +302,35 @@ func TestPart(t *testing.T) {
 	if err != nil || len(findings) > 0 {
 		t.Errorf("of a part: %v, %v", findings, err)
 	}
+}
+
+// FuzzCheck: whatever the objects, the checks end without a panic and say the
+// same twice.
+func FuzzCheck(f *testing.F) {
+	for _, o := range parse(f, shop+object("Sidecar", "s", "{egress: [{hosts: ['./x']}]}")+object("Gateway", "g", "{servers: [{port: {number: 443, protocol: HTTP}}]}")+
+		object("DestinationRule", "d", "{host: reviews, trafficPolicy: {tls: {mode: DISABLE}, portLevelSettings: [{port: {number: 80}}]}, subsets: [{name: v2, labels: {version: v2}}]}")+
+		object("PeerAuthentication", "p", "{selector: {matchLabels: {app: reviews}}, mtls: {mode: STRICT}, portLevelMtls: {80: {mode: DISABLE}}}")+
+		object("VirtualService", "v", "{hosts: [revews], gateways: [a], http: [{delegate: {name: gone}, timeout: 1s, retries: {attempts: 3, perTryTimeout: 1s}, route: [{weight: 40}]}]}")+
+		object("AuthorizationPolicy", "a", "{selector: {matchLabels: {app: db}}, rules: [{to: [{operation: {methods: [GET]}}]}]}")) {
+		b, err := o.MarshalJSON()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var content map[string]any
+		if utiljson.Unmarshal(b, &content) != nil || content == nil {
+			return
+		}
+		objects := append(parse(t, shop), mizzen.Object{Unstructured: &unstructured.Unstructured{Object: content}})
+		first, err := Check(t.Context(), objects, Known{Complete: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := Check(t.Context(), objects, Known{Complete: true})
+		if diff := cmp.Diff(first, second); err != nil || diff != "" {
+			t.Errorf("%v (-first +second):\n%s", err, diff)
+		}
+	})
 }

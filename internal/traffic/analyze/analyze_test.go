@@ -2,7 +2,9 @@ package analyze
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -13,7 +15,9 @@ import (
 	"istio.io/istio/pkg/config/analysis"
 	"istio.io/istio/pkg/config/analysis/analyzers"
 	"istio.io/istio/pkg/config/analysis/msg"
+	"istio.io/istio/pkg/config/schema/gvk"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"mizzen.dev/mizzen"
@@ -370,4 +374,61 @@ func TestSentence(t *testing.T) {
 			t.Errorf("sentence(%q) = %q, want %q", in, got, want)
 		}
 	}
+}
+
+// Big objects with many errors take a bounded time. Their values tell which is
+// where; without one the search ends somewhere.
+func TestManyErrors(t *testing.T) {
+	var hosts, routes []string
+	for i := range 3000 {
+		hosts = append(hosts, fmt.Sprintf("'h_%d!'", i))
+		routes = append(routes, "{destination: {host: reviews}, weight: -1}")
+	}
+	rest := "http: [{route: [{destination: {host: reviews}}]}]"
+	findings := judge(t, shop+virtualService("v", "["+strings.Join(hosts, ", ")+"]", rest), "", false)
+	if len(findings) != 3000 || findings[42].Path == "" || findings[42].Path == "spec" {
+		t.Errorf("%d findings, such as %+v", len(findings), findings[:min(1, len(findings))])
+	}
+	findings = judge(t, shop+virtualService("v", "[reviews]", "http: [{route: ["+strings.Join(routes, ", ")+"]}]"), "", false)
+	if len(findings) == 0 || len(findings) > 2 || !strings.HasPrefix(string(findings[0].Path), "spec.http") {
+		t.Errorf("findings = %q", brief(findings))
+	}
+}
+
+// Two workloads of one name have a pod each.
+func TestNamesakes(t *testing.T) {
+	set := strings.NewReplacer("kind: Deployment", "kind: StatefulSet", "app: d", "app: s").Replace(deployment("shop"))
+	objects := decode(t, deployment("shop")+set)
+	c, _, err := newCatalog(t.Context(), objects, Known{}, Options{})
+	if err != nil || !c.has(gvk.Pod, "shop", "d") || !c.has(gvk.Pod, "shop", "d-statefulset") {
+		t.Errorf("%v: the pods are %v", err, c.byKind[gvk.Pod].byName)
+	}
+}
+
+// Whatever the object: no panic gets out, and its fields are where they are.
+func FuzzAnalyze(f *testing.F) {
+	for _, o := range decode(f, shop+sidecar("a")+gateway("istio: x", "c")+policy("x")+webhook+
+		virtualService("v", "[reviews]", "http: [{match: [{uri: {regex: 'a.*'}}], route: [{destination: {host: reviews, subset: v1}, weight: 3}], mirror: {host: a}}]")) {
+		b, err := json.Marshal(o.Object)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var object map[string]any
+		if utiljson.Unmarshal(b, &object) != nil || object == nil {
+			return
+		}
+		o := mizzen.Object{Unstructured: &unstructured.Unstructured{Object: object}}
+		findings, err := Analyze(t.Context(), append(decode(t, shop), o), Known{}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range findings {
+			if _, ok := found.Path.Lookup(object); found.Ref == o.Ref() && found.Path != "" && !ok {
+				t.Errorf("the object has no %s: %+v", found.Path, found)
+			}
+		}
+	})
 }

@@ -43,10 +43,16 @@ type instance struct {
 	object mizzen.Object
 	// judged tells whether messages about it are of interest.
 	judged bool
-	// synthetic tells that the object was made up to stand for what a cluster
-	// would make of another; template is then where its fields come from.
-	synthetic bool
-	template  mizzen.Path
+	// template is where the fields of a pod come from that was made of a
+	// workload.
+	template mizzen.Path
+	// values are the fields of values that stand in one place only.
+	values map[string]mizzen.Path
+	// blamed are the fields that were found to be at fault, by message.
+	blamed map[string]mizzen.Path
+	// trials is how often the object may still be validated to find a field
+	// that is at fault.
+	trials int
 }
 
 var _ analysis.Context = (*catalog)(nil)

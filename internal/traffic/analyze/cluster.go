@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	corev1 "k8s.io/api/core/v1"
@@ -95,7 +96,6 @@ func (c *catalog) addMesh() error {
 // make adds an object that was made up.
 func (c *catalog) make(kind config.GroupVersionKind, o mizzen.Object, spec config.Spec) *instance {
 	i := wrap(schemas[kind], o, spec)
-	i.synthetic = true
 	c.add(i)
 	return i
 }
@@ -134,7 +134,12 @@ func (c *catalog) addPod(o mizzen.Object) {
 	if !readable(template, &pod) {
 		return
 	}
-	made := newObject("Pod", o.GetNamespace(), o.GetName())
+	name := o.GetName()
+	if c.has(gvk.Pod, o.GetNamespace(), name) {
+		// Messages name the pod like the workload, but for its namesake.
+		name += "-" + strings.ToLower(gk.Kind)
+	}
+	made := newObject("Pod", o.GetNamespace(), name)
 	made.SetLabels(pod.Labels)
 	made.SetAnnotations(pod.Annotations)
 	c.inject(&made, &pod.Spec)

@@ -46,7 +46,7 @@ func convert(o mizzen.Object, judged bool) (*instance, error) {
 		return nil, nil //nolint:nilnil // Istio itself has no type for the kind
 	}
 	i := wrap(s, o, spec)
-	i.judged = judged
+	i.judged, i.trials = judged, maxTrials
 	return i, nil
 }
 

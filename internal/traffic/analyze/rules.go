@@ -83,6 +83,7 @@ var rules = []rule{
 		namespace, name, _ := strings.Cut(m.param(2), "/")
 		return !c.has(gvk.Gateway, namespace, name)
 	}},
+	{"IST0161", "", "the content of a Secret may be encrypted in Git, and is not asked of a cluster", (*catalog).sealed},
 	{"IST0162", "", "the Service of a gateway that is not known may have the port", func(c *catalog, m claim) bool {
 		return c.partial() && strings.Contains(m.param(1), "istio=")
 	}},
@@ -115,6 +116,22 @@ func (c *catalog) elsewhere(m claim) bool {
 	host, _, _ = strings.Cut(host, ":")
 	namespace, inside := namespaceOf(host, m.about.object.GetNamespace())
 	return c.partial() && inside && !c.facts.served[namespace]
+}
+
+// sealed tells whether a Gateway uses a Secret whose content is not known.
+func (c *catalog) sealed(m claim) bool {
+	g, ok := m.about.Message.(*networking.Gateway)
+	if !ok {
+		return false
+	}
+	used := map[string]bool{}
+	for _, s := range g.Servers {
+		used[s.GetTls().GetCredentialName()] = true
+	}
+	return slices.ContainsFunc(c.all(gvk.Secret), func(i *instance) bool {
+		_, sops := i.object.Object["sops"]
+		return used[i.object.GetName()] && (!i.judged || sops)
+	})
 }
 
 // holds tells whether a message is to be shown.

@@ -91,6 +91,10 @@ spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: ht
 `,
 	},
 	{
+		code: "IST0161", reason: "the content of a Secret may be encrypted in Git, and is not asked of a cluster",
+		wrong: gateway("istio: ingressgateway", "sealed"), right: gateway("istio: ingressgateway", "open") + secret("open"), known: secret("sealed"),
+	},
+	{
 		code: "IST0162", reason: "the Service of a gateway that is not known may have the port",
 		wrong: onPort("istio: ingressgateway"), right: shop + onPort("app: reviews"),
 	},
@@ -140,6 +144,10 @@ func onPort(selector string) string {
 
 const twoPorts = shop + "apiVersion: v1\nkind: Service\nmetadata: {name: two, namespace: shop}\n" +
 	"spec: {selector: {app: reviews}, ports: [{name: http, port: 80}, {name: http-more, port: 81}]}\n---\n"
+
+func secret(name string) string {
+	return "apiVersion: v1\nkind: Secret\nmetadata: {name: " + name + ", namespace: istio-system}\ntype: kubernetes.io/tls\ndata: {tls.crt: eA==, tls.key: eA==}\n---\n"
+}
 
 const webhook = `
 apiVersion: admissionregistration.k8s.io/v1
