@@ -32,8 +32,9 @@ func (a *app) lintCommand() *cobra.Command {
 		Use:   "lint [PATH...]",
 		Short: "Find what is wrong with manifests, without a cluster",
 		Long: "Renders directories of a clone and judges the objects by the schemas of Kubernetes, Istio, the Gateway API\n" +
-			"and of the CustomResourceDefinitions beside them, and what those of one cluster mean to the mesh together. Below a path, every Application that the clone holds is\n" +
-			"rendered with its own options; where there is none, the path itself is.\n\n" +
+			"and of the CustomResourceDefinitions beside them, and those of one cluster by what they mean to the mesh\n" +
+			"together. Below a path, every Application that the clone holds is rendered with its own options; where there\n" +
+			"is none, the path itself is. What would need all Applications is only asked of the whole clone.\n\n" +
 			"An object silences a finding by the annotation " + mizzen.AnnotationLintIgnore + ": \"CODE: reason\".\n\n" +
 			"The exit code is 1 if there is a finding of the severity of --fail-on or worse.",
 		Args: cobra.ArbitraryArgs,
