@@ -22,6 +22,14 @@ const (
 	CodeFileName Code = "MZ1006"
 	// CodeRenderFailed: the files cannot be turned into objects.
 	CodeRenderFailed Code = "MZ1007"
+	// CodeNotExpanded: the manifest generates Applications only in a cluster.
+	CodeNotExpanded Code = "MZ1008"
+	// CodeElsewhere: the Application's content is not in this repository.
+	CodeElsewhere Code = "MZ1009"
+	// CodeOptionIgnored: an option of another tool has no part in the rendering.
+	CodeOptionIgnored Code = "MZ1010"
+	// CodeNotJudged: what a change does could not be found out.
+	CodeNotJudged Code = "MZ1011"
 
 	// CodeUnknownField: the kind's schema does not know the field.
 	CodeUnknownField Code = "MZ2001"

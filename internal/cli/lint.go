@@ -13,6 +13,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/diff"
+	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/lint"
 	"mizzen.dev/mizzen/internal/lint/mesh"
 	"mizzen.dev/mizzen/internal/report"
@@ -237,7 +238,7 @@ func (d *desk) lintOne(ctx context.Context, c *clone, w work) (judged, int, erro
 	w.options.FieldOrigins = true
 	result, err := d.engine.Renderer.Render(ctx, c.Snapshot, w.options)
 	if err != nil {
-		f, ok := renderFinding(w, source.Explain(ctx, c.Snapshot, err))
+		f, ok := engine.RenderFinding(w.options.Path, source.Explain(ctx, c.Snapshot, err))
 		if !ok || ctx.Err() != nil {
 			return judged{}, 0, err
 		}
@@ -258,26 +259,4 @@ func (d *desk) lintOne(ctx context.Context, c *clone, w work) (judged, int, erro
 	}
 	checked, err := lint.Check(ctx, objects, lint.Offline())
 	return judged{objects: objects, findings: slices.Concat(findings, prepared, checked)}, len(result.Output.Objects), err
-}
-
-// renderFinding is the Finding of files that cannot be rendered; not ok if it
-// is not their fault.
-func renderFinding(w work, err error) (f mizzen.Finding, ok bool) {
-	var known *mizzen.Error
-	if !errors.As(err, &known) || known.Kind == mizzen.Internal || known.Kind == mizzen.Unreachable {
-		return f, false
-	}
-	f = mizzen.Finding{
-		Code: mizzen.CodeRenderFailed, Severity: mizzen.Fatal, Message: string(known.Kind), Remedy: known.Remedy, Origin: known.Origin,
-	}
-	if known.Err != nil {
-		f.Message = known.Err.Error()
-	}
-	if f.Origin.File == "" {
-		f.Origin.File = w.options.Path
-	}
-	if known.Object != "" && known.Object != w.options.Path {
-		f.Message = known.Object + ": " + f.Message
-	}
-	return f, true
 }
