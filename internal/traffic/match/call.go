@@ -126,7 +126,10 @@ func withClaim(claims map[string]any, path []string, v Value) map[string]any {
 		return out
 	}
 	delete(out, path[0])
-	if !v.Absent {
+	switch {
+	case v.List:
+		out[path[0]] = []string{v.Text}
+	case !v.Absent:
 		out[path[0]] = v.Text
 	}
 	return out

@@ -130,10 +130,36 @@ func groupByHost(configurations []*routev3.RouteConfiguration) []hostRules {
 	for _, g := range byHost {
 		slices.Sort(g.domains)
 		g.domains = slices.Compact(g.domains)
+		for i := range g.routes {
+			g.preferKnownHosts(g.routes[i])
+		}
 		out = append(out, *g)
 	}
 	slices.SortFunc(out, func(a, b hostRules) int { return cmp.Compare(a.host, b.host) })
 	return out
+}
+
+// preferKnownHosts puts hosts that lead to these rules before those that a
+// condition on the host would invent.
+func (g *hostRules) preferKnownHosts(r rule) {
+	for i, c := range r.conditions {
+		if c.Part != PartHost {
+			continue
+		}
+		known := Condition{Part: PartHost}
+		for _, h := range r.route.GetMatch().GetHeaders() {
+			if parts[strings.ToLower(h.GetName())] != PartHost {
+				continue
+			}
+			for _, d := range g.domains {
+				host := hostsFor(d)[0]
+				known.add(Value{Text: host}, matchValues(h, []string{host}))
+			}
+		}
+		known.True = append(known.True, c.True...)
+		known.False = append(known.False, c.False...)
+		r.conditions[i] = known
+	}
 }
 
 // hostsFor returns hosts that a domain takes, and near misses after them.

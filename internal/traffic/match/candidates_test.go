@@ -260,7 +260,7 @@ func TestShadowed(t *testing.T) {
 		{`{prefix: /, headers: [{name: a, presentMatch: true}]}`, `{prefix: /, headers: [{name: a, stringMatch: {prefix: x}}]}`, true},
 		{`{prefix: /, headers: [{name: a, presentMatch: true}]}`, `{prefix: /, headers: [{name: a, stringMatch: {prefix: x}, invertMatch: true, treatMissingHeaderAsEmpty: true}]}`, false},
 		{`{prefix: /, headers: [{name: a, stringMatch: {prefix: x}}]}`, `{prefix: /, headers: [{name: a, stringMatch: {exact: xy}}, {name: b}]}`, true},
-		{`{prefix: /, headers: [{name: a, stringMatch: {exact: x}, invertMatch: true}]}`, `{prefix: /, headers: [{name: a, stringMatch: {exact: y}}]}`, false},
+		{`{prefix: /, headers: [{name: a, stringMatch: {exact: x}, invertMatch: true}]}`, `{prefix: /, headers: [{name: a, stringMatch: {exact: z}}]}`, false},
 		{`{prefix: /, queryParameters: [{name: a, presentMatch: true}]}`, `{prefix: /, queryParameters: [{name: a, stringMatch: {exact: x}}]}`, true},
 		{`{prefix: /, queryParameters: [{name: a, stringMatch: {prefix: x}}]}`, `{prefix: /, queryParameters: [{name: a, stringMatch: {exact: xy}}]}`, true},
 		{`{prefix: /, queryParameters: [{name: a, stringMatch: {exact: x}}]}`, `{prefix: /, queryParameters: [{name: a, presentMatch: true}]}`, false},

@@ -36,6 +36,8 @@ type Value struct {
 	// Absent says that the part is not there at all.
 	Absent bool
 	Text   string
+	// List says that a claim is a list of this one text.
+	List bool
 }
 
 // Condition is one thing that a rule asks for, with values that satisfy it and
@@ -106,7 +108,7 @@ func pathsFor(tries []string, test func(path string) bool) Condition {
 	c := Condition{Part: PartPath}
 	for _, t := range all {
 		t = strings.ReplaceAll(t, " ", "%20")
-		if strings.HasPrefix(t, "/") && strings.IndexFunc(t, notInPath) < 0 && !strings.Contains(t, "?") {
+		if strings.HasPrefix(t, "/") && allIn(t, &pathChars) && !strings.Contains(t, "?") {
 			c.add(Value{Text: t}, test(t))
 		}
 	}
@@ -167,13 +169,13 @@ var defaults = map[Part][]string{
 func sendable(part Part, v string) bool {
 	switch part {
 	case PartMethod:
-		return v != "" && strings.IndexFunc(v, func(r rune) bool { return r < 'A' || r > 'Z' }) < 0
+		return methods[v]
 	case PartHost:
-		return v != "" && strings.IndexFunc(v, notInHost) < 0
+		return v != "" && allIn(v, &hostChars)
 	case PartScheme:
 		return v == "http" || v == "https"
 	case PartQuery:
-		return strings.IndexFunc(v, func(r rune) bool { return notInPath(r) || r == '&' }) < 0
+		return allIn(v, &pathChars) && !strings.Contains(v, "&")
 	}
 	return strings.IndexFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) < 0 && strings.TrimSpace(v) == v
 }
@@ -208,7 +210,11 @@ func metadataCondition(m *matcherv3.MetadataMatcher) Condition {
 		return Condition{Part: PartClaim}
 	}
 	c := Condition{Part: PartClaim, Name: strings.Join(keys[1:], ".")}
-	for _, v := range append([]Value{{Absent: true}}, texts(append(anyTries(m.GetValue()), "zz-none"))...) {
+	values := append([]Value{{Absent: true}}, texts(append(anyTries(m.GetValue()), "zz-none"))...)
+	for _, v := range slices.Clone(values[1:]) {
+		values = append(values, Value{Text: v.Text, List: true})
+	}
+	for _, v := range values {
 		r := Request{}
 		r.setClaim(keys[1:], v)
 		c.add(v, matchMetadata(m, map[string]any{jwtFilter: map[string]any{keys[0]: r.Token.payload()}}))

@@ -186,27 +186,42 @@ func (r *Request) refusal() (status int, why string) {
 		return 431, "path and headers are larger than 60 KiB"
 	case !methods[r.Method]:
 		return 400, "the method is not one of HTTP/1.1"
-	case strings.IndexFunc(r.Host, notInHost) >= 0:
+	case !allIn(r.Host, &hostChars):
 		return 400, "the host has a character that hosts must not have"
 	case r.Method == "OPTIONS" && r.Path == "*":
 		return 404, "the request is to no path at all"
 	case !strings.HasPrefix(r.Path, "/"):
 		return 400, "the path does not begin with a slash"
-	case strings.IndexFunc(r.Path, notInPath) >= 0:
+	case !allIn(r.Path, &pathChars):
 		return 400, "the path has a character that must be escaped"
 	}
 	return 0, ""
 }
 
-func notInPath(c rune) bool { return c <= ' ' || c == '#' || c > '~' }
+// charset is a set of bytes.
+type charset [256]bool
 
-// notInHost follows Envoy's check of the authority.
-func notInHost(c rune) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		return false
+// hostChars are what Envoy lets an authority have, pathChars what it lets a
+// path have.
+var (
+	hostChars = charsOf(func(c byte) bool { return unreserved(c) || strings.IndexByte("%!$&'()*+,;=:@[]", c) >= 0 })
+	pathChars = charsOf(func(c byte) bool { return c > ' ' && c <= '~' && c != '#' })
+)
+
+func charsOf(in func(byte) bool) (set charset) {
+	for c := range set {
+		set[c] = in(byte(c))
 	}
-	return !strings.ContainsRune("-._~%!$&'()*+,;=:@[]", c)
+	return set
+}
+
+func allIn(s string, set *charset) bool {
+	for i := range len(s) {
+		if !set[s[i]] {
+			return false
+		}
+	}
+	return true
 }
 
 // prepared returns the request as a route sees it: several Host headers become
