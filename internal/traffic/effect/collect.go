@@ -52,6 +52,8 @@ func (o *collector) add(f found) {
 	o.told[string(f.code)+f.subject+strings.Join(f.subjects, "")] = true
 	have := o.byKey[key]
 	if have == nil {
+		// They grow here, and others hold them too.
+		f.callers, f.parts, f.subjects = slices.Clone(f.callers), slices.Clone(f.parts), slices.Clone(f.subjects)
 		o.byKey[key] = &f
 		o.order = append(o.order, key)
 		return

@@ -160,7 +160,7 @@ func (m *meeting) add(f found, r match.Request, b, a fate, h hints) {
 	if w := f.witness; w.Before == w.After {
 		w.Before, w.After = f.before, f.after
 	}
-	m.c.out.add(f)
+	m.found = append(m.found, f)
 }
 
 func (m *meeting) limit(code mizzen.EffectCode) int {
