@@ -65,6 +65,7 @@ func (x *run) effects(ctx context.Context, m *mesh, where string) error {
 	}
 	found, err := x.Traffic.Effects(ctx, m.before, m.after)
 	if err != nil {
+		x.unknown = err.Error()
 		return fmt.Errorf("the effects on traffic are not known: %w", err)
 	}
 	for _, e := range found {
@@ -229,14 +230,13 @@ func (m *mesh) add(before, after *deployed) {
 	if a != nil && a.err != nil {
 		a = b
 	}
-	if b != nil {
-		m.before = append(m.before, b.objects...)
+	m.before = append(m.before, b.all()...)
+	m.after = append(m.after, a.all()...)
+	if a == b || b != nil && b.same() {
+		return
 	}
-	if a != nil {
-		m.after = append(m.after, a.objects...)
-	}
-	m.changed = m.changed || a != b && (b == nil || !b.same())
-	if b == nil || a == b {
+	m.changed = true
+	if b == nil {
 		return
 	}
 	left, _ := changes(b, a)
@@ -245,6 +245,14 @@ func (m *mesh) add(before, after *deployed) {
 			m.after = append(m.after, kept(b, c.Ref))
 		}
 	}
+}
+
+// all are the objects of an Application; none of one that is not there.
+func (d *deployed) all() []mizzen.Object {
+	if d == nil {
+		return nil
+	}
+	return d.objects
 }
 
 func kept(d *deployed, ref mizzen.Ref) mizzen.Object {
