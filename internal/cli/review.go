@@ -61,7 +61,7 @@ func (a *app) runReview(ctx context.Context, args []string, o planOptions) error
 	if err != nil {
 		return err
 	}
-	reviewer := review.Reviewer{Renderer: d.engine.Renderer}
+	reviewer := review.Reviewer{Renderer: d.engine.Renderer, Traffic: d.traffic, Analyzer: d.traffic}
 	r, err := reviewer.Review(ctx, request)
 	if err != nil {
 		if ctx.Err() != nil {
