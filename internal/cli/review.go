@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func (f *reviewFlags) register(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.capabilities.APIVersions, "api-versions", nil, "with --base: API versions that charts see, as group/version or group/version/Kind")
 }
 
-// check refuses flags that a review has no use for.
+// checkReview refuses flags that a review has no use for.
 func (o planOptions) checkReview(args []string) error {
 	switch {
 	case o.review.base == "" && o.review.head != "":
@@ -43,8 +44,8 @@ func (o planOptions) checkReview(args []string) error {
 		return errors.New("--out writes a plan for 'mizzen sync', and --base makes none: use -o json")
 	case o.content.revision != "":
 		return errors.New("--base takes --head in the place of --revision")
-	case len(args) > 1:
-		return fmt.Errorf("%q is too much: --base takes one directory", args[1])
+	case o.content.local != "" && len(args) > 0:
+		return fmt.Errorf("%q and --local exclude each other with --base: name the directory alone", args[0])
 	}
 	return nil
 }
@@ -76,47 +77,50 @@ func (a *app) runReview(ctx context.Context, args []string, o planOptions) error
 
 // revisions opens both ends of a review.
 func (d *desk) revisions(ctx context.Context, args []string, o planOptions) (review.Request, error) {
-	var none review.Request
-	at := o.content.local
-	if at == "" {
-		at = "."
-	}
+	at := cmp.Or(o.content.local, ".")
 	if len(args) > 0 {
 		at = args[0]
 	}
 	opened, err := dir.Open(ctx, at, git.Options{})
 	if err != nil {
-		return none, err
+		return review.Request{}, err
 	}
 	d.closers = append(d.closers, opened.Close)
-	clone := opened.Clone
-	if clone == nil {
-		return none, &mizzen.Error{Kind: mizzen.Invalid, Object: at, Err: git.ErrNoClone, Remedy: "change to a clone of the repository"}
+	if opened.Clone == nil {
+		return review.Request{}, &mizzen.Error{Kind: mizzen.Invalid, Object: at, Err: git.ErrNoClone, Remedy: "change to a clone of the repository"}
 	}
-	head, tip := opened.Snapshot, "HEAD"
-	if tip = o.review.head; tip == "" {
-		tip = "HEAD"
-	} else if head, err = clone.Snapshot(ctx, tip); err != nil {
-		return none, err
-	}
-	parted, err := clone.MergeBase(ctx, o.review.base, tip)
-	if err != nil {
-		return none, err
-	}
-	base, err := clone.Snapshot(ctx, parted.ID)
-	if err != nil {
-		return none, err
-	}
-	fmt.Fprintf(d.app.Err, "comparing %s with %s, where it parted from %s\n", head.Commit().Short(), parted.Short(), report.Plain(o.review.base))
-	request := review.Request{Base: base, Head: head, Capabilities: o.review.capabilities}
+	request := review.Request{Head: opened.Snapshot, Capabilities: o.review.capabilities}
 	request.Capabilities.APIVersions = sorted(request.Capabilities.APIVersions)
-	if url, err := clone.OriginURL(ctx); err == nil && url != "" {
+	if url, err := opened.Clone.OriginURL(ctx); err == nil && url != "" {
 		request.Remotes = []string{url}
 	}
 	if len(args) > 0 {
 		request.Directory = opened.Path
 	}
+	if err := ends(ctx, opened.Clone, o.review, &request); err != nil {
+		return review.Request{}, err
+	}
+	fmt.Fprintf(d.app.Err, "comparing %s with %s, where it parted from %s\n",
+		request.Head.Commit().Short(), request.Base.Commit().Short(), report.Plain(o.review.base))
 	return request, nil
+}
+
+// ends fills in both revisions: the head, if one is named, and the commit at
+// which it parted from the base.
+func ends(ctx context.Context, clone *git.Local, f reviewFlags, request *review.Request) error {
+	if f.head != "" {
+		head, err := clone.Snapshot(ctx, f.head)
+		if err != nil {
+			return err
+		}
+		request.Head = head
+	}
+	parted, err := clone.MergeBase(ctx, f.base, cmp.Or(f.head, "HEAD"))
+	if err != nil {
+		return err
+	}
+	request.Base, err = clone.Snapshot(ctx, parted.ID)
+	return err
 }
 
 func (a *app) showReview(r *mizzen.Review, o outputFlag) error {

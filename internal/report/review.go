@@ -60,10 +60,13 @@ func reviewSummary(r *mizzen.Review) string {
 	if n := len(r.AllFindings()); n > 0 {
 		parts = append(parts, count(n, "finding"))
 	}
-	broken := 0
+	broken, changed := 0, 0
 	for i := range r.Items {
-		if r.Items[i].Failed != "" {
+		if r.Items[i].Broken() {
 			broken++
+		}
+		if len(r.Items[i].Changes) > 0 {
+			changed++
 		}
 	}
 	if broken > 0 {
@@ -73,7 +76,7 @@ func reviewSummary(r *mizzen.Review) string {
 	c.Unchanged = 0
 	switch {
 	case c != (mizzen.Counts{}):
-		parts = append(parts, fmt.Sprintf("%s in %s", c, count(len(r.Items)-broken, "application")))
+		parts = append(parts, fmt.Sprintf("%s in %s", c, count(changed, "application")))
 	case len(parts) == 0:
 		parts = append(parts, "nothing changes")
 	}
@@ -181,11 +184,14 @@ func itemFate(i *mizzen.ReviewItem) string {
 		return "can be rendered again, so that there is nothing to compare with"
 	}
 	text := i.Counts().String()
+	if i.Counts() == (mizzen.Counts{}) {
+		text = "no objects"
+	}
 	switch i.Action {
 	case mizzen.Create:
-		return "new application: " + text
+		return "new application, " + text
 	case mizzen.Delete:
-		return "application removed: " + text
+		return "application removed, " + text
 	}
 	return text
 }

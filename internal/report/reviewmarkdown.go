@@ -174,20 +174,20 @@ func prose(s string) string {
 			b.WriteString("&gt;")
 		case r == '&':
 			b.WriteString("&amp;")
-		case strings.ContainsRune("@#:", r):
-			// The empty comment parts what a forge would make a link of.
+		case r == '@' || r == '#':
 			b.WriteRune(r)
-			if r != ':' || strings.Contains(s, "://") {
-				b.WriteString("<!-- -->")
-			}
+			b.WriteString(apart)
 		default:
 			b.WriteRune(r)
 		}
 	}
-	return b.String()
+	return strings.NewReplacer("://", ":"+apart+"//", "www.", "www"+apart+".").Replace(b.String())
 }
+
+// apart is an empty comment: it parts what a forge would make a link of.
+const apart = "<!-- -->"
 
 // markup is prose within an HTML element, where markdown is not read.
 func markup(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "@", "@<!-- -->", "#", "#<!-- -->").Replace(plain(s))
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "@", "@"+apart, "#", "#"+apart).Replace(plain(s))
 }

@@ -95,13 +95,7 @@ func (c *Catalog) readArgo(a *Application, m Manifest) error {
 	if err := decode(m, &spec); err != nil {
 		return err
 	}
-	a.Namespace, a.Cluster = spec.Destination.Namespace, spec.Destination.Name
-	if a.Cluster == "" && spec.Destination.Server != "https://kubernetes.default.svc" {
-		a.Cluster = spec.Destination.Server
-	}
-	if a.Cluster == "in-cluster" {
-		a.Cluster = ""
-	}
+	a.Namespace, a.Cluster = spec.Destination.Namespace, spec.cluster()
 	// Without automated pruning what left Git stays until somebody prunes it.
 	a.Prune = spec.SyncPolicy.Automated == nil || spec.SyncPolicy.Automated.Prune
 	metadata, _ := m.Object["metadata"].(map[string]any)
@@ -110,17 +104,9 @@ func (c *Catalog) readArgo(a *Application, m Manifest) error {
 		name, _ := f.(string)
 		return strings.HasPrefix(name, "resources-finalizer.argocd.argoproj.io")
 	})
-	refs := map[string]bool{}
-	for _, s := range spec.sources() {
-		if s.Ref != "" {
-			refs[s.Ref] = true
-		}
-		if s.Chart != "" {
-			return fmt.Errorf("its chart %s is not in this repository", s.Chart)
-		}
-		if err := c.here(s.RepoURL, s.TargetRevision, s.Path); err != nil {
-			return err
-		}
+	refs, err := c.argoRefs(spec)
+	if err != nil {
+		return err
 	}
 	for _, s := range spec.sources() {
 		if s.Path == "" {
@@ -136,6 +122,36 @@ func (c *Catalog) readArgo(a *Application, m Manifest) error {
 		return errors.New("it names no path of this repository")
 	}
 	return nil
+}
+
+// cluster is the destination by name, or else by address; "" for the cluster
+// that Argo CD runs in.
+func (s argoSpec) cluster() string {
+	switch {
+	case s.Destination.Name == "in-cluster", s.Destination.Name == "" && s.Destination.Server == "https://kubernetes.default.svc":
+		return ""
+	case s.Destination.Name != "":
+		return s.Destination.Name
+	}
+	return s.Destination.Server
+}
+
+// argoRefs returns the names by which sources lend files to others. It fails if
+// a source is not this repository.
+func (c *Catalog) argoRefs(spec argoSpec) (map[string]bool, error) {
+	refs := map[string]bool{}
+	for _, s := range spec.sources() {
+		if s.Ref != "" {
+			refs[s.Ref] = true
+		}
+		if s.Chart != "" {
+			return nil, fmt.Errorf("its chart %s is not in this repository", s.Chart)
+		}
+		if err := c.here(s.RepoURL, s.TargetRevision, s.Path); err != nil {
+			return nil, err
+		}
+	}
+	return refs, nil
 }
 
 func (c *Catalog) argoPart(a *Application, s argoSource, refs map[string]bool) (Part, error) {
@@ -195,22 +211,29 @@ func (c *Catalog) argoHelm(a *Application, o *render.Options, h *argoHelm, refs 
 		}
 		o.ValuesFiles = append(o.ValuesFiles, name)
 	}
+	var err error
+	o.Values, err = h.values()
+	return err
+}
+
+// values are those that win over files; nil if there are none.
+func (h *argoHelm) values() (map[string]any, error) {
 	values := map[string]any{}
 	maps.Copy(values, h.ValuesObject)
 	if len(values) == 0 && h.Values != "" {
 		if err := yaml.Unmarshal([]byte(h.Values), &values); err != nil {
-			return fmt.Errorf("its helm.values cannot be read: %w", err)
+			return nil, fmt.Errorf("its helm.values cannot be read: %w", err)
 		}
 	}
 	for _, p := range h.Parameters {
 		if err := p.set(values); err != nil {
-			return fmt.Errorf("its helm.parameters cannot be read: %w", err)
+			return nil, fmt.Errorf("its helm.parameters cannot be read: %w", err)
 		}
 	}
-	if len(values) > 0 {
-		o.Values = values
+	if len(values) == 0 {
+		return nil, nil
 	}
-	return nil
+	return values, nil
 }
 
 // set writes a parameter into values as `helm template --set` does.

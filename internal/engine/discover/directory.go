@@ -31,24 +31,22 @@ func Directories(ctx context.Context, s mizzen.Snapshot, root string) ([]*Applic
 }
 
 func directories(ctx context.Context, s mizzen.Snapshot, name string, depth int, found *[]*Application) error {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil || depth > maxDepth || len(*found) > maxManifests {
 		return err
 	}
 	entries, err := s.ReadDir(name)
 	if err != nil {
 		return err
 	}
-	switch r := rendererOf(entries); {
-	case r == render.Helm:
-		if !isLibrary(s, name) {
-			*found = append(*found, directory(name, r))
-		}
-		return nil
-	case r == render.Kustomize && !isComponent(s, name):
+	r := rendererOf(entries)
+	if r == render.Helm && !isLibrary(s, name) || r == render.Kustomize && !isComponent(s, name) {
 		*found = append(*found, directory(name, r))
 	}
+	if r == render.Helm {
+		return nil
+	}
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || depth > maxDepth || len(*found) > maxManifests {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		if err := directories(ctx, s, path.Join(name, e.Name()), depth+1, found); err != nil {

@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -225,32 +226,18 @@ func (c *Catalog) readFluxHelm(a *Application, m Manifest) error {
 	if err := decode(m, &spec); err != nil {
 		return err
 	}
-	switch {
-	case spec.ChartRef != nil:
-		return fmt.Errorf("its chart is %s %s, which is not in this repository", article(spec.ChartRef.Kind), spec.ChartRef.Name)
-	case spec.Chart == nil:
-		return errors.New("it names no chart")
-	}
-	chart := spec.Chart.Spec
-	if chart.SourceRef.Kind != "GitRepository" {
-		return fmt.Errorf("its chart %s is of %s, not in this repository", chart.Chart, article(chart.SourceRef.Kind))
-	}
-	if err := c.fluxSource(chart.SourceRef, a.Ref.Namespace, chart.Chart); err != nil {
+	if err := c.fluxChart(spec, a.Ref.Namespace); err != nil {
 		return err
 	}
+	chart := spec.Chart.Spec
 	if spec.KubeConfig != nil {
 		a.Cluster = spec.KubeConfig.SecretRef.Name
 	}
-	a.Namespace = spec.TargetNamespace
+	a.Namespace = cmp.Or(spec.TargetNamespace, a.Ref.Namespace)
 	o := render.Options{
-		Path: clean(chart.Chart), Renderer: render.Helm, Values: spec.Values, ReleaseName: spec.ReleaseName, IsUpgrade: true,
-		SkipCRDs: spec.Install.SkipCRDs || spec.Install.CRDs == "Skip",
-	}
-	if a.Namespace == "" {
-		a.Namespace = a.Ref.Namespace
-	}
-	if o.Namespace = a.Namespace; o.ReleaseName == "" {
-		o.ReleaseName = strings.TrimPrefix(spec.TargetNamespace+"-"+a.Ref.Name, "-")
+		Path: clean(chart.Chart), Renderer: render.Helm, Namespace: a.Namespace, Values: spec.Values, IsUpgrade: true,
+		ReleaseName: cmp.Or(spec.ReleaseName, strings.TrimPrefix(spec.TargetNamespace+"-"+a.Ref.Name, "-")),
+		SkipCRDs:    spec.Install.SkipCRDs || spec.Install.CRDs == "Skip",
 	}
 	for _, file := range chart.ValuesFiles {
 		name := "/" + clean(file)
@@ -266,6 +253,21 @@ func (c *Catalog) readFluxHelm(a *Application, m Manifest) error {
 	}
 	a.Parts = []Part{{Options: o}}
 	return nil
+}
+
+// fluxChart says why the chart of a HelmRelease is not in this repository.
+func (c *Catalog) fluxChart(spec helmSpec, namespace string) error {
+	switch {
+	case spec.ChartRef != nil:
+		return fmt.Errorf("its chart is %s %s, which is not in this repository", article(spec.ChartRef.Kind), spec.ChartRef.Name)
+	case spec.Chart == nil:
+		return errors.New("it names no chart")
+	}
+	chart := spec.Chart.Spec
+	if chart.SourceRef.Kind != "GitRepository" {
+		return fmt.Errorf("its chart %s is of %s, not in this repository", chart.Chart, article(chart.SourceRef.Kind))
+	}
+	return c.fluxSource(chart.SourceRef, namespace, chart.Chart)
 }
 
 // FluxHome is the directory of the cluster that a Flux manifest is for, by the

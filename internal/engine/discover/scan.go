@@ -3,6 +3,7 @@ package discover
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io/fs"
 	"path"
 	"strings"
@@ -43,7 +44,7 @@ func (s *Scanner) Scan(ctx context.Context, snapshot mizzen.Snapshot, directory 
 }
 
 func (s *Scanner) scan(ctx context.Context, snapshot mizzen.Snapshot, directory string, depth int) ([]Manifest, error) {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil || depth > maxDepth {
 		return nil, err
 	}
 	id, err := snapshot.ID(directory)
@@ -59,27 +60,44 @@ func (s *Scanner) scan(ctx context.Context, snapshot mizzen.Snapshot, directory 
 		return nil, err
 	}
 	var found []Manifest
-	chart := isChart(entries)
-	for _, e := range entries {
+	for _, e := range worth(entries) {
 		name := path.Join(directory, e.Name())
-		switch {
-		case len(found) > maxManifests:
-		case e.IsDir():
-			// Templates of a chart are manifests only once they are rendered.
-			if chart && (e.Name() == "templates" || e.Name() == "charts") || strings.HasPrefix(e.Name(), ".") || depth > maxDepth {
-				continue
-			}
-			below, err := s.scan(ctx, snapshot, name, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, below...)
-		case isManifest(e):
+		if !e.IsDir() {
 			found = append(found, read(snapshot, name)...)
+			continue
+		}
+		below, err := s.scan(ctx, snapshot, name, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		if found = append(found, below...); len(found) > maxManifests {
+			return nil, tooMany(directory)
 		}
 	}
 	s.known[key] = found
 	return found, nil
+}
+
+func tooMany(directory string) error {
+	return &mizzen.Error{
+		Kind: mizzen.TooLarge, Object: directory, Err: fmt.Errorf("it declares more than %d Applications", maxManifests),
+		Remedy: "review a directory of it: mizzen plan --base REVISION DIRECTORY",
+	}
+}
+
+// worth are the entries to look into. Templates of a chart are manifests only
+// once they are rendered.
+func worth(entries []fs.DirEntry) []fs.DirEntry {
+	chart := isChart(entries)
+	var kept []fs.DirEntry
+	for _, e := range entries {
+		switch {
+		case e.IsDir() && (strings.HasPrefix(e.Name(), ".") || chart && (e.Name() == "templates" || e.Name() == "charts")):
+		case e.IsDir() || isManifest(e):
+			kept = append(kept, e)
+		}
+	}
+	return kept
 }
 
 func isChart(entries []fs.DirEntry) bool {

@@ -131,8 +131,8 @@ func (x *run) places(ids []string) map[string][]string {
 			places[id] = []string{d.Mesh()}
 			continue
 		}
-		for _, o := range d.objects {
-			makers[o.Ref()] = append(makers[o.Ref()], id)
+		for ref := range x.refs(id) {
+			makers[ref] = append(makers[ref], id)
 		}
 	}
 	environments := newEnvironments(makers)
@@ -141,8 +141,8 @@ func (x *run) places(ids []string) map[string][]string {
 		if _, placed := places[id]; placed {
 			continue
 		}
-		if d := x.either(id); environments.collides(d) {
-			places[id] = []string{environments.place(d)}
+		if refs := x.refs(id); environments.collides(refs) {
+			places[id] = []string{environments.place(x.either(id).Path(), refs)}
 		} else {
 			everywhere = append(everywhere, id)
 		}
@@ -161,6 +161,19 @@ func (x *run) either(id string) *deployed {
 	return x.before.apps[id]
 }
 
+// refs are the objects of an Application at either side.
+func (x *run) refs(id string) map[mizzen.Ref]bool {
+	refs := map[mizzen.Ref]bool{}
+	for _, s := range []*side{x.before, x.after} {
+		if d := s.apps[id]; d != nil {
+			for _, o := range d.objects {
+				refs[o.Ref()] = true
+			}
+		}
+	}
+	return refs
+}
+
 // environments are meshes that are told apart by the names of directories.
 type environments struct {
 	makers map[mizzen.Ref][]string
@@ -172,23 +185,29 @@ func newEnvironments(makers map[mizzen.Ref][]string) *environments {
 }
 
 // collides tells whether another directory renders an object of the same name.
-func (e *environments) collides(d *deployed) bool {
-	return slices.ContainsFunc(d.objects, func(o mizzen.Object) bool { return len(e.makers[o.Ref()]) > 1 })
+func (e *environments) collides(refs map[mizzen.Ref]bool) bool {
+	for ref := range refs {
+		if len(e.makers[ref]) > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // place returns the environment of a directory: its last name, as in
 // overlays/prod, or all of its path if that is taken.
-func (e *environments) place(d *deployed) string {
-	name := path.Base(d.Path())
-	if slices.ContainsFunc(d.objects, func(o mizzen.Object) bool { return e.taken[name][o.Ref()] }) {
-		name = d.Path()
+func (e *environments) place(directory string, refs map[mizzen.Ref]bool) string {
+	name := path.Base(directory)
+	for ref := range refs {
+		if e.taken[name][ref] {
+			name = directory
+			break
+		}
 	}
 	if e.taken[name] == nil {
 		e.taken[name] = map[mizzen.Ref]bool{}
 	}
-	for _, o := range d.objects {
-		e.taken[name][o.Ref()] = true
-	}
+	maps.Copy(e.taken[name], refs)
 	return name
 }
 
@@ -210,14 +229,13 @@ func (m *mesh) add(before, after *deployed) {
 	if a != nil && a.err != nil {
 		a = b
 	}
-	if b != nil {
-		m.before = append(m.before, b.objects...)
+	m.before = append(m.before, b.all()...)
+	m.after = append(m.after, a.all()...)
+	if a == b || b != nil && b.same() {
+		return
 	}
-	if a != nil {
-		m.after = append(m.after, a.objects...)
-	}
-	m.changed = m.changed || a != b && (b == nil || !b.same())
-	if b == nil || a == b {
+	m.changed = true
+	if b == nil {
 		return
 	}
 	left, _ := changes(b, a)
@@ -226,6 +244,14 @@ func (m *mesh) add(before, after *deployed) {
 			m.after = append(m.after, kept(b, c.Ref))
 		}
 	}
+}
+
+// all are the objects of an Application; none of one that is not there.
+func (d *deployed) all() []mizzen.Object {
+	if d == nil {
+		return nil
+	}
+	return d.objects
 }
 
 func kept(d *deployed, ref mizzen.Ref) mizzen.Object {

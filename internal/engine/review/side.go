@@ -4,7 +4,6 @@ import (
 	"context"
 	"path"
 	"slices"
-	"strings"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/engine/discover"
@@ -22,8 +21,10 @@ type side struct {
 	snapshot mizzen.Snapshot
 	catalog  *discover.Catalog
 	// apps are the Applications by identity.
-	apps    map[string]*deployed
-	omitted []mizzen.Finding
+	apps map[string]*deployed
+	// omitted is what is left out; unread are those of it that stand in a file,
+	// which may turn out to be a part of something else.
+	omitted, unread []mizzen.Finding
 }
 
 // deployed is an Application with what it renders.
@@ -32,6 +33,8 @@ type deployed struct {
 	// parent is the Application that renders this one's manifest; nil for one
 	// that stands in a file.
 	parent *deployed
+	// rendered: another one renders the manifest, too.
+	rendered bool
 	// results are those of the parts; exact tells that they hold the origin of
 	// every field.
 	results []*render.Result
@@ -75,7 +78,7 @@ func (x *run) collect(ctx context.Context) error {
 		if err := x.expand(ctx, s, queue); err != nil {
 			return err
 		}
-		s.dropConsumed()
+		s.dropParts()
 	}
 	return nil
 }
@@ -105,15 +108,22 @@ func (s *side) roots(manifests []discover.Manifest) []*deployed {
 // add reads a manifest, and queues the Application that is not known yet.
 func (s *side) add(queue []*deployed, m discover.Manifest, home string, parent *deployed) []*deployed {
 	app, omitted := s.catalog.Read(m, home)
-	if omitted != nil {
+	switch {
+	case omitted != nil && parent == nil:
+		s.unread = append(s.unread, *omitted)
+		return queue
+	case omitted != nil:
 		s.omitted = append(s.omitted, *omitted)
+		return queue
+	case app == nil || len(s.apps) >= maxApplications:
+		return queue
 	}
-	if app == nil || s.apps[app.ID()] != nil || len(s.apps) >= maxApplications {
+	if known := s.apps[app.ID()]; known != nil {
+		known.rendered = known.rendered || parent != nil
 		return queue
 	}
 	d := &deployed{Application: app, parent: parent}
 	s.apps[app.ID()] = d
-	s.omitted = append(s.omitted, app.Notes...)
 	return append(queue, d)
 }
 
@@ -160,7 +170,6 @@ func (x *run) expand(ctx context.Context, s *side, queue []*deployed) error {
 		for i, m := range nested {
 			s.settle(&m, parents[i])
 			queue = s.add(queue, m, parents[i].Home, parents[i])
-			s.replace(m, parents[i].Home)
 		}
 	}
 	return nil
@@ -175,18 +184,23 @@ func (s *side) settle(m *discover.Manifest, parent *deployed) {
 	*m = m.In(parent.Namespace)
 }
 
-// replace drops Applications that stand in the file of a manifest that another
-// one renders under another identity: the file is the base of an overlay, and
-// not to be deployed as it is.
-func (s *side) replace(m discover.Manifest, home string) {
-	files := map[string]bool{m.Origin.File: true}
-	for _, via := range m.Origin.Via {
-		files[via.File] = true
-	}
+// dropParts forgets what turns out to be a part of something else, because a
+// rendering read it: bases of overlays, and manifests that are patches or that
+// only an overlay completes.
+func (s *side) dropParts() {
+	readers := s.readers()
 	for id, d := range s.apps {
-		if d.parent == nil && d.Kind() != "" && files[d.Origin.File] && (d.Ref != m.Ref() || d.Home != home) {
+		if d.parent == nil && !d.rendered && readers.others(d) {
 			s.drop(id)
 		}
+	}
+	for _, f := range s.unread {
+		if len(readers.of(f.Origin.File)) == 0 {
+			s.omitted = append(s.omitted, f)
+		}
+	}
+	for _, d := range s.apps {
+		s.omitted = append(s.omitted, d.Notes...)
 	}
 }
 
@@ -201,35 +215,56 @@ func (s *side) drop(id string) {
 	}
 }
 
-// dropConsumed forgets directories that others read: bases of overlays.
-func (s *side) dropConsumed() {
-	consumed := map[string]bool{}
+// readers tells which Applications read a file, or a directory as a whole.
+type readers map[string][]*deployed
+
+func (s *side) readers() readers {
+	r := readers{}
 	for _, d := range s.apps {
-		for _, other := range s.apps {
-			if d != other && d.Kind() == "" && other.reads(d.Path()) {
-				consumed[d.ID()] = true
+		for _, result := range d.results {
+			for _, fact := range result.Key.Facts {
+				if fact.Saw == render.SawContent {
+					r[fact.Name] = append(r[fact.Name], d)
+				}
 			}
 		}
 	}
-	for id := range consumed {
-		s.drop(id)
-	}
+	return r
 }
 
-// reads tells whether a rendering read what makes a directory renderable.
-func (d *deployed) reads(directory string) bool {
-	marks := append([]string{"Chart.yaml"}, render.KustomizationFiles...)
-	for _, result := range d.results {
-		for _, fact := range result.Key.Facts {
-			if fact.Saw != render.SawContent {
-				continue
-			}
-			if fact.Name == directory || strings.HasPrefix(directory, fact.Name+"/") {
-				return true
-			}
-			if path.Dir(fact.Name) == directory && slices.Contains(marks, path.Base(fact.Name)) {
-				return true
-			}
+// of returns who read a file.
+func (r readers) of(file string) []*deployed {
+	found := r[file]
+	for file != "." && file != "" {
+		file = path.Dir(file)
+		found = append(found[:len(found):len(found)], r[file]...)
+	}
+	return found
+}
+
+// others tells whether an Application is a part of another one, and of none
+// that it renders itself.
+func (r readers) others(d *deployed) bool {
+	files := []string{d.Origin.File}
+	if d.Kind() == "" {
+		files = nil
+		for _, mark := range append([]string{"Chart.yaml"}, render.KustomizationFiles...) {
+			files = append(files, path.Join(d.Path(), mark))
+		}
+	}
+	for _, file := range files {
+		if slices.ContainsFunc(r.of(file), func(by *deployed) bool { return !by.under(d) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// under tells whether an Application is another one, or rendered by it.
+func (d *deployed) under(root *deployed) bool {
+	for ; d != nil; d = d.parent {
+		if d == root {
+			return true
 		}
 	}
 	return false
