@@ -97,15 +97,21 @@ func TestPlanScript(t *testing.T) {
 		{"no base", nil, 2, ""},
 		{"an option as base", []string{"INPUT_BASE=--head"}, 2, ""},
 		{
-			"pull request", []string{"PULL_BASE=abc", "INPUT_FAIL_ON=approval", "INPUT_COMMENT=true", "PULL_HEAD_REPOSITORY=acme/shop"}, 1,
+			"pull request",
+			[]string{"PULL_BASE=abc", "INPUT_FAIL_ON=approval", "INPUT_COMMENT=true", "PULL_HEAD_REPOSITORY=acme/shop"},
+			1,
 			"[plan][--base][abc][--fail-on][none][-o][markdown]\n[plan][--base][abc][--fail-on][approval][--comment][-o][github]\n",
 		},
 		{
-			"of a fork", []string{"PULL_BASE=abc", "INPUT_COMMENT=true", "PULL_HEAD_REPOSITORY=mallory/shop"}, 1,
+			"of a fork",
+			[]string{"PULL_BASE=abc", "INPUT_COMMENT=true", "PULL_HEAD_REPOSITORY=mallory/shop"},
+			1,
 			"[plan][--base][abc][--fail-on][none][-o][markdown]\n[plan][--base][abc][--fail-on][deny][-o][github]\n",
 		},
 		{
-			"a hostile branch", []string{"INPUT_BASE=" + hostile, "PULL_BASE=abc"}, 1,
+			"a hostile branch",
+			[]string{"INPUT_BASE=" + hostile, "PULL_BASE=abc"},
+			1,
 			"[plan][--base][" + hostile + "][--fail-on][none][-o][markdown]\n[plan][--base][" + hostile + "][--fail-on][deny][-o][github]\n",
 		},
 	} {
