@@ -138,10 +138,22 @@ func (a *app) showReview(r *mizzen.Review, o outputFlag) error {
 // reviewAnswer is no if something is as bad as --fail-on, or worse. What must
 // not be synced as it is counts for all values but none.
 func reviewAnswer(r *mizzen.Review, on string) error {
-	switch {
-	case on == "none":
+	decision := mizzen.Allow
+	if r.Verdict != nil {
+		decision = r.Verdict.Decision
+	}
+	bad := r.Fatal()
+	switch on {
+	case "none":
 		return nil
-	case r.Fatal(), on == "change" && r.Changed():
+	case "deny":
+		bad = bad || decision == mizzen.Deny
+	case "approval":
+		bad = bad || decision != mizzen.Allow
+	case "change":
+		bad = bad || decision != mizzen.Allow || r.Changed()
+	}
+	if bad {
 		return answer(ExitNo)
 	}
 	return nil

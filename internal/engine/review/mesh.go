@@ -64,6 +64,7 @@ func (x *run) effects(ctx context.Context, m *mesh, where string) error {
 	}
 	found, err := x.Traffic.Effects(ctx, m.before, m.after)
 	if err != nil {
+		x.unknown = err.Error()
 		return fmt.Errorf("the effects on traffic are not known: %w", err)
 	}
 	for _, e := range found {
