@@ -44,16 +44,21 @@ func (m *meeting) treatment(b, a fate) {
 		if before == after || x.code == mizzen.EffectLoadBalancing && m.c.out.tells(x.code, shortHost(m.host)) {
 			continue
 		}
-		f := found{code: x.code, impact: x.impact, message: x.message, before: before, after: after}
-		switch {
-		case x.code == mizzen.EffectFault && fails(a.Fault) > fails(b.Fault):
-			f.impact = mizzen.ImpactDanger
-		case x.code == mizzen.EffectCORS && wide(a.CORS) && !wide(b.CORS):
-			f.impact = mizzen.ImpactWarning
-		}
-		m.tell(f, x.hints)
+		m.tell(found{code: x.code, impact: x.weight(b, a), message: x.message, before: before, after: after}, x.hints)
 	}
 	m.remainder(b, a)
+}
+
+// weight is the impact of a difference: worse if requests fail, or if every
+// origin is let in.
+func (x *aspect) weight(b, a fate) mizzen.Impact {
+	switch {
+	case x.code == mizzen.EffectFault && fails(a.Fault) > fails(b.Fault):
+		return mizzen.ImpactDanger
+	case x.code == mizzen.EffectCORS && wide(a.CORS) && !wide(b.CORS):
+		return mizzen.ImpactWarning
+	}
+	return x.impact
 }
 
 // fails returns the part of requests that an injected fault lets fail, 0..100.

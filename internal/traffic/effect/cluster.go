@@ -35,21 +35,26 @@ func (c *comparison) clusters(v *vantage) {
 		if a == nil || !known || c.hash.of(b) == c.hash.of(a) || strings.HasPrefix(name, "inbound|") {
 			continue
 		}
-		for _, aspect := range clusterAspects {
-			before, after := changed(aspect.words(b), aspect.words(a))
-			if before == after || aspect.code == mizzen.EffectClientTLS && (!c.chosen(b, a) || c.out.tells(mizzen.EffectTLSMismatch, n.subject())) {
-				continue
-			}
-			f := found{
-				code: aspect.code, impact: mizzen.ImpactNotice, subject: shortHost(n.host), namespace: namespaceOf(n.host),
-				message: aspect.message, before: before, after: after, callers: v.callers, parts: clusterParts(n),
-				cause: c.clusterCause(b, a, aspect.hints),
-			}
-			if aspect.code == mizzen.EffectClientTLS && weaker(clientTLS(b), clientTLS(a)) {
-				f.impact = mizzen.ImpactDanger
-			}
-			c.out.add(f)
+		c.cluster(v, n, b, a)
+	}
+}
+
+func (c *comparison) cluster(v *vantage, n clusterName, b, a *clusterv3.Cluster) {
+	for _, aspect := range clusterAspects {
+		before, after := changed(aspect.words(b), aspect.words(a))
+		tls := aspect.code == mizzen.EffectClientTLS
+		if before == after || tls && (!c.chosen(b, a) || c.out.tells(mizzen.EffectTLSMismatch, n.subject())) {
+			continue
 		}
+		f := found{
+			code: aspect.code, impact: mizzen.ImpactNotice, subject: shortHost(n.host), namespace: namespaceOf(n.host),
+			message: aspect.message, before: before, after: after, callers: v.callers, parts: clusterParts(n),
+			cause: c.clusterCause(b, a, aspect.hints),
+		}
+		if tls && weaker(clientTLS(b), clientTLS(a)) {
+			f.impact = mizzen.ImpactDanger
+		}
+		c.out.add(f)
 	}
 }
 

@@ -19,21 +19,12 @@ const most = 2
 // differ notes how two fates of one request differ. A request that fails is
 // told once, and nothing else is said of it.
 func (m *meeting) differ(b, a fate) {
-	const some = 0.005
-	switch {
-	case b.refused == 100 && a.refused == 100:
-		m.refusedOtherwise(b, a)
-		return
-	case a.refused > b.refused+some:
-		m.tell(m.fails(b, a), hints{"route", "destination"})
-		return
-	case b.refused > a.refused+some:
-		m.tell(m.serves(b, a), hints{"route", "destination"})
+	if m.refusal(b, a) {
 		return
 	}
 	switch {
 	case made(b) || made(a):
-	case b.Kind == match.Redirect || a.Kind == match.Redirect || b.Kind == match.Direct || a.Kind == match.Direct:
+	case b.answered() || a.answered():
 		m.answers(b, a)
 	case !sameDestinations(b, a):
 		f := found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: "%s go to another destination"}
@@ -45,13 +36,33 @@ func (m *meeting) differ(b, a fate) {
 	m.treatment(b, a)
 }
 
+// refusal notes a difference in whether a request fails; it returns true if
+// that is all there is to say.
+func (m *meeting) refusal(b, a fate) bool {
+	const some = 0.005
+	h := hints{"route", "destination"}
+	switch {
+	case b.refused == 100 && a.refused == 100:
+		if b.Kind == match.Direct && a.Kind == match.Direct && !b.unknown && !a.unknown {
+			m.answers(b, a) // a client tells 403 from 503
+		}
+	case a.refused > b.refused+some:
+		m.tell(m.fails(a), h)
+	case b.refused > a.refused+some:
+		m.tell(m.serves(b, a), h)
+	default:
+		return false
+	}
+	return true
+}
+
 // made tells whether an answer is none of the route's destination although it
 // has one: an injected failure, or one to a preflight.
 func made(f fate) bool { return f.Kind == match.Fault || f.Kind == match.Preflight }
 
 // fails tells of requests that were served. At a gateway a request that no rule
 // takes any more is withdrawn.
-func (m *meeting) fails(b, a fate) found {
+func (m *meeting) fails(a fate) found {
 	f := found{code: mizzen.EffectFails, impact: mizzen.ImpactDanger, message: "%s fail"}
 	if a.refused < 100 {
 		f.message = number(a.refused) + " %% of %s fail"
@@ -75,14 +86,6 @@ func (m *meeting) serves(b, a fate) found {
 		f.code, f.impact, f.message = mizzen.EffectExposed, mizzen.ImpactWarning, "the gateway serves %s"
 	}
 	return f
-}
-
-// refusedOtherwise tells of requests that fail on both sides, with another
-// status: a client tells 403 from 503.
-func (m *meeting) refusedOtherwise(b, a fate) {
-	if b.Kind == match.Direct && a.Kind == match.Direct && b.Status != a.Status && !b.unknown && !a.unknown {
-		m.answers(b, a)
-	}
 }
 
 // answers tells of redirects and direct responses.
@@ -237,11 +240,8 @@ func (m *meeting) requestsOf(code mizzen.EffectCode, r match.Request, b, a fate,
 		}
 	}
 	some := ""
-	for i := range m.trials {
-		t := &m.trials[i]
-		if t.request.Host == r.Host && (t.b.Route == route || t.a.Route == route) && t.b.Kind != match.Preflight && t.a.Kind != match.Preflight && !t.has(code) {
-			some = "some "
-		}
+	if m.spares(code, r.Host, route) {
+		some = "some "
 	}
 	switch {
 	case words != "":
@@ -254,6 +254,15 @@ func (m *meeting) requestsOf(code mizzen.EffectCode, r match.Request, b, a fate,
 		return "all other requests"
 	}
 	return "all requests"
+}
+
+// spares tells whether a request that a route takes does not have the effect.
+func (m *meeting) spares(code mizzen.EffectCode, host string, route *routev3.Route) bool {
+	return slices.ContainsFunc(m.trials, func(t trial) bool {
+		taken := t.b.Route == route || t.a.Route == route
+		preflight := t.b.Kind == match.Preflight || t.a.Kind == match.Preflight
+		return taken && !preflight && t.request.Host == host && !t.has(code)
+	})
 }
 
 // notFirst tells whether other rules are tried before the one that decides.

@@ -44,32 +44,40 @@ func (x *index) judge(o match.Outcome, host string) fate {
 	f := fate{Outcome: o, unknown: o.Kind == match.NoHost || o.VirtualHost != nil && fallback(o.VirtualHost)}
 	switch o.Kind {
 	case match.Forward, match.Fault, match.Preflight:
-		for _, d := range o.Destinations {
-			s := share{destination: x.destination(d.Cluster), percent: d.Percent}
-			if s.problem != "" {
-				f.refused += s.percent
-			}
-			f.shares = append(f.shares, s)
-		}
-		f.words = f.where(host)
-		if o.Kind == match.Fault {
-			f.words = fmt.Sprintf("%d, injected", o.Status)
-		}
+		x.follow(&f, host)
+		return f
 	case match.Redirect:
 		f.words = fmt.Sprintf("%d to %s", o.Status, o.Location)
+		return f
 	case match.Direct:
 		f.words = fmt.Sprintf("answered with %d", o.Status)
-		if o.Status >= 400 {
-			f.refused = 100
+		if o.Status < 400 {
+			return f
 		}
 	case match.NoRoute:
-		f.refused, f.words = 100, "404: no rule matches"
+		f.words = "404: no rule matches"
 	case match.NoHost:
-		f.refused, f.words = 100, "404: the host is not known"
+		f.words = "404: the host is not known"
 	default:
-		f.refused, f.words = 100, fmt.Sprintf("%d: %s", o.Status, o.Why)
+		f.words = fmt.Sprintf("%d: %s", o.Status, o.Why)
 	}
+	f.refused = 100
 	return f
+}
+
+// follow looks up where a route leads.
+func (x *index) follow(f *fate, host string) {
+	for _, d := range f.Destinations {
+		s := share{destination: x.destination(d.Cluster), percent: d.Percent}
+		if s.problem != "" {
+			f.refused += s.percent
+		}
+		f.shares = append(f.shares, s)
+	}
+	f.words = f.where(host)
+	if f.Kind == match.Fault {
+		f.words = fmt.Sprintf("%d, injected", f.Status)
+	}
 }
 
 // fallback tells whether a virtual host is the one that istiod makes for hosts
@@ -89,7 +97,7 @@ func (f *fate) where(host string) string {
 			failing = append(failing, s.failing())
 			continue
 		}
-		w := s.destination.words(host)
+		w := s.words(host)
 		if s.percent < 100 {
 			w += " " + number(s.percent) + " %"
 		}

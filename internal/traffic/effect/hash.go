@@ -23,7 +23,7 @@ func newHasher() *hasher {
 	return &hasher{messages: map[proto.Message]uint64{}, maps: map[uintptr]uint64{}}
 }
 
-// of returns the hash of a message. What cannot be marshalled hashes as empty.
+// of returns the hash of a message. What cannot be encoded hashes as empty.
 func (h *hasher) of(m proto.Message) uint64 {
 	if m == nil || reflect.ValueOf(m).IsNil() {
 		return 0

@@ -2,6 +2,7 @@ package effect
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func (c *comparison) routes(v *vantage) {
 			}
 			m := &meeting{vantage: v, c: c, before: before, after: after, from: b, to: a, told: map[string]int{}}
 			m.host, m.port = hostPort(cmp.Or(va, vb))
-			if m.hasNoService(vb, va) {
+			if m.hasNoService() {
 				continue
 			}
 			m.compare(vb, va)
@@ -49,7 +50,7 @@ func (c *comparison) routes(v *vantage) {
 // hasNoService tells whether a virtual host is one that istiod makes for a port
 // that the Service does not have, since a VirtualService speaks of the host at
 // all ports that any Service has.
-func (m *meeting) hasNoService(vhosts ...*routev3.VirtualHost) bool {
+func (m *meeting) hasNoService() bool {
 	if m.role != traffic.Sidecar || !strings.HasSuffix(m.host, clusterDomain) {
 		return false
 	}
@@ -165,7 +166,7 @@ func simpler(a, b match.Request) int {
 	return cmp.Or(
 		cmp.Compare(len(a.Headers), len(b.Headers)),
 		cmp.Compare(btoi(a.Token != nil), btoi(b.Token != nil)),
-		cmp.Compare(btoi(a.Method != "GET"), btoi(b.Method != "GET")),
+		cmp.Compare(btoi(a.Method != http.MethodGet), btoi(b.Method != http.MethodGet)),
 		cmp.Compare(btoi(strings.Contains(a.Path, "?")), btoi(strings.Contains(b.Path, "?"))),
 		cmp.Compare(len(a.Path), len(b.Path)),
 		cmp.Compare(requestKey(a), requestKey(b)),
@@ -185,37 +186,41 @@ func (m *meeting) known(vb, va *routev3.VirtualHost) {
 	defer m.report()
 	for _, r := range m.requests(vb, va) {
 		b, a := m.try(r)
-		if !b.unknown && !a.unknown {
+		switch {
+		case b.unknown && a.unknown:
+		case b.unknown || a.unknown:
+			m.tell(m.appears(va != nil, b, a), nil)
+			return
+		default:
 			// Another virtual host, such as one with a wildcard, takes it.
 			m.differ(b, a)
-			continue
 		}
-		if b.unknown && a.unknown {
-			continue
-		}
-		f := found{code: mizzen.EffectHostAdded, impact: mizzen.ImpactInfo, message: "the host becomes known to callers"}
-		seen := a
-		if va == nil {
-			f.code, f.impact, f.message, seen = mizzen.EffectHostRemoved, mizzen.ImpactWarning, "the host is no longer known to callers", b
-		}
-		if seen.external() {
-			m.egress(&f, b, a)
-		}
-		if b.refused < 100 && a.refused > b.refused {
-			f.impact = mizzen.ImpactDanger
-		}
-		if seen.refused == 100 && va != nil {
-			f.impact, f.message = mizzen.ImpactWarning, "the host becomes known to callers, and every request to it fails"
-		}
-		m.tell(f, nil)
-		return
 	}
+}
+
+// appears says what it means that callers know a host, or no longer.
+func (m *meeting) appears(known bool, b, a fate) found {
+	f := found{code: mizzen.EffectHostAdded, impact: mizzen.ImpactInfo, message: "the host becomes known to callers"}
+	seen := a
+	if !known {
+		f.code, f.impact, f.message, seen = mizzen.EffectHostRemoved, mizzen.ImpactWarning, "the host is no longer known to callers", b
+	}
+	if seen.external() {
+		m.egress(&f, b, a)
+	}
+	switch {
+	case b.refused < 100 && a.refused > b.refused:
+		f.impact = mizzen.ImpactDanger
+	case known && a.refused == 100:
+		f.impact, f.message = mizzen.ImpactWarning, "the host becomes known to callers, and every request to it fails"
+	}
+	return f
 }
 
 // external tells whether all that a fate leads to is outside of the mesh.
 func (f *fate) external() bool {
 	for _, s := range f.shares {
-		if !s.destination.external() {
+		if !s.external() {
 			return false
 		}
 	}
