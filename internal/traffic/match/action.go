@@ -26,19 +26,13 @@ func (t *Router) act(out *Outcome, req *Request, matched int) {
 	}
 	switch action := out.Route.Action.(type) {
 	case *routev3.Route_DirectResponse:
-		out.Kind = Direct
-		out.Body = action.DirectResponse.GetBody().GetInlineString()
-		status := int(action.DirectResponse.GetStatus())
-		if status == 201 || status/100 == 3 {
-			out.Location = req.scheme() + "://" + req.Host + req.Path
-		}
-		out.answer(status, req)
+		out.direct(action.DirectResponse, req)
 	case *routev3.Route_Redirect:
 		out.Kind = Redirect
 		out.Location = location(action.Redirect, req, matched)
 		out.answer(redirectStatus[action.Redirect.GetResponseCode()], req)
 	case *routev3.Route_Route:
-		if out.CORS != nil && req.preflight() && (out.CORS.OriginAllowed || !out.CORS.ForwardUnmatched) {
+		if out.CORS.answers(req) {
 			out.Kind = Preflight
 			out.answer(200, req)
 			return
@@ -47,6 +41,22 @@ func (t *Router) act(out *Outcome, req *Request, matched int) {
 		out.Destinations = p.destinations
 		out.forward(action.Route, req, matched)
 	}
+}
+
+// answers reports whether the CORS filter answers a request itself.
+func (c *CORS) answers(req *Request) bool {
+	return c != nil && req.preflight() && (c.OriginAllowed || !c.ForwardUnmatched)
+}
+
+// direct answers as the route says.
+func (out *Outcome) direct(d *routev3.DirectResponseAction, req *Request) {
+	out.Kind = Direct
+	out.Body = d.GetBody().GetInlineString()
+	status := int(d.GetStatus())
+	if status == 201 || status/100 == 3 {
+		out.Location = req.scheme() + "://" + req.Host + req.Path
+	}
+	out.answer(status, req)
 }
 
 var redirectStatus = map[routev3.RedirectAction_RedirectResponseCode]int{

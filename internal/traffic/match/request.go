@@ -11,6 +11,7 @@
 package match
 
 import (
+	"net/http"
 	"net/netip"
 	"strings"
 )
@@ -171,7 +172,7 @@ func (r *Request) grpc() bool {
 
 // preflight reports whether the request asks for permission by CORS.
 func (r *Request) preflight() bool {
-	return r.Method == "OPTIONS" && r.first("origin") != "" && r.first("access-control-request-method") != ""
+	return r.Method == http.MethodOptions && r.first("origin") != "" && r.first("access-control-request-method") != ""
 }
 
 // refusal returns the status with which Envoy refuses a request before it
@@ -188,7 +189,7 @@ func (r *Request) refusal() (status int, why string) {
 		return 400, "the method is not one of HTTP/1.1"
 	case !allIn(r.Host, &hostChars):
 		return 400, "the host has a character that hosts must not have"
-	case r.Method == "OPTIONS" && r.Path == "*":
+	case r.Method == http.MethodOptions && r.Path == "*":
 		return 404, "the request is to no path at all"
 	case !strings.HasPrefix(r.Path, "/"):
 		return 400, "the path does not begin with a slash"
