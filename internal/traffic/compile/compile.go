@@ -5,22 +5,21 @@ package compile
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	meshconfig "istio.io/api/mesh/v1alpha1"
+	"istio.io/istio/pkg/test"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
-
-	_ "istio.io/istio/pilot/pkg/config/kube/gateway"
-	_ "istio.io/istio/pilot/pkg/config/kube/ingress"
-	_ "istio.io/istio/pilot/pkg/networking/core"
-	_ "istio.io/istio/pilot/pkg/serviceregistry/kube/controller"
-	_ "istio.io/istio/pilot/pkg/xds"
-	_ "istio.io/istio/pkg/config/analysis/analyzers"
-	_ "istio.io/istio/pkg/config/analysis/local"
 )
 
 // Options are the settings of a mesh.
 type Options struct {
-	// MeshConfig is YAML as in istiod's ConfigMap, laid over Istio's defaults.
+	// MeshConfig is YAML as in istiod's ConfigMap, laid over what the objects
+	// say (the ConfigMap "istio" of Istio's chart) and Istio's defaults.
 	MeshConfig []byte
 	// RootNamespace is where istiod looks for mesh-wide settings; empty means
 	// istio-system.
@@ -29,6 +28,49 @@ type Options struct {
 
 // Compile returns the mesh that objects make. Objects that istiod ignores are
 // in the result's Rejected; an error means that nothing can be said.
-func Compile(ctx context.Context, objects []mizzen.Object, o Options) (*traffic.Mesh, error) {
-	panic("not yet")
+func Compile(ctx context.Context, objects []mizzen.Object, o Options) (mesh *traffic.Mesh, err error) {
+	// A defect of istiod's code must not take the whole plan with it.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("istiod's code panics: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if o.RootNamespace == "" {
+		o.RootNamespace = "istio-system"
+	}
+	in, err := read(objects, o)
+	if err != nil {
+		return nil, err
+	}
+	failed := test.Wrap(func(t test.Failer) {
+		mesh, err = build(ctx, t, in)
+	})
+	return mesh, errors.Join(err, failed)
+}
+
+// build compiles what was read. The istiod that it starts ends with t.
+func build(ctx context.Context, t test.Failer, in *input) (*traffic.Mesh, error) {
+	e, err := start(t, in)
+	if err != nil {
+		return nil, err
+	}
+	proxies, err := e.proxies(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	mesh := &traffic.Mesh{
+		Proxies: proxies, Rejected: in.rejected, Origins: in.origins, Injected: in.injected,
+		TrustDomain: trustDomain(in.mesh), RootNamespace: in.mesh.RootNamespace,
+	}
+	for _, w := range in.workloads {
+		mesh.Workloads = append(mesh.Workloads, &w.Workload)
+	}
+	return mesh, nil
+}
+
+func trustDomain(m *meshconfig.MeshConfig) string {
+	if m.TrustDomain == "" {
+		return domain
+	}
+	return m.TrustDomain
 }

@@ -1,0 +1,77 @@
+package compile
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pilot/pkg/config/kube/crd"
+	"istio.io/istio/pkg/config"
+	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/config/schema/resource"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// Git has no times of creation: all objects are equally old, and their names
+// decide where istiod lets the older one win.
+var created = time.Unix(1_700_000_000, 0)
+
+// addConfig files an object of Istio's own. One that istiod's webhook refuses
+// is rejected here.
+func (in *input) addConfig(object mizzen.Object) {
+	gvk := object.GroupVersionKind()
+	s, known := collections.PilotGatewayAPI().FindByGroupVersionAliasesKind(resource.FromKubernetesGVK(&gvk))
+	if !known {
+		in.reject(object.Ref(), "", fmt.Sprintf("istiod knows no %s of %s", gvk.Kind, gvk.GroupVersion()))
+		return
+	}
+	c, err := configOf(s, object)
+	if err != nil {
+		in.reject(object.Ref(), "spec", err.Error())
+		return
+	}
+	if _, err := s.ValidateConfig(c); err != nil {
+		in.reject(object.Ref(), "spec", err.Error())
+		return
+	}
+	if vs, ok := c.Spec.(*networking.VirtualService); ok && in.names {
+		nameRoutes(vs, c.Namespace, c.Name)
+	}
+	in.configs = append(in.configs, c)
+}
+
+func configOf(s resource.Schema, object mizzen.Object) (config.Config, error) {
+	spec, ok := object.Object["spec"]
+	if !ok {
+		spec = map[string]any{}
+	}
+	b, err := json.Marshal(spec)
+	if err != nil {
+		return config.Config{}, err
+	}
+	typed, err := crd.FromJSON(s, string(b))
+	if err != nil {
+		return config.Config{}, err
+	}
+	return config.Config{
+		Meta: config.Meta{
+			GroupVersionKind: s.GroupVersionKind(), Name: object.GetName(), Namespace: object.GetNamespace(), Domain: domain,
+			Labels: object.GetLabels(), Annotations: object.GetAnnotations(), CreationTimestamp: created,
+		},
+		Spec: typed,
+	}, nil
+}
+
+// nameRoutes gives each HTTP route and match a name that says where it was
+// written, since Envoy's routes keep these names.
+func nameRoutes(vs *networking.VirtualService, namespace, name string) {
+	for i, route := range vs.Http {
+		route.Name = traffic.RouteName(namespace, name, i)
+		for j, match := range route.Match {
+			match.Name = traffic.MatchName(j)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package compile
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"istio.io/istio/pilot/pkg/config/aggregate"
+	"istio.io/istio/pilot/pkg/config/kube/extensions"
+	"istio.io/istio/pilot/pkg/config/kube/gateway"
+	"istio.io/istio/pilot/pkg/config/kube/ingress"
+	"istio.io/istio/pilot/pkg/config/memory"
+	"istio.io/istio/pilot/pkg/model"
+	"istio.io/istio/pilot/pkg/networking/core"
+	"istio.io/istio/pilot/pkg/serviceregistry"
+	"istio.io/istio/pilot/pkg/serviceregistry/kube/controller"
+	"istio.io/istio/pilot/pkg/serviceregistry/provider"
+	"istio.io/istio/pkg/config/mesh/meshwatcher"
+	"istio.io/istio/pkg/config/schema/collections"
+	kubelib "istio.io/istio/pkg/kube"
+	"istio.io/istio/pkg/kube/krt"
+	"istio.io/istio/pkg/test"
+)
+
+// environment is an istiod without a cluster.
+type environment struct {
+	gen  *core.ConfigGenTest
+	push *model.PushContext
+}
+
+// patience bounds how long istiod's own controllers take to read what is in
+// memory already.
+const patience = 30 * time.Second
+
+// start wires istiod's parts as istiod's own tests do; their wiring is used
+// since it is kept true by Istio.
+func start(t test.Failer, in *input) (*environment, error) {
+	krt.GlobalDebugHandler = new(krt.DebugHandler) // what it holds is never freed
+	r := newRegistry(in)
+	updater := &relay{}
+	store := memory.NewController(memory.MakeSkipValidation(collections.PilotGatewayAPI()))
+	var api *kubernetes
+	options := core.TestOptions{
+		Configs: in.configs, ConfigController: store, MeshConfig: in.mesh, XDSUpdater: updater, SkipRun: true, ClusterID: clusterID,
+		ServiceRegistries: []serviceregistry.Instance{serviceregistry.Simple{ProviderID: provider.Kubernetes, ClusterID: clusterID, DiscoveryController: r}},
+	}
+	if wantsKubernetes(in.kube) {
+		api = newKubernetes(t, in, updater)
+		options.ConfigStoreCaches = []model.ConfigStoreController{api.ingress}
+	}
+	options.CreateConfigStore = func(c model.ConfigStoreController) model.ConfigStoreController {
+		caches := []model.ConfigStoreController{extensions.NewController(c, updater, krt.GlobalDebugHandler)}
+		if api != nil {
+			caches = append(caches, api.gateway)
+		}
+		all, err := aggregate.MakeCache(caches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	gen := core.NewConfigGenTest(t, options)
+	env := gen.Env()
+	updater.FakeEndpointIndexUpdater.Index = env.EndpointIndex
+	if api != nil {
+		env.GatewayAPIController = api.gateway
+		api.client.RunAndWait(test.NewStop(t))
+		// The Gateway API's controller asks the push context for Services, and
+		// the push context asks it for routes: it needs a first one.
+		first := model.NewPushContext()
+		go gen.Registry.Run(test.NewStop(t))
+		first.InitContext(env, nil, nil)
+	}
+	gen.Run()
+	r.publish(updater)
+	if err := env.InitNetworksManager(updater); err != nil {
+		return nil, fmt.Errorf("networks: %w", err)
+	}
+	push := model.NewPushContext()
+	push.InitContext(env, nil, nil)
+	env.SetPushContext(push)
+	return &environment{gen: gen, push: push}, nil
+}
+
+// relay is an updater whose index is known only once istiod's environment is.
+type relay struct{ model.FakeEndpointIndexUpdater }
+
+// kubernetes is an API server in memory, for those of istiod's controllers that
+// read one.
+type kubernetes struct {
+	client  kubelib.Client
+	gateway *gateway.Controller
+	ingress model.ConfigStoreController
+}
+
+// wantsKubernetes tells whether there is anything for these controllers. They
+// are left out otherwise, since the API server in memory is slow.
+func wantsKubernetes(objects []runtime.Object) bool {
+	for _, o := range objects {
+		switch o.GetObjectKind().GroupVersionKind().Group {
+		case "gateway.networking.k8s.io", "networking.k8s.io":
+			return true
+		}
+	}
+	return false
+}
+
+func newKubernetes(t test.Failer, in *input, updater model.XDSUpdater) *kubernetes {
+	objects := in.kube
+	for _, svc := range in.services {
+		objects = append(objects, svc)
+	}
+	for _, ns := range in.namespaces {
+		objects = append(objects, ns)
+	}
+	client := kubelib.NewFakeClient(objects...)
+	options := controller.Options{DomainSuffix: domain, ClusterID: clusterID, KrtDebugger: krt.GlobalDebugHandler}
+	there := func(schema.GroupVersionResource, <-chan struct{}) bool { return true }
+	return &kubernetes{
+		client:  client,
+		gateway: gateway.NewController(client, there, options, updater),
+		ingress: ingress.NewController(client, meshwatcher.NewTestWatcher(in.mesh), options, updater),
+	}
+}

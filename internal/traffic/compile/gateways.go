@@ -1,0 +1,80 @@
+package compile
+
+import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// deployGateways adds the workloads and Services that istiod deploys for
+// Gateways of the Gateway API, since Git does not hold them.
+func (in *input) deployGateways() {
+	for _, o := range in.kube {
+		gw, ok := o.(*gatewayapi.Gateway)
+		if !ok || !istioClass[string(gw.Spec.GatewayClassName)] || len(gw.Spec.Addresses) > 0 {
+			continue
+		}
+		name := gw.Name + "-" + string(gw.Spec.GatewayClassName)
+		var ports []uint32
+		for _, l := range gw.Spec.Listeners {
+			ports = append(ports, uint32(l.Port))
+		}
+		in.standIn(gw.Namespace, name, map[string]string{gatewayName: gw.Name}, ports,
+			mizzen.Ref{Group: gatewayapi.GroupName, Kind: "Gateway", Namespace: gw.Namespace, Name: gw.Name})
+	}
+}
+
+// standIns adds a workload for each of Istio's Gateways whose selector takes
+// none: its proxies are deployed from elsewhere.
+func (in *input) standIns(root string) {
+	for _, c := range in.configs {
+		gw, ok := c.Spec.(*networking.Gateway)
+		if !ok || len(gw.Selector) == 0 || slices.ContainsFunc(in.workloads, func(w *workload) bool { return taken(gw.Selector, w) }) {
+			continue
+		}
+		var ports []uint32
+		for _, s := range gw.Servers {
+			ports = append(ports, s.GetPort().GetNumber())
+		}
+		name := gw.Selector["istio"]
+		if name == "" {
+			name = c.Name
+		}
+		in.standIn(root, name, gw.Selector, ports, mizzen.Ref{Group: c.GroupVersionKind.Group, Kind: "Gateway", Namespace: c.Namespace, Name: c.Name})
+	}
+}
+
+// taken tells whether a Gateway's selector takes a workload, of any namespace.
+// Whatever it takes is a gateway.
+func taken(selector map[string]string, w *workload) bool {
+	if !selects(selector, w.Namespace, w) {
+		return false
+	}
+	w.role, w.Sidecar = traffic.Gateway, true
+	return true
+}
+
+// standIn adds a gateway's workload, and a Service with its ports.
+func (in *input) standIn(namespace, name string, labels map[string]string, ports []uint32, cause mizzen.Ref) {
+	w := podWorkload(namespace, name, metav1.ObjectMeta{Labels: labels}, corev1.PodSpec{ServiceAccountName: name})
+	w.role, w.Sidecar = traffic.Gateway, true
+	w.Identity = trustDomain(in.mesh) + "/ns/" + namespace + "/sa/" + name
+	w.Labels["security.istio.io/tlsMode"] = "istio"
+	w.Origin = in.origins[cause].Object
+	in.workloads = append(in.workloads, w)
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: maps.Clone(labels)}}
+	svc.Spec.Selector = maps.Clone(labels)
+	slices.Sort(ports)
+	for _, p := range slices.Compact(ports) {
+		svc.Spec.Ports = append(svc.Spec.Ports, corev1.ServicePort{Name: portName(p), Port: int32(p), Protocol: corev1.ProtocolTCP})
+	}
+	in.services = append(in.services, svc)
+}

@@ -1,0 +1,87 @@
+package compile
+
+import (
+	"context"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"istio.io/istio/pilot/pkg/model"
+	"istio.io/istio/pilot/pkg/xds/endpoints"
+
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// istioVersion is that of the proxies: of the Istio that is linked in.
+const istioVersion = "1.31.0"
+
+// proxies compiles what istiod would send to each workload with a proxy.
+func (e *environment) proxies(ctx context.Context, in *input) ([]*traffic.Proxy, error) {
+	var out []*traffic.Proxy
+	for _, w := range in.workloads {
+		if w.role == "" {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		out = append(out, &traffic.Proxy{Name: w.Name, Role: w.role, Workload: &w.Workload, View: e.view(e.node(w))})
+	}
+	return out, nil
+}
+
+// node describes a workload's proxy to istiod, as its agent would.
+func (e *environment) node(w *workload) *model.Proxy {
+	kind := model.SidecarProxy
+	if w.role != traffic.Sidecar {
+		kind = model.Router
+	}
+	return e.gen.SetupProxy(&model.Proxy{
+		ID: shortName(w) + "." + w.Namespace, Type: kind, IPAddresses: []string{w.Address}, ConfigNamespace: w.Namespace, Labels: w.Labels,
+		Metadata: &model.NodeMetadata{
+			Labels: w.Labels, Namespace: w.Namespace, ClusterID: clusterID, IstioVersion: istioVersion, WorkloadName: shortName(w),
+			ServiceAccount: w.serviceAccount,
+		},
+		VerifiedIdentity: nil,
+	})
+}
+
+// view asks istiod's generators for all that a proxy subscribes to.
+func (e *environment) view(p *model.Proxy) *traffic.View {
+	v := &traffic.View{
+		Routes: map[string]*routev3.RouteConfiguration{}, Clusters: map[string]*clusterv3.Cluster{},
+		Endpoints: map[string]*endpointv3.ClusterLoadAssignment{},
+	}
+	listeners := e.gen.Listeners(p)
+	for _, l := range listeners {
+		if inbound(p, l) {
+			v.Inbound = append(v.Inbound, l)
+		} else {
+			v.Outbound = append(v.Outbound, l)
+		}
+	}
+	for _, r := range e.gen.RoutesFromListeners(p, listeners) {
+		v.Routes[r.Name] = r
+	}
+	for _, c := range e.gen.Clusters(p) {
+		v.Clusters[c.Name] = c
+		if c.GetType() == clusterv3.Cluster_EDS {
+			b := endpoints.NewEndpointBuilder(c.Name, p, e.push)
+			v.Endpoints[c.Name] = b.BuildClusterLoadAssignment(e.gen.Env().EndpointIndex)
+		}
+	}
+	return v
+}
+
+// inbound tells whether a listener takes requests to the workload itself.
+func inbound(p *model.Proxy, l *listenerv3.Listener) bool {
+	if p.Type == model.Router {
+		return true
+	}
+	return l.TrafficDirection == corev3.TrafficDirection_INBOUND || strings.HasPrefix(l.Name, "virtualInbound")
+}

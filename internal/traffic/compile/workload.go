@@ -1,0 +1,163 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"istio.io/api/annotation"
+	"istio.io/api/label"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// workload is a Workload with what istiod reads of its pods. Git has no pods:
+// each workload gets one.
+type workload struct {
+	traffic.Workload
+	role  traffic.Role
+	ports []corev1.ContainerPort
+	// serviceAccount is the name within the namespace.
+	serviceAccount string
+	annotations    map[string]string
+}
+
+// podTemplates says where the pod is described, by kind.
+var podTemplates = map[string][]string{
+	"Deployment": {"spec", "template"}, "StatefulSet": {"spec", "template"}, "DaemonSet": {"spec", "template"},
+	"ReplicaSet": {"spec", "template"}, "ReplicationController": {"spec", "template"}, "Rollout": {"spec", "template"},
+	"Job": {"spec", "template"}, "CronJob": {"spec", "jobTemplate", "spec", "template"}, "Pod": {},
+}
+
+// addWorkload files whatever has a pod template.
+func (in *input) addWorkload(object mizzen.Object) {
+	path, known := podTemplates[object.GetKind()]
+	if !known {
+		return
+	}
+	template := object.Object
+	if len(path) > 0 {
+		var err error
+		if template, _, err = unstructured.NestedMap(object.Object, path...); err != nil || template == nil {
+			return // without a template there are no pods, as when a Rollout refers to a Deployment
+		}
+	}
+	var pod corev1.PodTemplateSpec
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(template, &pod); err != nil {
+		in.reject(object.Ref(), mizzen.Path(strings.Join(path, ".")), err.Error())
+		return
+	}
+	w := podWorkload(object.GetNamespace(), object.GetName(), pod.ObjectMeta, pod.Spec)
+	w.Origin = object.Origins.Object
+	in.workloads = append(in.workloads, w)
+}
+
+func podWorkload(namespace, name string, meta metav1.ObjectMeta, spec corev1.PodSpec) *workload {
+	w := &workload{
+		Workload:       traffic.Workload{Name: namespace + "/" + name, Namespace: namespace, Labels: maps.Clone(meta.Labels)},
+		serviceAccount: spec.ServiceAccountName, annotations: meta.Annotations,
+	}
+	if w.Labels == nil {
+		w.Labels = map[string]string{}
+	}
+	if w.serviceAccount == "" {
+		w.serviceAccount = "default"
+	}
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		w.ports = append(w.ports, c.Ports...)
+		if c.Name == "istio-proxy" && slices.Contains(c.Args, "router") {
+			w.role = traffic.Gateway
+		}
+	}
+	if strings.Contains(meta.Annotations["inject.istio.io/templates"], "gateway") {
+		w.role = traffic.Gateway
+	}
+	return w
+}
+
+// inject decides which workloads have a sidecar, as the webhook would: by the
+// labels of the namespace and of the pod. A namespace that no object describes
+// is taken for one with injection, unless it is the mesh's or Kubernetes' own:
+// most repositories hold the services, not the namespaces.
+func (in *input) inject(root string) {
+	for _, w := range in.workloads {
+		if _, seen := in.injected[w.Namespace]; !seen {
+			in.injected[w.Namespace] = w.Namespace != root && !strings.HasPrefix(w.Namespace, "kube-")
+		}
+	}
+	for name, ns := range in.namespaces {
+		in.injected[name] = ns.Labels["istio-injection"] == "enabled" ||
+			ns.Labels["istio-injection"] == "" && ns.Labels[label.IoIstioRev.Name] != ""
+	}
+	for _, w := range in.workloads {
+		w.Identity = fmt.Sprintf("%s/ns/%s/sa/%s", trustDomain(in.mesh), w.Namespace, w.serviceAccount)
+		asked := w.Labels[label.SidecarInject.Name]
+		if asked == "" {
+			asked = w.annotations[annotation.SidecarInject.Name]
+		}
+		w.Sidecar = in.injected[w.Namespace] && asked != "false" || asked == "true"
+		if w.role == "" && w.Sidecar {
+			w.role = traffic.Sidecar
+		}
+		if w.role != "" {
+			w.Sidecar = true
+			w.Labels[label.SecurityTlsMode.Name] = "istio"
+		}
+	}
+}
+
+// target returns the port of the pod that a Service's port leads to.
+func (w *workload) target(p corev1.ServicePort) (uint32, bool) {
+	if p.TargetPort.Type == intstr.String {
+		for _, c := range w.ports {
+			if c.Name == p.TargetPort.StrVal {
+				return uint32(c.ContainerPort), true
+			}
+		}
+		return 0, false
+	}
+	if p.TargetPort.IntVal == 0 {
+		return uint32(p.Port), true
+	}
+	return uint32(p.TargetPort.IntVal), true
+}
+
+// selects tells whether a selector takes a workload; an empty one takes none.
+func selects(selector map[string]string, namespace string, w *workload) bool {
+	if len(selector) == 0 || namespace != w.Namespace {
+		return false
+	}
+	for k, v := range selector {
+		if w.Labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// addressServices gives each Service an address if it has none of its own.
+func (in *input) addressServices() {
+	next := 0
+	for _, svc := range in.services {
+		if svc.Spec.ClusterIP != "" || svc.Spec.Type == corev1.ServiceTypeExternalName {
+			continue
+		}
+		next++
+		svc.Spec.ClusterIP = fmt.Sprintf("10.%d.%d.%d", 64+next/62500, next/250%250, next%250+1)
+	}
+}
+
+// gatewayName is the label by which istiod marks what it deploys for a Gateway
+// of the Gateway API.
+const gatewayName = "gateway.networking.k8s.io/gateway-name"
+
+// istioClass are the GatewayClasses that istiod deploys proxies for.
+var istioClass = map[string]bool{"istio": true}
