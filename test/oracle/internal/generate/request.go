@@ -19,8 +19,10 @@ type Request struct {
 	// Bucket stands in for all that Envoy leaves to chance, 0..999,999.
 	Bucket uint32
 	HTTP2  bool
-	// Fail is the status that every upstream answers with; 0 means 200.
-	Fail int
+	// Fail is the status that every upstream answers with; 0 means 200. Answer
+	// are headers of its answer.
+	Fail   int
+	Answer [][2]string
 }
 
 // String returns the request as a line for people.
@@ -173,9 +175,10 @@ func (s *Source) special(r *Request, f forms) {
 	case 1, 2:
 		r.HTTP2 = !strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' })
 		r.Header = append(r.Header, [2]string{"content-type", []string{"application/grpc", "application/grpc+proto", "application/grpcx"}[s.rnd.IntN(3)]})
-	case 3, 4, 5:
+	case 3, 4, 5, 6, 7:
 		r.Header = append(r.Header, [2]string{"x-a", "mine"}, [2]string{"x-b", "mine"}, [2]string{"x-a", "too"})
-	case 6:
+		r.Answer = [][2]string{{"x-c", "theirs"}, {"x-d", "theirs"}, {"x-c", "too"}}
+	case 8:
 		if !r.HTTP2 {
 			r.Header = append(r.Header, [2]string{"Host", pick(s.rnd, f.hosts)})
 		}

@@ -1,0 +1,224 @@
+package trial
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mizzen.dev/mizzen/internal/traffic/match"
+	"mizzen.dev/mizzen/test/oracle/internal/generate"
+)
+
+// Decide is the matcher as a function, so that a test can put a mistake into
+// its place.
+type Decide func(t *Target, r generate.Request) match.Outcome
+
+// Matcher decides without a mistake.
+func Matcher(t *Target, r generate.Request) match.Outcome {
+	return t.router.Route(t.Request(r), t.Options)
+}
+
+// Request returns r as the matcher reads it.
+func (t *Target) Request(r generate.Request) match.Request {
+	out := match.Request{Method: r.Method, Path: r.Path, Host: r.Host, Bucket: uint64(r.Bucket)}
+	if t.Peer.TLS != nil {
+		out.Scheme = "https"
+	}
+	for _, h := range r.Header {
+		out.Headers = append(out.Headers, match.Header{Name: h[0], Value: h[1]})
+	}
+	return out
+}
+
+// predict puts an outcome of the matcher into the words of Fate.
+func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
+	f := Fate{Status: out.Status, GRPC: out.GRPCStatus}
+	if out.Route != nil {
+		f.Route = out.Route.Name
+	}
+	switch out.Kind {
+	case match.BadRequest:
+		return Fate{Kind: badRequest, Status: out.Status}
+	case match.NoHost, match.NoRoute:
+		f.Kind = noRoute
+	case match.Redirect:
+		f.Kind, f.Location = redirect, out.Location
+	case match.Direct:
+		f.Kind = direct
+	case match.Fault:
+		f.Kind = aborted
+	case match.Preflight:
+		f.Kind, f.CORS = preflight, cors(out.CORS, r, true)
+	case match.Forward:
+		t.predictForward(&f, out, r)
+	}
+	if f.GRPC != 0 {
+		f.Status = http.StatusOK
+	}
+	if out.Route != nil && (f.Kind == direct || f.Kind == redirect) {
+		f.Response = mutated(nil, nil, out.ResponseHeaders)
+	}
+	f.Delayed = f.Kind != preflight && delayed(out)
+	return f
+}
+
+func delayed(out match.Outcome) bool { return out.Fault != nil && out.Fault.DelayPercent == 100 }
+
+func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) {
+	if p := out.Fault; p != nil && p.AbortPercent < 100 && float64(r.Bucket) < p.AbortPercent*10_000 {
+		f.Kind, f.Status = aborted, p.AbortStatus
+		return
+	}
+	if !t.clusters[out.Cluster] {
+		f.Kind, f.Status = noCluster, http.StatusServiceUnavailable
+		return
+	}
+	f.Kind, f.Cluster, f.Path, f.Host = forward, out.Cluster, out.Path, out.Host
+	f.Status = http.StatusOK
+	if r.Fail != 0 {
+		f.Status = r.Fail
+	}
+	destination := match.Destination{}
+	if i := slices.IndexFunc(out.Destinations, func(d match.Destination) bool { return d.Cluster == out.Cluster }); i >= 0 {
+		destination = out.Destinations[i]
+	}
+	if destination.Host != "" {
+		f.Host = destination.Host
+	}
+	f.Timeout = timeout(out.Treatment)
+	f.Attempts = attempts(out.Retries, r.Fail)
+	f.Mirrors = mirrors(out.Mirrors)
+	f.Request = mutated(r.Header, destination.RequestHeaders, out.RequestHeaders)
+	f.Response = mutated(r.Answer, destination.ResponseHeaders, out.ResponseHeaders)
+	f.CORS = cors(out.CORS, r, false)
+}
+
+// timeout is what Envoy tells an upstream: that of a try before that of all.
+func timeout(t match.Treatment) string {
+	d := t.Timeout
+	if t.Retries != nil && t.Retries.PerTry > 0 {
+		d = t.Retries.PerTry
+	}
+	if d == 0 {
+		return ""
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10)
+}
+
+// attempts returns how often upstreams that answer with a status are asked.
+func attempts(retries *match.Retries, status int) int {
+	if retries == nil || status == 0 {
+		return 1
+	}
+	for on := range strings.SplitSeq(retries.On, ",") {
+		var again bool
+		switch strings.TrimSpace(on) {
+		case "5xx":
+			again = status >= 500
+		case "gateway-error":
+			again = status >= 502 && status <= 504
+		case "retriable-4xx":
+			again = status == http.StatusConflict
+		case "retriable-status-codes":
+			again = slices.Contains(retries.StatusCodes, uint32(status))
+		}
+		if again {
+			return 1 + int(retries.Attempts)
+		}
+	}
+	return 1
+}
+
+// mirrors names the clusters that get all requests; those that get a share are
+// counted elsewhere.
+func mirrors(list []match.Mirror) string {
+	var out []string
+	for _, m := range list {
+		if m.Percent == 100 {
+			out = append(out, m.Cluster)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+// mutated returns the headers that mutations name, after them. Values that
+// Envoy computes are left out, and so are the pseudo headers.
+func mutated(before [][2]string, lists ...[]match.Mutation) map[string]string {
+	values := map[string][]string{}
+	for _, h := range before {
+		values[strings.ToLower(h[0])] = append(values[strings.ToLower(h[0])], h[1])
+	}
+	touched := map[string]bool{}
+	for _, list := range lists {
+		for _, m := range list {
+			name := strings.ToLower(m.Name)
+			touched[name] = !strings.HasPrefix(name, ":") && name != "host" && !strings.Contains(m.Value, "%")
+			values[name] = mutate(values[name], m)
+		}
+	}
+	var out map[string]string
+	for name, ok := range touched {
+		if !ok {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = strings.Join(values[name], ",")
+	}
+	return out
+}
+
+func mutate(values []string, m match.Mutation) []string {
+	switch m.Action {
+	case match.Remove:
+		return nil
+	case match.Append:
+		return append(values, m.Value)
+	case match.AddIfAbsent:
+		if len(values) > 0 {
+			return values
+		}
+	case match.OverwriteIfExists:
+		if len(values) == 0 {
+			return nil
+		}
+	}
+	return []string{m.Value}
+}
+
+// cors returns the headers that a policy adds to an answer.
+func cors(policy *match.CORS, r generate.Request, preflight bool) map[string]string {
+	origin := header(r.Header, "origin")
+	if policy == nil || !policy.OriginAllowed || origin == "" {
+		return nil
+	}
+	out := map[string]string{"access-control-allow-origin": origin}
+	set := func(name, value string) {
+		if value != "" {
+			out[name] = value
+		}
+	}
+	if policy.AllowCredentials {
+		out["access-control-allow-credentials"] = "true"
+	}
+	if !preflight {
+		set("access-control-expose-headers", policy.ExposeHeaders)
+		return out
+	}
+	set("access-control-allow-methods", policy.AllowMethods)
+	set("access-control-allow-headers", policy.AllowHeaders)
+	set("access-control-max-age", policy.MaxAge)
+	return out
+}
+
+func header(list [][2]string, name string) string {
+	for _, h := range list {
+		if strings.EqualFold(h[0], name) {
+			return h[1]
+		}
+	}
+	return ""
+}
