@@ -171,6 +171,8 @@ func (r *Request) refusal() (status int, why string) {
 	switch {
 	case size > maxHeaderBytes:
 		return 431, "path and headers are larger than 60 KiB"
+	case !isToken(r.Method):
+		return 400, "the method is not a token"
 	case r.Host == "":
 		return 400, "there is no host"
 	case strings.IndexFunc(r.Host, notInHost) >= 0:
@@ -183,7 +185,20 @@ func (r *Request) refusal() (status int, why string) {
 	return 0, ""
 }
 
-func notInPath(c rune) bool { return c <= ' ' || c == '#' || c > '~' }
+// isToken follows RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 32
+		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// notInPath allows a fragment: Istio's bootstrap switches
+// http_reject_path_with_fragment off, and Envoy then cuts it off.
+func notInPath(c rune) bool { return c <= ' ' || c > '~' }
 
 // notInHost follows Envoy's check of the authority.
 func notInHost(c rune) bool {
@@ -195,14 +210,15 @@ func notInHost(c rune) bool {
 }
 
 // prepared returns the request as a route sees it: several Host headers become
-// one value, the path is normalized, the host stripped.
+// one value, the path loses its fragment and is normalized, the host stripped.
 func (r Request) prepared(o Options) Request {
 	for i := range r.Headers {
 		if strings.EqualFold(r.Headers[i].Name, "host") && r.Headers[i].Value != "" {
 			r.Host += "," + r.Headers[i].Value
 		}
 	}
-	r.Path = o.Normalization.Apply(r.Path)
+	path, _, _ := strings.Cut(r.Path, "#")
+	r.Path = o.Normalization.Apply(path)
 	if o.StripTrailingDot {
 		r.Host = withoutTrailingDot(r.Host)
 	}

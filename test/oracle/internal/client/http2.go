@@ -21,11 +21,11 @@ type streams struct {
 	framer  *http2.Framer
 	encoded bytes.Buffer
 	encoder *hpack.Encoder
-	last    uint32
+	last    uint32 // odd
 }
 
 func newStreams(conn net.Conn) (*streams, error) {
-	s := &streams{Conn: conn, framer: http2.NewFramer(conn, bufio.NewReader(conn))}
+	s := &streams{Conn: conn, last: 1, framer: http2.NewFramer(conn, bufio.NewReader(conn))}
 	s.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	s.encoder = hpack.NewEncoder(&s.encoded)
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
@@ -41,7 +41,7 @@ func (s *streams) exchange(r Request) (*Answer, bool, error) {
 	if err := s.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, false, err
 	}
-	s.last = max(1, s.last+2)
+	s.last += 2
 	if err := s.send(r); err != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrReset, err)
 	}

@@ -41,7 +41,8 @@ func (r Request) String() string {
 	return b.String()
 }
 
-// methods are the usual ones, and one that is none.
+// methods are the usual ones and a rare one. Envoy's HTTP/1.1 codec refuses
+// what it does not know by name; that of HTTP/2 does not.
 var methods = []string{"GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS", "PURGE"}
 
 // oddPaths sit at the edges of how Envoy normalizes paths.
@@ -133,6 +134,12 @@ func (s *Source) Next() Request {
 	r.Path = strings.ReplaceAll(r.Path, " ", "%20")
 	if r.HTTP2 && strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' }) {
 		r.HTTP2 = false // its codec refuses what HTTP/1.1's lets through
+	}
+	if r.Host == "" {
+		r.Host = f.hosts[0] // no host at all is another matter
+	}
+	if !slices.Contains(methods, r.Method) && strings.ToUpper(r.Method) != r.Method {
+		r.Method = "LINK"
 	}
 	return r
 }

@@ -61,17 +61,18 @@ func present(v string) string {
 
 func (f *Fate) observeForward(a *client.Answer, hits []upstream.Hit, predicted Fate) {
 	f.Kind, f.Cluster = forward, a.Header.Get("x-o-cluster")
+	f.Attempts, _ = strconv.Atoi(a.Header.Get("x-o-attempts"))
 	var copies []string
+	left := f.Attempts
 	for _, h := range hits {
-		// Envoy marks the host of copies.
-		if strings.Contains(h.Host, "-shadow") {
+		if h.Cluster != f.Cluster || left == 0 {
 			copies = append(copies, h.Cluster)
 			continue
 		}
-		if f.Attempts++; f.Attempts > 1 {
+		if left--; left < f.Attempts-1 {
 			continue
 		}
-		f.Cluster, f.Path, f.Host = h.Cluster, h.Path, h.Host
+		f.Path, f.Host = h.Path, h.Host
 		f.Timeout = h.Header.Get("x-envoy-expected-rq-timeout-ms")
 		f.Request = looked(h.Header, predicted.Request)
 	}

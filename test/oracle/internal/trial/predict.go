@@ -25,9 +25,7 @@ func (t *Target) Request(r generate.Request) match.Request {
 	if t.Peer.TLS != nil {
 		out.Scheme = "https"
 	}
-	for _, h := range r.Header {
-		out.Headers = append(out.Headers, match.Header{Name: h[0], Value: h[1]})
-	}
+	out.Headers = headers(r.Header)
 	return out
 }
 
@@ -57,7 +55,7 @@ func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
 		f.Status = http.StatusOK
 	}
 	if out.Route != nil && (f.Kind == direct || f.Kind == redirect) {
-		f.Response = mutated(nil, nil, out.ResponseHeaders)
+		f.Response = mutated(nil, out.ResponseHeaders...)
 	}
 	f.Delayed = f.Kind != preflight && delayed(out)
 	return f
@@ -67,11 +65,11 @@ func delayed(out match.Outcome) bool { return out.Fault != nil && out.Fault.Dela
 
 func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) {
 	if p := out.Fault; p != nil && p.AbortPercent < 100 && float64(r.Bucket) < p.AbortPercent*10_000 {
-		f.Kind, f.Status = aborted, p.AbortStatus
+		f.local(aborted, p.AbortStatus, r)
 		return
 	}
 	if !t.clusters[out.Cluster] {
-		f.Kind, f.Status = noCluster, http.StatusServiceUnavailable
+		f.local(noCluster, http.StatusServiceUnavailable, r)
 		return
 	}
 	f.Kind, f.Cluster, f.Path, f.Host = forward, out.Cluster, out.Path, out.Host
@@ -89,9 +87,32 @@ func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) 
 	f.Timeout = timeout(out.Treatment)
 	f.Attempts = attempts(out.Retries, r.Fail)
 	f.Mirrors = mirrors(out.Mirrors)
-	f.Request = mutated(r.Header, destination.RequestHeaders, out.RequestHeaders)
-	f.Response = mutated(r.Answer, destination.ResponseHeaders, out.ResponseHeaders)
+	f.Request = mutated(r.Header, slices.Concat(destination.RequestHeaders, out.RequestHeaders)...)
+	f.Response = mutated(r.Answer, slices.Concat(destination.ResponseHeaders, out.ResponseHeaders)...)
 	f.CORS = cors(out.CORS, r, false)
+}
+
+// local makes it an answer of Envoy itself; one to gRPC has a status of its
+// own.
+func (f *Fate) local(kind string, status int, r generate.Request) {
+	f.Kind, f.Status = kind, status
+	rest, ok := strings.CutPrefix(header(r.Header, "content-type"), "application/grpc")
+	if !ok || rest != "" && rest[0] != '+' {
+		return
+	}
+	f.GRPC = 2
+	switch status {
+	case 400:
+		f.GRPC = 13
+	case 401:
+		f.GRPC = 16
+	case 403:
+		f.GRPC = 7
+	case 404:
+		f.GRPC = 12
+	case 429, 502, 503, 504:
+		f.GRPC = 14
+	}
 }
 
 // timeout is what Envoy tells an upstream: that of a try before that of all.
@@ -145,48 +166,41 @@ func mirrors(list []match.Mirror) string {
 
 // mutated returns the headers that mutations name, after them. Values that
 // Envoy computes are left out, and so are the pseudo headers.
-func mutated(before [][2]string, lists ...[]match.Mutation) map[string]string {
-	values := map[string][]string{}
-	for _, h := range before {
-		values[strings.ToLower(h[0])] = append(values[strings.ToLower(h[0])], h[1])
+func mutated(before [][2]string, mutations ...match.Mutation) map[string]string {
+	if len(mutations) == 0 {
+		return nil
 	}
-	touched := map[string]bool{}
-	for _, list := range lists {
-		for _, m := range list {
-			name := strings.ToLower(m.Name)
-			touched[name] = !strings.HasPrefix(name, ":") && name != "host" && !strings.Contains(m.Value, "%")
-			values[name] = mutate(values[name], m)
-		}
-	}
-	var out map[string]string
-	for name, ok := range touched {
-		if !ok {
+	after := match.Mutate(headers(before), mutations)
+	out := map[string]string{}
+	for _, m := range mutations {
+		name := strings.ToLower(m.Name)
+		if strings.HasPrefix(name, ":") || name == "host" || computed(mutations, name) {
 			continue
 		}
-		if out == nil {
-			out = map[string]string{}
+		var values []string
+		for _, h := range after {
+			if strings.EqualFold(h.Name, name) {
+				values = append(values, h.Value)
+			}
 		}
-		out[name] = strings.Join(values[name], ",")
+		out[name] = strings.Join(values, ",")
 	}
 	return out
 }
 
-func mutate(values []string, m match.Mutation) []string {
-	switch m.Action {
-	case match.Remove:
-		return nil
-	case match.Append:
-		return append(values, m.Value)
-	case match.AddIfAbsent:
-		if len(values) > 0 {
-			return values
-		}
-	case match.OverwriteIfExists:
-		if len(values) == 0 {
-			return nil
-		}
+// computed tells whether Envoy computes a value of a header.
+func computed(mutations []match.Mutation, name string) bool {
+	return slices.ContainsFunc(mutations, func(m match.Mutation) bool {
+		return strings.EqualFold(m.Name, name) && strings.Contains(m.Value, "%")
+	})
+}
+
+func headers(list [][2]string) []match.Header {
+	var out []match.Header
+	for _, h := range list {
+		out = append(out, match.Header{Name: h[0], Value: h[1]})
 	}
-	return []string{m.Value}
+	return out
 }
 
 // cors returns the headers that a policy adds to an answer.

@@ -70,7 +70,7 @@ func targets(view *traffic.View, side runnable.Side) ([]*Target, error) {
 			if rc == nil {
 				return nil, fmt.Errorf("listener %s has no routes", l.Name)
 			}
-			t := &Target{Options: match.OptionsOf(manager), clusters: clusters}
+			t := &Target{Options: optionsOf(manager), clusters: clusters}
 			t.reach(l, chain)
 			out = append(out, t.With(rc, t.Options))
 		}

@@ -2,8 +2,10 @@ package trial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"reflect"
 	"strconv"
 	"time"
@@ -147,6 +149,12 @@ func (t *Trial) Ask(ctx context.Context, target *Target, r generate.Request) (As
 	t.asked++
 	id := strconv.Itoa(t.asked)
 	answer, err := t.client.Do(ctx, wire(target, r, id))
+	if errors.Is(err, client.ErrReset) && r.HTTP2 {
+		// The codec of HTTP/2 ends the connection where that of HTTP/1.1
+		// answers 400.
+		asked.Observed = Fate{Kind: badRequest, Status: http.StatusBadRequest}
+		return asked, nil
+	}
 	if err != nil {
 		return asked, err
 	}
