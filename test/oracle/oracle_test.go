@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,16 +40,26 @@ func newBench(t *testing.T) *trial.Bench {
 
 func TestTry(t *testing.T) {
 	bench := newBench(t)
-	file := os.Getenv("F")
-	text, err := os.ReadFile("testdata/" + file)
+	var m generate.Mesh
+	if file := os.Getenv("F"); file != "" {
+		text, err := os.ReadFile("testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Objects = string(text)
+	} else {
+		seed, _ := strconv.ParseUint(os.Getenv("S"), 10, 64)
+		var err error
+		if m, err = generate.NewMesh(seed); err != nil {
+			t.Fatal(err)
+		}
+		os.WriteFile("/tmp/orc/mesh.yaml", []byte(m.Objects), 0o644)
+	}
+	objects, err := generate.Objects(m.Objects)
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, err := generate.Objects(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mesh, err := compile.Compile(t.Context(), objects, compile.Options{})
+	mesh, err := compile.Compile(t.Context(), objects, compile.Options{MeshConfig: []byte(m.MeshConfig)})
 	if err != nil {
 		t.Fatal(err)
 	}

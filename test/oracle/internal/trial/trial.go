@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"sync"
 	"time"
 
 	"mizzen.dev/mizzen/internal/traffic"
@@ -44,8 +45,7 @@ type Trial struct {
 	upstreams *upstream.Upstreams
 	server    *ads.Server
 	envoy     *envoy.Envoy
-	client    *client.Client
-	asked     int
+	address   string
 }
 
 // Start runs one side of a proxy, with its files in dir. It fails if Envoy
@@ -83,19 +83,12 @@ func (t *Trial) start(ctx context.Context, b *Bench, proxy *traffic.Proxy, side 
 	if t.envoy, err = envoy.Start(ctx, b.Binary, dir, t.server); err != nil {
 		return err
 	}
-	address, err := t.envoy.Ready(ctx, config.Root)
-	if err != nil {
-		return err
-	}
-	t.client = &client.Client{Address: address}
-	return nil
+	t.address, err = t.envoy.Ready(ctx, config.Root)
+	return err
 }
 
 // Close ends all that the trial started.
 func (t *Trial) Close() {
-	if t.client != nil {
-		t.client.Close()
-	}
 	if t.envoy != nil {
 		t.envoy.Stop()
 	}
@@ -121,46 +114,68 @@ func (a Asked) Disagreement() Disagreement {
 	return Disagreement{Where: a.Target.Name, Request: a.Request, Predicted: a.Predicted, Observed: a.Observed}
 }
 
+// workers is how many connections ask at once: enough to keep Envoy busy.
+const workers = 4
+
 // Run asks n requests, spread over the targets by their routes, and gives each
-// to seen.
+// to seen, in the same order every time.
 func (t *Trial) Run(ctx context.Context, rnd *rand.Rand, n int, seen func(Asked)) error {
+	all := t.requests(rnd, n)
+	failed := make([]error, workers)
+	var group sync.WaitGroup
+	for w := range workers {
+		group.Go(func() {
+			c := &client.Client{Address: t.address}
+			defer c.Close()
+			for i := w; i < len(all) && failed[w] == nil; i += workers {
+				failed[w] = t.ask(ctx, c, &all[i], strconv.Itoa(i))
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	for _, a := range all {
+		seen(a)
+	}
+	if left := t.upstreams.Left(); left > 0 {
+		return fmt.Errorf("%s: %d requests reached upstreams that nobody predicted", t.Name, left)
+	}
+	return nil
+}
+
+func (t *Trial) requests(rnd *rand.Rand, n int) []Asked {
 	sources := make([]*generate.Source, len(t.Targets))
 	total := 0
 	for i, target := range t.Targets {
 		sources[i] = generate.NewSource(target.Config, target.port, rnd)
 		total += sources[i].Routes()
 	}
+	var all []Asked
 	for i, target := range t.Targets {
 		for range (n*sources[i].Routes() + total - 1) / max(total, 1) {
-			asked, err := t.Ask(ctx, target, sources[i].Next())
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", target.Name, asked.Request, err)
-			}
-			seen(asked)
+			all = append(all, Asked{Target: target, Request: sources[i].Next()})
 		}
 	}
-	return nil
+	return all
 }
 
-// Ask asks one request of both sides.
-func (t *Trial) Ask(ctx context.Context, target *Target, r generate.Request) (Asked, error) {
-	asked := Asked{Target: target, Request: r}
-	asked.Predicted = target.predict(Matcher(target, r), r)
-	t.asked++
-	id := strconv.Itoa(t.asked)
-	answer, err := t.client.Do(ctx, wire(target, r, id))
-	if errors.Is(err, client.ErrReset) && r.HTTP2 {
+// ask asks one request of both sides.
+func (t *Trial) ask(ctx context.Context, c *client.Client, a *Asked, id string) error {
+	a.Predicted = Predict(a.Target, a.Request, Matcher)
+	answer, err := c.Do(ctx, wire(a.Target, a.Request, id))
+	if errors.Is(err, client.ErrReset) && a.Request.HTTP2 {
 		// The codec of HTTP/2 ends the connection where that of HTTP/1.1
 		// answers 400.
-		asked.Observed = Fate{Kind: badRequest, Status: http.StatusBadRequest}
-		return asked, nil
+		a.Observed = Fate{Kind: badRequest, Status: http.StatusBadRequest}
+		return nil
 	}
 	if err != nil {
-		return asked, err
+		return fmt.Errorf("%s: %s: %w", a.Target.Name, a.Request, err)
 	}
-	hits := t.hits(ctx, id, asked.Predicted)
-	asked.Observed = observe(answer, hits, asked.Predicted)
-	return asked, nil
+	a.Observed = observe(answer, t.hits(ctx, id, a.Predicted), a.Predicted)
+	return nil
 }
 
 // Predict returns the fate that decide sees.

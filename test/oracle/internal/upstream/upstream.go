@@ -103,6 +103,13 @@ func (u *Upstreams) Take(id string) []Hit {
 	return hits
 }
 
+// Left returns how many requests have hits that nobody took.
+func (u *Upstreams) Left() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.hits)
+}
+
 // Arrived returns a channel that is closed when the next hit arrives, and how
 // many of the request there are now. A mirrored request comes when it comes.
 func (u *Upstreams) Arrived(id string) (next <-chan struct{}, hits int) {
