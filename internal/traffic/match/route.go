@@ -190,11 +190,7 @@ func explain(m *routev3.RouteMatch, req *Request) string {
 
 // explainHeader says what a request has where a route wants something else.
 func explainHeader(h *routev3.HeaderMatcher, req *Request) string {
-	name, ok := pseudo[h.Name]
-	if !ok {
-		name = "header " + h.Name
-	}
-	return fmt.Sprintf("%s: %s, wanted %s", name, describeValues(req.header(h.Name)), describeHeader(h))
+	return fmt.Sprintf("%s: %s, wanted %s", describeNamed(h.Name), describeValues(req.header(h.Name)), describeHeader(h))
 }
 
 // pseudo are what users call the headers that are none.
