@@ -11,12 +11,17 @@ import (
 	"mizzen.dev/mizzen/internal/cli"
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/render/worker"
+	traffic "mizzen.dev/mizzen/internal/traffic/worker"
 )
 
 func main() {
-	// A render worker confines itself before anything else is set up.
-	if len(os.Args) > 1 && os.Args[1] == render.WorkerCommand {
-		os.Exit(worker.Main(os.Args[2:]))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case render.WorkerCommand: // confines itself before anything else is set up
+			os.Exit(worker.Main(os.Args[2:]))
+		case traffic.Command:
+			os.Exit(traffic.Main())
+		}
 	}
 	terminal := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
 	color := cli.Color(term.IsTerminal(int(os.Stdout.Fd())), os.Getenv)

@@ -77,8 +77,8 @@ func forbidden(importer, from, imp string) string {
 		return "the vocabulary knows no client and no stage"
 	case strings.HasPrefix(importer, module+"/api/") && (strings.Contains(imp, "client-go") || strings.HasPrefix(imp, module+"/internal")):
 		return "the API depends on apimachinery alone"
-	case importer == module+"/cmd/mizzen" && to != "" && to != "cli" && to != "render":
-		return "main only starts the command line, or a render worker"
+	case importer == module+"/cmd/mizzen" && !slices.Contains([]string{"", "cli", "render", "traffic"}, to):
+		return "main only starts the command line, or a worker"
 	case strings.HasPrefix(imp, "k8s.io/kubernetes") || strings.HasPrefix(imp, module+"/lab"):
 		return "the lab is never linked into the product"
 	case from == "" || to == "" || from == to || isTest:

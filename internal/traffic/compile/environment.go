@@ -19,7 +19,9 @@ import (
 	"istio.io/istio/pilot/pkg/serviceregistry/provider"
 	"istio.io/istio/pkg/config/mesh/meshwatcher"
 	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/config/schema/gvr"
 	kubelib "istio.io/istio/pkg/kube"
+	"istio.io/istio/pkg/kube/kclient/clienttest"
 	"istio.io/istio/pkg/kube/krt"
 	"istio.io/istio/pkg/test"
 )
@@ -70,7 +72,6 @@ func start(t test.Failer, in *input) (*environment, error) {
 		// The Gateway API's controller asks the push context for Services, and
 		// the push context asks it for routes: it needs a first one.
 		first := model.NewPushContext()
-		go gen.Registry.Run(test.NewStop(t))
 		first.InitContext(env, nil, nil)
 	}
 	gen.Run()
@@ -107,6 +108,12 @@ func wantsKubernetes(objects []runtime.Object) bool {
 	return false
 }
 
+// watched are the kinds that istiod's controller waits to see defined.
+var watched = []schema.GroupVersionResource{
+	gvr.GatewayClass, gvr.KubernetesGateway, gvr.HTTPRoute, gvr.GRPCRoute, gvr.TCPRoute, gvr.TLSRoute, gvr.ReferenceGrant,
+	gvr.BackendTLSPolicy, gvr.ListenerSet, gvr.ServiceEntry,
+}
+
 func newKubernetes(t test.Failer, in *input, updater model.XDSUpdater) *kubernetes {
 	objects := in.kube
 	for _, svc := range in.services {
@@ -116,6 +123,9 @@ func newKubernetes(t test.Failer, in *input, updater model.XDSUpdater) *kubernet
 		objects = append(objects, ns)
 	}
 	client := kubelib.NewFakeClient(objects...)
+	for _, crd := range watched {
+		clienttest.MakeCRD(t, client, crd)
+	}
 	options := controller.Options{DomainSuffix: domain, ClusterID: clusterID, KrtDebugger: krt.GlobalDebugHandler}
 	there := func(schema.GroupVersionResource, <-chan struct{}) bool { return true }
 	return &kubernetes{

@@ -1,10 +1,12 @@
 package compile
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	ingressapi "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -33,7 +35,7 @@ func (in *input) deployGateways() {
 }
 
 // standIns adds a workload for each of Istio's Gateways whose selector takes
-// none: its proxies are deployed from elsewhere.
+// none, and for Ingresses: their proxies are deployed from elsewhere.
 func (in *input) standIns(root string) {
 	for _, c := range in.configs {
 		gw, ok := c.Spec.(*networking.Gateway)
@@ -49,6 +51,14 @@ func (in *input) standIns(root string) {
 			name = c.Name
 		}
 		in.standIn(root, name, gw.Selector, ports, mizzen.Ref{Group: c.GroupVersionKind.Group, Kind: "Gateway", Namespace: c.Namespace, Name: c.Name})
+	}
+	name := cmp.Or(in.mesh.IngressSelector, "ingressgateway") // istiod's own default
+	selector := map[string]string{"istio": name}
+	for _, o := range in.kube {
+		if ingress, ok := o.(*ingressapi.Ingress); ok && !slices.ContainsFunc(in.workloads, func(w *workload) bool { return taken(selector, w) }) {
+			in.standIn(root, name, selector, []uint32{80, 443},
+				mizzen.Ref{Group: ingressapi.GroupName, Kind: "Ingress", Namespace: ingress.Namespace, Name: ingress.Name})
+		}
 	}
 }
 

@@ -136,7 +136,7 @@ func selects(selector map[string]string, namespace string, w *workload) bool {
 		return false
 	}
 	for k, v := range selector {
-		if w.Labels[k] != v {
+		if got, ok := w.Labels[k]; !ok || got != v {
 			return false
 		}
 	}

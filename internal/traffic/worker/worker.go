@@ -1,0 +1,117 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+	"istio.io/istio/pkg/log"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/compile"
+)
+
+// handlers answer jobs by what they ask for.
+var handlers = map[Ask]func(context.Context, *session, Job) (any, error){}
+
+// dataBytes bounds the memory of a worker, in bytes.
+const dataBytes = 4 << 30
+
+// Main is a worker process: it answers jobs on standard input until that ends,
+// and returns the exit code.
+func Main() int {
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: dataBytes, Max: dataBytes}); err != nil {
+		fmt.Fprintln(os.Stderr, "bound the memory:", err)
+		return 1
+	}
+	// Istio's logs are of a server; what matters here is in its results.
+	options := log.DefaultOptions()
+	options.OutputPaths = []string{os.DevNull}
+	options.ErrorOutputPaths = []string{os.DevNull}
+	if err := log.Configure(options); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := serve(bufio.NewReader(os.Stdin), os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func serve(in io.Reader, out io.Writer) error {
+	s := &session{}
+	for {
+		var job Job
+		if err := read(in, &job); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read a job (this command is for mizzen itself, not by hand): %w", err)
+		}
+		if err := write(out, s.answer(job)); err != nil {
+			return fmt.Errorf("answer: %w", err)
+		}
+	}
+}
+
+// session is what a worker remembers from job to job.
+type session struct {
+	// recent are the meshes of the last jobs, the newest first.
+	recent []compiled
+}
+
+type compiled struct {
+	digest [sha256.Size]byte
+	mesh   *traffic.Mesh
+}
+
+// remembered is how many meshes are kept: both sides of a comparison, so that
+// the next one finds its first side.
+const remembered = 2
+
+func (s *session) answer(job Job) answer {
+	handle := handlers[job.Ask]
+	if handle == nil {
+		return answer{Kind: mizzen.Internal, Error: fmt.Sprintf("a worker is asked for %q, which it does not know", job.Ask)}
+	}
+	// The parent kills a worker that takes too long.
+	return answerOf(handle(context.Background(), s, job))
+}
+
+// mesh compiles objects, unless that was done a moment ago.
+func (s *session) mesh(ctx context.Context, job Job, lists ...[]Object) (*traffic.Mesh, error) {
+	digest, err := digestOf(job, lists)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range s.recent {
+		if c.digest == digest {
+			return c.mesh, nil
+		}
+	}
+	mesh, err := compile.Compile(ctx, received(lists...), compile.Options{MeshConfig: []byte(job.MeshConfig), RootNamespace: job.RootNamespace})
+	if err != nil {
+		return nil, err
+	}
+	s.recent = append([]compiled{{digest, mesh}}, s.recent...)
+	s.recent = s.recent[:min(len(s.recent), remembered)]
+	return mesh, nil
+}
+
+func digestOf(job Job, lists [][]Object) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	for _, v := range []any{job.MeshConfig, job.RootNamespace, lists} {
+		if err := enc.Encode(v); err != nil {
+			return sum, err
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
