@@ -1,22 +1,34 @@
+// Package oracle compares what Mizzen predicts with what a stock Envoy does:
+// istiod's code compiles a mesh, Envoy runs the result, and each request is
+// asked of both.
 package oracle
 
 import (
+	"context"
+	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 
 	istiolog "istio.io/istio/pkg/log"
 
-	"mizzen.dev/mizzen/internal/traffic"
-	"mizzen.dev/mizzen/internal/traffic/compile"
 	"mizzen.dev/mizzen/test/oracle/internal/certs"
 	"mizzen.dev/mizzen/test/oracle/internal/generate"
-	"mizzen.dev/mizzen/test/oracle/internal/runnable"
 	"mizzen.dev/mizzen/test/oracle/internal/trial"
 )
+
+var (
+	requests = flag.Int("oracle.requests", 20_000, "requests in all")
+	meshes   = flag.Int("oracle.meshes", 18, "generated meshes")
+	first    = flag.Uint64("oracle.seed", 1, "seed of the first generated mesh")
+)
+
+// shown is how many disagreements of one kind are told.
+const shown = 3
 
 func TestMain(m *testing.M) {
 	for _, s := range istiolog.Scopes() {
@@ -38,62 +50,75 @@ func newBench(t *testing.T) *trial.Bench {
 	return &trial.Bench{Binary: binary, CA: ca}
 }
 
-func TestTry(t *testing.T) {
-	bench := newBench(t)
-	var m generate.Mesh
-	if file := os.Getenv("F"); file != "" {
-		text, err := os.ReadFile("testdata/" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Objects = string(text)
-	} else {
-		seed, _ := strconv.ParseUint(os.Getenv("S"), 10, 64)
-		var err error
-		if m, err = generate.NewMesh(seed); err != nil {
-			t.Fatal(err)
-		}
-		os.WriteFile("/tmp/orc/mesh.yaml", []byte(m.Objects), 0o644)
+// record counts what was asked, and keeps some for the test of the generator.
+type record struct {
+	configurations, requests, disagreements int
+	kinds                                   map[string]int
+	shown                                   map[string]int
+	kept                                    []trial.Asked
+}
+
+// kept is how many requests are kept.
+const kept = 40_000
+
+func (r *record) see(t *testing.T, name string, a trial.Asked) {
+	t.Helper()
+	r.requests++
+	r.kinds[a.Observed.Kind]++
+	if len(r.kept) < kept {
+		r.kept = append(r.kept, a)
 	}
-	objects, err := generate.Objects(m.Objects)
-	if err != nil {
-		t.Fatal(err)
+	if a.Agree() {
+		return
 	}
-	mesh, err := compile.Compile(t.Context(), objects, compile.Options{MeshConfig: []byte(m.MeshConfig)})
-	if err != nil {
-		t.Fatal(err)
+	r.disagreements++
+	kind := ""
+	for _, line := range trial.Differences(a.Predicted, a.Observed) {
+		field, _, _ := strings.Cut(line, ":")
+		kind += field
 	}
-	t.Log(mesh.Rejected)
-	for _, p := range mesh.Proxies {
-		if os.Getenv("P") != "" && p.Name != os.Getenv("P") {
-			continue
-		}
-		side := runnable.Outbound
-		if p.Role == traffic.Gateway {
-			side = runnable.Gateway
-		}
-		tr, err := bench.Start(t.Context(), p, side, t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, bad := 0, 0
-		seen := map[string]int{}
-		kinds := map[string]int{}
-		err = tr.Run(t.Context(), rand.New(rand.NewPCG(1, 1)), 3000, func(a trial.Asked) {
-			n++
-			kinds[a.Observed.Kind]++
-			if !a.Agree() {
-				bad++
-				k := ""
-				for _, d := range trial.Differences(a.Predicted, a.Observed) {
-					k += strings.Fields(d)[0]
-				}
-				if seen[k]++; seen[k] < 4 {
-					t.Error(a.Disagreement())
-				}
-			}
-		})
-		t.Log(p.Name, n, bad, kinds, err)
-		tr.Close()
+	if r.shown[kind]++; r.shown[kind] <= shown {
+		t.Errorf("%s: %s", name, a.Disagreement())
 	}
 }
+
+// run tries one configuration in an Envoy of its own.
+func (r *record) run(t *testing.T, bench *trial.Bench, c configuration, seed uint64, n int) {
+	t.Helper()
+	x, err := bench.Start(t.Context(), c.proxy, c.side, t.TempDir())
+	if err != nil {
+		t.Fatalf("%s: %v", c.name, err)
+	}
+	defer x.Close()
+	r.configurations++
+	if err := x.Run(t.Context(), rand.New(rand.NewPCG(seed, 1)), n, func(a trial.Asked) { r.see(t, c.name, a) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPredictions asks the same of the matcher and of Envoy, and then of
+// matchers with a mistake each, which the requests must find out.
+func TestPredictions(t *testing.T) {
+	bench := newBench(t)
+	r := &record{kinds: map[string]int{}, shown: map[string]int{}}
+	written := scenarios(t)
+	each := *requests / (len(written) + 3**meshes)
+	for _, c := range written {
+		r.run(t, bench, c, 1, each)
+	}
+	for i := range *meshes {
+		seed := *first + uint64(i)
+		m, err := generate.NewMesh(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range sides(compiled(t, m), fmt.Sprintf("mesh %d", seed)) {
+			r.run(t, bench, c, seed, each)
+		}
+	}
+	t.Logf("%d requests to %d configurations, %d disagreements, %v", r.requests, r.configurations, r.disagreements, r.kinds)
+	t.Run("mistakes", func(t *testing.T) { testMistakes(t, r.kept) })
+}
+
+var _ = context.Background
+var _ = slices.Contains[[]string]

@@ -228,10 +228,12 @@ func (r Request) prepared(o Options) Request {
 	return r
 }
 
+// withoutTrailingDot removes a dot at the end of an authority or of the host
+// before its port (HeaderUtility::stripTrailingHostDot).
 func withoutTrailingDot(host string) string {
-	name, port := host, ""
-	if i := portStart(host); i >= 0 {
-		name, port = host[:i], host[i:]
+	i := strings.LastIndexByte(host, '.')
+	if i < 0 || i+1 < len(host) && host[i+1] != ':' {
+		return host
 	}
-	return strings.TrimSuffix(name, ".") + port
+	return host[:i] + host[i+1:]
 }

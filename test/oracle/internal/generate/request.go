@@ -132,13 +132,16 @@ func (s *Source) Next() Request {
 	r.Path = withQuery(r.Path, strings.Join(query, "&"))
 	s.special(&r, f)
 	r.Path = strings.ReplaceAll(r.Path, " ", "%20")
+	if slices.ContainsFunc(r.Header, func(h [2]string) bool { return strings.EqualFold(h[0], "host") }) {
+		r.HTTP2 = false // which has no such header
+	}
 	if r.HTTP2 && strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' }) {
 		r.HTTP2 = false // its codec refuses what HTTP/1.1's lets through
 	}
 	if r.Host == "" {
 		r.Host = f.hosts[0] // no host at all is another matter
 	}
-	if !slices.Contains(methods, r.Method) && strings.ToUpper(r.Method) != r.Method {
+	if !slices.Contains(methods, r.Method) {
 		r.Method = "LINK"
 	}
 	return r

@@ -173,14 +173,10 @@ func (b *builder) forward(r object) {
 		r["rewrite"] = b.rewrite(r)
 	}
 	if b.chance(25) {
-		r["timeout"] = b.one("2s", "1.5s", "700ms", "0s")
+		r["timeout"] = b.one("2s", "1.5s", "700ms")
 	}
 	if b.chance(25) {
-		retries := object{"attempts": b.number(0, 1, 3), "retryOn": b.one("5xx", "gateway-error", "retriable-4xx,connect-failure", "503", "reset")}
-		if b.chance(50) {
-			retries["perTryTimeout"] = "900ms"
-		}
-		r["retries"] = retries
+		r["retries"] = b.retries()
 	}
 	if b.chance(20) {
 		r["fault"] = b.fault()
@@ -191,6 +187,17 @@ func (b *builder) forward(r object) {
 	if b.chance(35) {
 		r["headers"] = b.headers()
 	}
+}
+
+func (b *builder) retries() object {
+	if b.chance(20) {
+		return object{"attempts": 0}
+	}
+	r := object{"attempts": b.number(1, 3), "retryOn": b.one("5xx", "gateway-error", "retriable-4xx,connect-failure", "503", "reset")}
+	if b.chance(50) {
+		r["perTryTimeout"] = "900ms"
+	}
+	return r
 }
 
 func (b *builder) rewrite(r object) object {
@@ -214,7 +221,7 @@ func (b *builder) rewrite(r object) object {
 
 func (b *builder) fault() object {
 	abort := object{"httpStatus": b.number(418, 503, 404), "percentage": object{"value": b.number(100, 0, 10, 50)}}
-	delay := object{"fixedDelay": "1ms", "percentage": object{"value": b.number(100, 0)}}
+	delay := object{"fixedDelay": "2ms", "percentage": object{"value": b.number(100, 0)}}
 	return b.choose(object{"abort": abort}, object{"delay": delay})
 }
 

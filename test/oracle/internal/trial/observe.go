@@ -45,9 +45,7 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 		f.GRPC, _ = strconv.Atoi(a.Header.Get("grpc-status"))
 	}
 	f.Response = looked(a.Header, predicted.Response)
-	if f.Kind == forward || f.Kind == preflight {
-		f.CORS = allowed(a.Header)
-	}
+	f.CORS = allowed(a.Header)
 	return f
 }
 

@@ -35,6 +35,10 @@ func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
 	if out.Route != nil {
 		f.Route = out.Route.Name
 	}
+	if p := out.Fault; p != nil && p.AbortPercent < 100 && float64(r.Bucket) < p.AbortPercent*10_000 {
+		f.local(aborted, p.AbortStatus, r)
+		return f
+	}
 	switch out.Kind {
 	case match.BadRequest:
 		return Fate{Kind: badRequest, Status: out.Status}
@@ -47,7 +51,7 @@ func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
 	case match.Fault:
 		f.Kind = aborted
 	case match.Preflight:
-		f.Kind, f.CORS = preflight, cors(out.CORS, r, true)
+		f.Kind = preflight
 	case match.Forward:
 		t.predictForward(&f, out, r)
 	}
@@ -57,17 +61,14 @@ func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
 	if out.Route != nil && (f.Kind == direct || f.Kind == redirect) {
 		f.Response = mutated(nil, out.ResponseHeaders...)
 	}
-	f.Delayed = f.Kind != preflight && delayed(out)
+	if f.Kind != aborted {
+		f.CORS = cors(out.CORS, r, f.Kind == preflight)
+	}
+	f.Delayed = out.Fault != nil && out.Fault.DelayPercent == 100
 	return f
 }
 
-func delayed(out match.Outcome) bool { return out.Fault != nil && out.Fault.DelayPercent == 100 }
-
 func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) {
-	if p := out.Fault; p != nil && p.AbortPercent < 100 && float64(r.Bucket) < p.AbortPercent*10_000 {
-		f.local(aborted, p.AbortStatus, r)
-		return
-	}
 	if !t.clusters[out.Cluster] {
 		f.local(noCluster, http.StatusServiceUnavailable, r)
 		return
@@ -78,8 +79,8 @@ func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) 
 		f.Status = r.Fail
 	}
 	destination := match.Destination{}
-	if i := slices.IndexFunc(out.Destinations, func(d match.Destination) bool { return d.Cluster == out.Cluster }); i >= 0 {
-		destination = out.Destinations[i]
+	if out.Picked >= 0 {
+		destination = out.Destinations[out.Picked]
 	}
 	if destination.Host != "" {
 		f.Host = destination.Host
@@ -89,7 +90,6 @@ func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) 
 	f.Mirrors = mirrors(out.Mirrors)
 	f.Request = mutated(r.Header, slices.Concat(destination.RequestHeaders, out.RequestHeaders)...)
 	f.Response = mutated(r.Answer, slices.Concat(destination.ResponseHeaders, out.ResponseHeaders)...)
-	f.CORS = cors(out.CORS, r, false)
 }
 
 // local makes it an answer of Envoy itself; one to gRPC has a status of its
@@ -100,7 +100,7 @@ func (f *Fate) local(kind string, status int, r generate.Request) {
 	if !ok || rest != "" && rest[0] != '+' {
 		return
 	}
-	f.GRPC = 2
+	f.Status, f.GRPC = http.StatusOK, 2
 	switch status {
 	case 400:
 		f.GRPC = 13
@@ -218,8 +218,8 @@ func cors(policy *match.CORS, r generate.Request, preflight bool) map[string]str
 	if policy.AllowCredentials {
 		out["access-control-allow-credentials"] = "true"
 	}
+	set("access-control-expose-headers", policy.ExposeHeaders)
 	if !preflight {
-		set("access-control-expose-headers", policy.ExposeHeaders)
 		return out
 	}
 	set("access-control-allow-methods", policy.AllowMethods)
