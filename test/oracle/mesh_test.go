@@ -47,8 +47,8 @@ func compiled(t *testing.T, m generate.Mesh) *traffic.Mesh {
 	return mesh
 }
 
-// sides returns what to try of a mesh: of each namespace one sidecar, and all
-// gateways.
+// sides returns what to try of a mesh: of each namespace what one sidecar
+// sends, what shop/pay-v1 receives, and all gateways.
 func sides(mesh *traffic.Mesh, name string) []configuration {
 	var out []configuration
 	seen := map[string]bool{}
@@ -56,6 +56,8 @@ func sides(mesh *traffic.Mesh, name string) []configuration {
 		switch {
 		case p.Role == traffic.Gateway:
 			out = append(out, configuration{name + " gateway " + p.Name, p, runnable.Gateway})
+		case p.Name == "shop/pay-v1":
+			out = append(out, configuration{name + " inbound " + p.Name, p, runnable.Inbound})
 		case p.Role == traffic.Sidecar && !seen[p.Workload.Namespace]:
 			seen[p.Workload.Namespace] = true
 			out = append(out, configuration{name + " outbound " + p.Name, p, runnable.Outbound})

@@ -4,20 +4,18 @@
 package oracle
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	istiolog "istio.io/istio/pkg/log"
 
-	"mizzen.dev/mizzen/test/oracle/internal/certs"
 	"mizzen.dev/mizzen/test/oracle/internal/generate"
+	"mizzen.dev/mizzen/test/oracle/internal/runnable"
 	"mizzen.dev/mizzen/test/oracle/internal/trial"
 )
 
@@ -39,15 +37,15 @@ func TestMain(m *testing.M) {
 
 func newBench(t *testing.T) *trial.Bench {
 	t.Helper()
-	ca, err := certs.New("mesh")
-	if err != nil {
-		t.Fatal(err)
-	}
 	binary, err := filepath.Abs("../../bin/envoy")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &trial.Bench{Binary: binary, CA: ca}
+	bench, err := trial.NewBench(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bench
 }
 
 // record counts what was asked, and keeps some for the test of the generator.
@@ -56,6 +54,7 @@ type record struct {
 	kinds                                   map[string]int
 	shown                                   map[string]int
 	kept                                    []trial.Asked
+	calls                                   []trial.CallAsked
 }
 
 // kept is how many requests are kept.
@@ -71,14 +70,32 @@ func (r *record) see(t *testing.T, name string, a trial.Asked) {
 	if a.Agree() {
 		return
 	}
+	r.disagree(t, name, a.Predicted, a.Observed, a)
+}
+
+// disagree tells the first few of each kind.
+func (r *record) disagree(t *testing.T, name string, predicted, observed trial.Fate, what fmt.Stringer) {
+	t.Helper()
 	r.disagreements++
 	kind := ""
-	for _, line := range trial.Differences(a.Predicted, a.Observed) {
+	for _, line := range trial.Differences(predicted, observed) {
 		field, _, _ := strings.Cut(line, ":")
 		kind += field
 	}
 	if r.shown[kind]++; r.shown[kind] <= shown {
-		t.Errorf("%s: %s", name, a.Disagreement())
+		t.Errorf("%s: %s", name, what)
+	}
+}
+
+func (r *record) seeCall(t *testing.T, name string, a trial.CallAsked) {
+	t.Helper()
+	r.requests++
+	r.kinds[a.Observed.Kind]++
+	if len(r.calls) < kept {
+		r.calls = append(r.calls, a)
+	}
+	if !a.Agree() {
+		r.disagree(t, name, a.Predicted, a.Observed, a)
 	}
 }
 
@@ -91,6 +108,19 @@ func (r *record) run(t *testing.T, bench *trial.Bench, c configuration, seed uin
 	}
 	defer x.Close()
 	r.configurations++
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	calls := n / 10
+	if c.side == runnable.Inbound {
+		calls = n
+	}
+	if c.proxy.Workload != nil {
+		if err := x.Call(t.Context(), x.Calls(rnd, calls), func(a trial.CallAsked) { r.seeCall(t, c.name, a) }); err != nil {
+			t.Error(err)
+		}
+	}
+	if c.side == runnable.Inbound {
+		return
+	}
 	if err := x.Run(t.Context(), rand.New(rand.NewPCG(seed, 1)), n, func(a trial.Asked) { r.see(t, c.name, a) }); err != nil {
 		t.Error(err)
 	}
@@ -102,13 +132,13 @@ func TestPredictions(t *testing.T) {
 	bench := newBench(t)
 	r := &record{kinds: map[string]int{}, shown: map[string]int{}}
 	written := scenarios(t)
-	each := *requests / (len(written) + 3**meshes)
+	each := *requests / (len(written) + 4**meshes)
 	for _, c := range written {
 		r.run(t, bench, c, 1, each)
 	}
 	for i := range *meshes {
 		seed := *first + uint64(i)
-		m, err := generate.NewMesh(seed)
+		m, err := generate.NewMesh(seed, bench.Signer.JWKS())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,6 +149,3 @@ func TestPredictions(t *testing.T) {
 	t.Logf("%d requests to %d configurations, %d disagreements, %v", r.requests, r.configurations, r.disagreements, r.kinds)
 	t.Run("mistakes", func(t *testing.T) { testMistakes(t, r.kept) })
 }
-
-var _ = context.Background
-var _ = slices.Contains[[]string]

@@ -34,8 +34,9 @@ type builder struct {
 }
 
 // NewMesh returns the mesh of a seed: services with two versions, rules for
-// most of them, hosts outside of the mesh, and a gateway.
-func NewMesh(seed uint64) (Mesh, error) {
+// most of them, hosts outside of the mesh, a gateway, and policies for one of
+// the services, which trusts tokens that keys (a JSON web key set) verify.
+func NewMesh(seed uint64, keys string) (Mesh, error) {
 	b := &builder{rnd: rand.New(rand.NewPCG(seed, 0x6d657368))}
 	for i, name := range services {
 		b.service("shop", name, i+1)
@@ -58,6 +59,7 @@ func NewMesh(seed uint64) (Mesh, error) {
 			"egress": list{object{"hosts": list{"./*", "shop/" + b.one("reviews", "*") + ".shop.svc.cluster.local"}}},
 		})
 	}
+	b.policies(keys)
 	text, err := b.text()
 	return Mesh{Objects: text, MeshConfig: "pathNormalization: {normalization: " + b.one(normalizations...) + "}\n"}, err
 }

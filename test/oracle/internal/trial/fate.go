@@ -5,9 +5,6 @@ package trial
 import (
 	"fmt"
 	"reflect"
-	"strings"
-
-	"mizzen.dev/mizzen/test/oracle/internal/generate"
 )
 
 // Fate is what becomes of a request, in words that both sides know. A field
@@ -49,25 +46,6 @@ const (
 	preflight  = "preflight"
 	other      = "other"
 )
-
-// Disagreement is a request whose fate the matcher and Envoy see differently.
-type Disagreement struct {
-	// Where is the proxy and the destination.
-	Where     string
-	Request   generate.Request
-	Predicted Fate
-	Observed  Fate
-}
-
-// String tells the request and the fields that differ.
-func (d Disagreement) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", d.Where, d.Request)
-	for _, line := range Differences(d.Predicted, d.Observed) {
-		b.WriteString("\n\t" + line)
-	}
-	return b.String()
-}
 
 // Differences names each field that differs, with both values.
 func Differences(predicted, observed Fate) []string {

@@ -3,14 +3,12 @@ package trial
 import (
 	"crypto/tls"
 	"fmt"
-	"maps"
 	"slices"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
-	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/match"
 	"mizzen.dev/mizzen/test/oracle/internal/client"
 	"mizzen.dev/mizzen/test/oracle/internal/runnable"
@@ -44,14 +42,10 @@ const (
 
 // targets finds the HTTP connection managers of a side's listeners, and for
 // each an address and a server name that lead there.
-func targets(view *traffic.View, side runnable.Side) ([]*Target, error) {
-	listeners := view.Inbound
-	if side == runnable.Outbound {
-		listeners = view.Outbound
-	}
-	clusters := map[string]bool{}
-	for name := range maps.Keys(view.Clusters) {
-		clusters[name] = true
+func (t *Trial) targets() ([]*Target, error) {
+	listeners := t.view.Inbound
+	if t.side == runnable.Outbound {
+		listeners = t.view.Outbound
 	}
 	var out []*Target
 	for _, l := range listeners {
@@ -65,14 +59,15 @@ func targets(view *traffic.View, side runnable.Side) ([]*Target, error) {
 			}
 			rc := manager.GetRouteConfig()
 			if r := manager.GetRds(); r != nil {
-				rc = view.Routes[r.RouteConfigName]
+				rc = t.view.Routes[r.RouteConfigName]
 			}
 			if rc == nil {
 				return nil, fmt.Errorf("listener %s has no routes", l.Name)
 			}
-			t := &Target{Options: optionsOf(manager), clusters: clusters}
-			t.reach(l, chain)
-			out = append(out, t.With(rc, t.Options))
+			target := &Target{Options: match.OptionsOf(manager), clusters: t.clusters}
+			target.Options.WithoutTried = true
+			target.reach(l, chain)
+			out = append(out, target.With(rc, target.Options))
 		}
 	}
 	return out, nil

@@ -2,12 +2,15 @@ package trial
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"reflect"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,10 +31,48 @@ const startTime = 60 * time.Second
 // copyTime is how long a copy of a request may come after its answer.
 const copyTime = 5 * time.Second
 
-// Bench is where trials are run: one Envoy binary and one authority.
+// Bench is where trials are run: one Envoy binary, the authority of the mesh and
+// another one, and two signers of tokens, of which nobody trusts the Forger.
 type Bench struct {
-	Binary string
-	CA     *certs.CA
+	Binary         string
+	CA, Stranger   *certs.CA
+	Signer, Forger *certs.Signer
+
+	mu     sync.Mutex
+	tokens map[string]string
+}
+
+// NewBench returns a bench with authorities and signers of its own.
+func NewBench(binary string) (*Bench, error) {
+	b := &Bench{Binary: binary, tokens: map[string]string{}}
+	var errs [4]error
+	b.CA, errs[0] = certs.New("mesh")
+	b.Stranger, errs[1] = certs.New("stranger")
+	b.Signer, errs[2] = certs.NewSigner()
+	b.Forger, errs[3] = certs.NewSigner()
+	return b, errors.Join(errs[:]...)
+}
+
+// token returns the signed text of a token, the same for the same one.
+func (b *Bench) token(t *generate.Token) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := fmt.Sprintf("%+v", *t)
+	if text := b.tokens[key]; text != "" {
+		return text, nil
+	}
+	claims := map[string]any{"iss": t.Issuer, "sub": t.Subject}
+	maps.Copy(claims, t.Claims)
+	if t.Audiences != nil {
+		claims["aud"] = t.Audiences
+	}
+	signer := b.Signer
+	if t.Forged {
+		signer = b.Forger
+	}
+	text, err := signer.Token(claims, t.Expired)
+	b.tokens[key] = text
+	return text, err
 }
 
 // Trial is one side of a proxy in an Envoy of its own.
@@ -46,6 +87,15 @@ type Trial struct {
 	server    *ads.Server
 	envoy     *envoy.Envoy
 	address   string
+
+	bench *Bench
+	side  runnable.Side
+	// destination is the workload's own address.
+	destination string
+	clusters    map[string]bool
+
+	mu      sync.Mutex
+	configs map[configKey]*tls.Config
 }
 
 // Start runs one side of a proxy, with its files in dir. It fails if Envoy
@@ -55,7 +105,16 @@ func (b *Bench) Start(ctx context.Context, proxy *traffic.Proxy, side runnable.S
 	if err != nil {
 		return nil, err
 	}
-	t := &Trial{Name: string(side) + " of " + proxy.Name, view: runnable.Named(proxy.View), upstreams: upstream.New(certificate)}
+	t := &Trial{
+		Name: string(side) + " of " + proxy.Name, view: runnable.Named(proxy.View), upstreams: upstream.New(certificate),
+		bench: b, side: side, clusters: map[string]bool{}, configs: map[configKey]*tls.Config{},
+	}
+	for name := range t.view.Clusters {
+		t.clusters[name] = true
+	}
+	if proxy.Workload != nil {
+		t.destination = proxy.Workload.Address
+	}
 	if err := t.start(ctx, b, proxy, side, dir); err != nil {
 		t.Close()
 		return nil, fmt.Errorf("%s: %w", t.Name, err)
@@ -74,7 +133,7 @@ func (t *Trial) start(ctx context.Context, b *Bench, proxy *traffic.Proxy, side 
 	if err != nil {
 		return err
 	}
-	if t.Targets, err = targets(t.view, side); err != nil {
+	if t.Targets, err = t.targets(); err != nil {
 		return err
 	}
 	if t.server, err = ads.Serve(config.Snapshot); err != nil {
@@ -109,9 +168,9 @@ type Asked struct {
 // Agree tells whether both sides say the same.
 func (a Asked) Agree() bool { return reflect.DeepEqual(a.Predicted, a.Observed) }
 
-// Disagreement returns the request with both fates.
-func (a Asked) Disagreement() Disagreement {
-	return Disagreement{Where: a.Target.Name, Request: a.Request, Predicted: a.Predicted, Observed: a.Observed}
+// String tells the request and the fields that differ.
+func (a Asked) String() string {
+	return a.Target.Name + ": " + a.Request.String() + "\n\t" + strings.Join(Differences(a.Predicted, a.Observed), "\n\t")
 }
 
 // workers is how many connections ask at once: enough to keep Envoy busy.

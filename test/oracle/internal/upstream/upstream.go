@@ -26,6 +26,8 @@ const (
 	Fail = "X-O-Fail"
 	// Answer holds a header of the answer, as "name: value".
 	Answer = "X-O-Answer"
+	// Name is the header of every answer that names the stand-in's cluster.
+	Name = "X-O-Upstream"
 )
 
 // Hit is one request as a stand-in saw it.
@@ -234,6 +236,7 @@ func answer(h Hit) (status int, extra [][2]string) {
 	if code, err := strconv.Atoi(h.Header.Get(Fail)); err == nil {
 		status = code
 	}
+	extra = [][2]string{{strings.ToLower(Name), h.Cluster}}
 	for _, v := range h.Header[Answer] {
 		if name, value, ok := strings.Cut(v, ": "); ok {
 			extra = append(extra, [2]string{name, value})

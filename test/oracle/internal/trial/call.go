@@ -1,0 +1,313 @@
+package trial
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"mizzen.dev/mizzen/internal/traffic/match"
+	"mizzen.dev/mizzen/test/oracle/internal/client"
+	"mizzen.dev/mizzen/test/oracle/internal/generate"
+	"mizzen.dev/mizzen/test/oracle/internal/runnable"
+	"mizzen.dev/mizzen/test/oracle/internal/upstream"
+)
+
+// Kinds of fates that only calls have.
+const (
+	denied = "denied"
+	closed = "closed"
+	bytes  = "bytes"
+)
+
+// CallAsked is one call with what both sides say.
+type CallAsked struct {
+	Trial     *Trial
+	Call      generate.Call
+	Predicted Fate
+	Observed  Fate
+	// Clusters are those that bytes may go to, by weight.
+	Clusters []string
+}
+
+// Agree tells whether both sides say the same.
+func (a CallAsked) Agree() bool {
+	predicted := a.Predicted
+	if predicted.Kind == bytes && slices.Contains(a.Clusters, a.Observed.Cluster) {
+		predicted.Cluster = a.Observed.Cluster // Envoy chose by chance
+	}
+	return reflect.DeepEqual(predicted, a.Observed)
+}
+
+// String tells the call and the fields that differ.
+func (a CallAsked) String() string {
+	return a.Trial.Name + ": " + a.Call.String() + "\n\t" + strings.Join(Differences(a.Predicted, a.Observed), "\n\t")
+}
+
+// Judge is what decides about the call: the filters of its chain.
+type Judge func(s *match.Stack, r match.Request, p match.Peer) match.Verdict
+
+// Call makes calls of both sides, each worker over connections of its own, and
+// gives each to seen, in the order of the calls.
+func (t *Trial) Call(ctx context.Context, calls []generate.Call, seen func(CallAsked)) error {
+	all := make([]CallAsked, len(calls))
+	failed := make([]error, workers)
+	var group sync.WaitGroup
+	for w := range workers {
+		group.Go(func() {
+			c := &client.Client{Address: t.address}
+			defer c.Close()
+			for i := w; i < len(all) && failed[w] == nil; i += workers {
+				all[i] = CallAsked{Trial: t, Call: calls[i]}
+				failed[w] = t.call(ctx, c, &all[i], "call-"+strconv.Itoa(i))
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	for _, a := range all {
+		seen(a)
+	}
+	return nil
+}
+
+func (t *Trial) call(ctx context.Context, c *client.Client, a *CallAsked, id string) error {
+	if err := t.PredictCall(a, match.Authorize); err != nil {
+		return err
+	}
+	config, err := t.config(a.Call.Caller, a.Call.HTTP2)
+	if err != nil {
+		return err
+	}
+	target := &Target{Peer: client.Peer{Source: a.Call.Address + ":40000", Destination: a.Call.Destination, TLS: config}}
+	request := wire(target, a.Call.Request, id)
+	if a.Call.Token != nil {
+		text, err := t.bench.token(a.Call.Token)
+		if err != nil {
+			return err
+		}
+		request.Header = append(request.Header, [2]string{"authorization", "Bearer " + text})
+	}
+	answer, err := c.Do(ctx, request)
+	if err != nil {
+		// Envoy may end a connection at once, in the handshake, or after it.
+		a.Observed = Fate{Kind: closed}
+		return nil
+	}
+	a.Observed = observeCall(answer, t.hits(ctx, id, a.Predicted), a.Predicted)
+	return nil
+}
+
+// PredictCall sets what the matcher says of a call, with judge for the
+// policies.
+func (t *Trial) PredictCall(a *CallAsked, judge Judge) error {
+	connection, err := connectionOf(a.Call)
+	if err != nil {
+		return err
+	}
+	a.Predicted = Fate{Kind: closed}
+	listener := t.listener(connection)
+	if listener == nil {
+		return nil
+	}
+	chain, _ := match.Chain(listener, connection)
+	if chain == nil {
+		return nil
+	}
+	stack, err := match.Open(chain)
+	if err != nil {
+		return err
+	}
+	mutual := stack.TLS.GetRequireClientCertificate().GetValue()
+	switch plaintext := a.Call.Trust == generate.Plaintext; {
+	case stack.TLS != nil && plaintext, stack.TLS == nil && stack.HTTP != nil && !plaintext:
+		return nil
+	case mutual && a.Call.Trust != generate.OfMesh:
+		return nil
+	}
+	t.predictStack(a, stack, connection, judge)
+	return nil
+}
+
+func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, connection match.Connection, judge Judge) {
+	request := (&Target{Peer: client.Peer{}}).Request(a.Call.Request)
+	if stack.TLS != nil {
+		request.Scheme = "https"
+	}
+	request.Token = tokenOf(a.Call.Token)
+	peer := match.Peer{Connection: connection}
+	if stack.TLS != nil {
+		peer.Identity = a.Call.Identity
+	}
+	if v := judge(stack, request, peer); v.Decision != match.Allowed {
+		a.Predicted = Fate{Kind: denied, Why: v.Policy}
+		a.Predicted.local(denied, v.Status, a.Call.Request)
+		if v.Status == 0 {
+			a.Predicted = Fate{Kind: closed}
+		}
+		if v.Status == http.StatusBadRequest {
+			a.Predicted = Fate{Kind: badRequest, Status: v.Status}
+		}
+		return
+	}
+	if stack.HTTP == nil {
+		for _, d := range stack.TCP {
+			if d.Weight > 0 && t.view.Clusters[d.Cluster] != nil && d.Cluster != "BlackHoleCluster" {
+				a.Clusters = append(a.Clusters, d.Cluster)
+			}
+		}
+		if len(a.Clusters) > 0 {
+			a.Predicted = Fate{Kind: bytes, Cluster: a.Clusters[0]}
+		}
+		return
+	}
+	rc := stack.Routes(t.view)
+	target := &Target{clusters: t.clusters}
+	router := match.NewRouter(rc)
+	a.Predicted = target.predict(router.Route(request, stack.Options()), a.Call.Request)
+}
+
+// listener returns what takes a connection on the trial's side.
+func (t *Trial) listener(c match.Connection) *listenerv3.Listener {
+	if t.side == runnable.Outbound {
+		l, _ := match.Listener(t.view, c.Destination.Addr(), c.Destination.Port())
+		return l
+	}
+	for _, l := range t.view.Inbound {
+		port := l.GetAddress().GetSocketAddress().GetPortValue()
+		if t.side == runnable.Inbound || port == uint32(c.Destination.Port()) {
+			return l
+		}
+	}
+	return nil
+}
+
+func connectionOf(c generate.Call) (match.Connection, error) {
+	destination, err := netip.ParseAddrPort(c.Destination)
+	if err != nil {
+		return match.Connection{}, fmt.Errorf("destination: %w", err)
+	}
+	source, err := netip.ParseAddr(c.Address)
+	if err != nil {
+		return match.Connection{}, fmt.Errorf("source: %w", err)
+	}
+	out := match.Connection{Destination: destination, Source: netip.AddrPortFrom(source, 40000), ServerName: c.ServerName}
+	out.TLS, out.ALPN = c.Trust != generate.Plaintext, protocols(c.Caller, c.HTTP2)
+	return out, nil
+}
+
+// protocols are what a caller offers in TLS, or what Envoy finds without.
+func protocols(c generate.Caller, http2 bool) []string {
+	version := "http/1.1"
+	switch {
+	case c.Trust == generate.Plaintext && http2:
+		return []string{"h2c"}
+	case http2:
+		version = "h2"
+	}
+	if c.Sidecar {
+		return []string{"istio-" + version, "istio", version}
+	}
+	return []string{version}
+}
+
+func tokenOf(t *generate.Token) *match.Token {
+	if t == nil {
+		return nil
+	}
+	return &match.Token{Issuer: t.Issuer, Subject: t.Subject, Audiences: t.Audiences, Claims: t.Claims, Valid: !t.Expired && !t.Forged}
+}
+
+// config returns what a caller says in TLS: the same for the same caller, so
+// that connections are kept.
+func (t *Trial) config(c generate.Caller, http2 bool) (*tls.Config, error) {
+	if c.Trust == generate.Plaintext {
+		return nil, nil //nolint:nilnil // No TLS is what plaintext has.
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := configKey{c, http2}
+	k.Address = ""
+	if known := t.configs[k]; known != nil {
+		return known, nil
+	}
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: protocols(c, http2), ServerName: c.ServerName}
+	ca := t.bench.CA
+	if c.Trust == generate.Stranger {
+		ca = t.bench.Stranger
+	}
+	if c.Trust != generate.Anonymous {
+		pair, err := ca.Workload(c.Identity)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	t.configs[k] = config
+	return config, nil
+}
+
+type configKey struct {
+	generate.Caller
+	http2 bool
+}
+
+// observeCall puts an answer into the words of Fate.
+func observeCall(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
+	details := a.Header.Get(client.Probe)
+	if details == "" && a.Header.Get(upstream.Name) != "" {
+		return Fate{Kind: bytes, Cluster: a.Header.Get(upstream.Name)}
+	}
+	f := observe(a, hits, predicted)
+	policy, isPolicy := strings.CutPrefix(details, "rbac_access_denied_matched_policy[")
+	if !isPolicy && !strings.HasPrefix(details, "jwt_authn_access_denied") {
+		return f
+	}
+	policy = strings.TrimSuffix(policy, "]")
+	if !isPolicy || policy == "none" {
+		policy = ""
+	}
+	return Fate{Kind: denied, Status: f.Status, GRPC: f.GRPC, Why: policy}
+}
+
+// Calls returns n calls to a side: to a workload from all kinds of callers, or
+// to each of the addresses that a sidecar knows.
+func (t *Trial) Calls(rnd *rand.Rand, n int) []generate.Call {
+	var out []generate.Call
+	if t.side == runnable.Inbound {
+		for range n {
+			out = append(out, generate.Inbound(rnd, t.destination, []int{8080, 8080, 8080, 9000, 7777}))
+		}
+		return out
+	}
+	listeners := t.view.Outbound
+	if t.side == runnable.Gateway {
+		listeners = t.view.Inbound
+	}
+	for i := range n {
+		l := listeners[i%len(listeners)]
+		ip := l.GetAddress().GetSocketAddress().GetAddress()
+		if ip == "0.0.0.0" {
+			ip = stranger
+		}
+		var names []string
+		for _, chain := range l.FilterChains {
+			names = append(names, chain.GetFilterChainMatch().GetServerNames()...)
+		}
+		destination := fmt.Sprintf("%s:%d", ip, l.GetAddress().GetSocketAddress().GetPortValue())
+		out = append(out, generate.Outbound(rnd, destination, names, []string{"web.shop.svc.cluster.local", "unknown.example.org"}))
+	}
+	return out
+}
