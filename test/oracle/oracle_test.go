@@ -148,4 +148,5 @@ func TestPredictions(t *testing.T) {
 	}
 	t.Logf("%d requests to %d configurations, %d disagreements, %v", r.requests, r.configurations, r.disagreements, r.kinds)
 	t.Run("mistakes", func(t *testing.T) { testMistakes(t, r.kept) })
+	t.Run("mistakes of policies", func(t *testing.T) { testCallMistakes(t, r.calls) })
 }

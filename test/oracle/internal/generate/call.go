@@ -142,7 +142,9 @@ func token(rnd *rand.Rand) *Token {
 	case 0:
 		t.Expired = true
 	case 1:
-		t.Forged = true
+		// Envoy looks at the audience before the signature, and answers
+		// otherwise; the model knows one kind of invalid token.
+		t.Forged, t.Audiences = true, []string{"shop"}
 	}
 	return t
 }

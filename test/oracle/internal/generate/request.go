@@ -135,6 +135,9 @@ func (s *Source) Next() Request {
 	if slices.ContainsFunc(r.Header, func(h [2]string) bool { return strings.EqualFold(h[0], "host") }) {
 		r.HTTP2 = false // which has no such header
 	}
+	if r.HTTP2 && repeats(r.Header, "cookie") {
+		r.HTTP2 = false // whose codec joins what HTTP/1.1's leaves apart
+	}
 	if r.HTTP2 && strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' }) {
 		r.HTTP2 = false // its codec refuses what HTTP/1.1's lets through
 	}
@@ -193,6 +196,16 @@ func (s *Source) special(r *Request, f forms) {
 			r.Header = append(r.Header, [2]string{"Host", pick(s.rnd, f.hosts)})
 		}
 	}
+}
+
+func repeats(headers [][2]string, name string) bool {
+	n := 0
+	for _, h := range headers {
+		if strings.EqualFold(h[0], name) {
+			n++
+		}
+	}
+	return n > 1
 }
 
 func withQuery(path, query string) string {

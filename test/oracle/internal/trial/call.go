@@ -38,6 +38,8 @@ type CallAsked struct {
 	Observed  Fate
 	// Clusters are those that bytes may go to, by weight.
 	Clusters []string
+	// Failure is how the connection ended, if it did.
+	Failure error
 }
 
 // Agree tells whether both sides say the same.
@@ -51,7 +53,11 @@ func (a CallAsked) Agree() bool {
 
 // String tells the call and the fields that differ.
 func (a CallAsked) String() string {
-	return a.Trial.Name + ": " + a.Call.String() + "\n\t" + strings.Join(Differences(a.Predicted, a.Observed), "\n\t")
+	s := a.Trial.Name + ": " + a.Call.String() + "\n\t" + strings.Join(Differences(a.Predicted, a.Observed), "\n\t")
+	if a.Failure != nil {
+		s += "\n\t" + a.Failure.Error()
+	}
+	return s
 }
 
 // Judge is what decides about the call: the filters of its chain.
@@ -103,7 +109,7 @@ func (t *Trial) call(ctx context.Context, c *client.Client, a *CallAsked, id str
 	answer, err := c.Do(ctx, request)
 	if err != nil {
 		// Envoy may end a connection at once, in the handshake, or after it.
-		a.Observed = Fate{Kind: closed}
+		a.Observed, a.Failure = Fate{Kind: closed}, err
 		return nil
 	}
 	a.Observed = observeCall(answer, t.hits(ctx, id, a.Predicted), a.Predicted)
@@ -126,7 +132,7 @@ func (t *Trial) PredictCall(a *CallAsked, judge Judge) error {
 	if chain == nil {
 		return nil
 	}
-	stack, err := match.Open(chain)
+	stack, err := t.open(chain)
 	if err != nil {
 		return err
 	}
@@ -141,6 +147,18 @@ func (t *Trial) PredictCall(a *CallAsked, judge Judge) error {
 	return nil
 }
 
+// open decodes a filter chain, once.
+func (t *Trial) open(chain *listenerv3.FilterChain) (*match.Stack, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.stacks[chain]; s != nil {
+		return s, nil
+	}
+	s, err := match.Open(chain)
+	t.stacks[chain] = s
+	return s, err
+}
+
 func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, connection match.Connection, judge Judge) {
 	request := (&Target{Peer: client.Peer{}}).Request(a.Call.Request)
 	if stack.TLS != nil {
@@ -151,15 +169,12 @@ func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, connection match.
 	if stack.TLS != nil {
 		peer.Identity = a.Call.Identity
 	}
-	if v := judge(stack, request, peer); v.Decision != match.Allowed {
-		a.Predicted = Fate{Kind: denied, Why: v.Policy}
-		a.Predicted.local(denied, v.Status, a.Call.Request)
-		if v.Status == 0 {
-			a.Predicted = Fate{Kind: closed}
-		}
-		if v.Status == http.StatusBadRequest {
-			a.Predicted = Fate{Kind: badRequest, Status: v.Status}
-		}
+	switch v := judge(stack, request, peer); {
+	case v.Decision == match.Undecided:
+		a.Predicted = Fate{Kind: other, Why: v.Why}
+		return
+	case v.Decision == match.Denied:
+		a.deny(v)
 		return
 	}
 	if stack.HTTP == nil {
@@ -177,6 +192,19 @@ func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, connection match.
 	target := &Target{clusters: t.clusters}
 	router := match.NewRouter(rc)
 	a.Predicted = target.predict(router.Route(request, stack.Options()), a.Call.Request)
+}
+
+// deny predicts what a verdict says.
+func (a *CallAsked) deny(v match.Verdict) {
+	switch v.Status {
+	case 0:
+		a.Predicted = Fate{Kind: closed}
+	case http.StatusBadRequest:
+		a.Predicted = Fate{Kind: badRequest, Status: v.Status}
+	default:
+		a.Predicted = Fate{Why: v.Policy}
+		a.Predicted.local(denied, v.Status, a.Call.Request)
+	}
 }
 
 // listener returns what takes a connection on the trial's side.

@@ -87,7 +87,7 @@ func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) 
 	}
 	f.Timeout = timeout(out.Treatment)
 	f.Attempts = attempts(out.Retries, r.Fail)
-	f.Mirrors = mirrors(out.Mirrors)
+	f.Mirrors = t.mirrors(out.Mirrors)
 	f.Request = mutated(r.Header, slices.Concat(destination.RequestHeaders, out.RequestHeaders)...)
 	f.Response = mutated(r.Answer, slices.Concat(destination.ResponseHeaders, out.ResponseHeaders)...)
 }
@@ -96,7 +96,13 @@ func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) 
 // own.
 func (f *Fate) local(kind string, status int, r generate.Request) {
 	f.Kind, f.Status = kind, status
-	rest, ok := strings.CutPrefix(header(r.Header, "content-type"), "application/grpc")
+	var kinds []string
+	for _, h := range r.Header {
+		if strings.EqualFold(h[0], "content-type") {
+			kinds = append(kinds, h[1])
+		}
+	}
+	rest, ok := strings.CutPrefix(strings.Join(kinds, ","), "application/grpc")
 	if !ok || rest != "" && rest[0] != '+' {
 		return
 	}
@@ -115,10 +121,11 @@ func (f *Fate) local(kind string, status int, r generate.Request) {
 	}
 }
 
-// timeout is what Envoy tells an upstream: that of a try before that of all.
+// timeout is what Envoy tells an upstream: that of a try, unless that of all
+// is shorter.
 func timeout(t match.Treatment) string {
 	d := t.Timeout
-	if t.Retries != nil && t.Retries.PerTry > 0 {
+	if t.Retries != nil && t.Retries.PerTry > 0 && (d == 0 || t.Retries.PerTry < d) {
 		d = t.Retries.PerTry
 	}
 	if d == 0 {
@@ -151,12 +158,12 @@ func attempts(retries *match.Retries, status int) int {
 	return 1
 }
 
-// mirrors names the clusters that get all requests; those that get a share are
-// counted elsewhere.
-func mirrors(list []match.Mirror) string {
+// mirrors names the clusters that are there and get all requests; those that
+// get a share are counted elsewhere.
+func (t *Target) mirrors(list []match.Mirror) string {
 	var out []string
 	for _, m := range list {
-		if m.Percent == 100 {
+		if m.Percent == 100 && t.clusters[m.Cluster] {
 			out = append(out, m.Cluster)
 		}
 	}
@@ -203,28 +210,28 @@ func headers(list [][2]string) []match.Header {
 	return out
 }
 
-// cors returns the headers that a policy adds to an answer.
+// cors returns the headers that a policy adds to an answer. A preflight of an
+// origin that is not allowed is told all but that.
 func cors(policy *match.CORS, r generate.Request, preflight bool) map[string]string {
 	origin := header(r.Header, "origin")
-	if policy == nil || !policy.OriginAllowed || origin == "" {
+	if policy == nil || origin == "" {
 		return nil
 	}
-	out := map[string]string{"access-control-allow-origin": origin}
-	set := func(name, value string) {
-		if value != "" {
-			out[name] = value
+	out := map[string]string{}
+	set := func(when bool, name, value string) {
+		if when && value != "" {
+			out["access-control-"+name] = value
 		}
 	}
-	if policy.AllowCredentials {
-		out["access-control-allow-credentials"] = "true"
+	set(policy.OriginAllowed, "allow-origin", origin)
+	set(policy.OriginAllowed && policy.AllowCredentials, "allow-credentials", "true")
+	set(policy.OriginAllowed, "expose-headers", policy.ExposeHeaders)
+	set(preflight, "allow-methods", policy.AllowMethods)
+	set(preflight, "allow-headers", policy.AllowHeaders)
+	set(preflight, "max-age", policy.MaxAge)
+	if len(out) == 0 {
+		return nil
 	}
-	set("access-control-expose-headers", policy.ExposeHeaders)
-	if !preflight {
-		return out
-	}
-	set("access-control-allow-methods", policy.AllowMethods)
-	set("access-control-allow-headers", policy.AllowHeaders)
-	set("access-control-max-age", policy.MaxAge)
 	return out
 }
 

@@ -14,7 +14,10 @@ import (
 	"sync"
 	"time"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/match"
 	"mizzen.dev/mizzen/test/oracle/internal/ads"
 	"mizzen.dev/mizzen/test/oracle/internal/certs"
 	"mizzen.dev/mizzen/test/oracle/internal/client"
@@ -96,6 +99,7 @@ type Trial struct {
 
 	mu      sync.Mutex
 	configs map[configKey]*tls.Config
+	stacks  map[*listenerv3.FilterChain]*match.Stack
 }
 
 // Start runs one side of a proxy, with its files in dir. It fails if Envoy
@@ -107,7 +111,7 @@ func (b *Bench) Start(ctx context.Context, proxy *traffic.Proxy, side runnable.S
 	}
 	t := &Trial{
 		Name: string(side) + " of " + proxy.Name, view: runnable.Named(proxy.View), upstreams: upstream.New(certificate),
-		bench: b, side: side, clusters: map[string]bool{}, configs: map[configKey]*tls.Config{},
+		bench: b, side: side, clusters: map[string]bool{}, configs: map[configKey]*tls.Config{}, stacks: map[*listenerv3.FilterChain]*match.Stack{},
 	}
 	for name := range t.view.Clusters {
 		t.clusters[name] = true

@@ -169,7 +169,8 @@ func (u *Upstreams) serve(c net.Conn, cluster string) {
 		return
 	}
 	if first[0] == 0x16 {
-		c = tls.Server(peeked{c, reader}, &tls.Config{Certificates: []tls.Certificate{u.certificate}, NextProtos: []string{"http/1.1"}})
+		// It agrees to no protocol: the client says what it likes to.
+		c = tls.Server(peeked{c, reader}, &tls.Config{Certificates: []tls.Certificate{u.certificate}})
 		reader = bufio.NewReader(c)
 	}
 	if start, _ := reader.Peek(len(preface)); bytes.Equal(start, []byte(preface)) {
