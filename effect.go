@@ -27,6 +27,8 @@ var Impacts = []Impact{ImpactInfo, ImpactNotice, ImpactWarning, ImpactDanger}
 type Effect struct {
 	Code   EffectCode `json:"code"`
 	Impact Impact     `json:"impact"`
+	// Cluster names the mesh where there are several; else it is empty.
+	Cluster string `json:"cluster,omitempty"`
 	// Subject is what it happens to, in the words of a reader: a host
 	// ("reviews.shop:80"), a workload ("shop/payments"), a host at a gateway.
 	Subject string `json:"subject"`
@@ -73,6 +75,7 @@ func SortEffects(effects []Effect) {
 			cmp.Compare(a.Code, b.Code),
 			cmp.Compare(a.Subject, b.Subject),
 			cmp.Compare(a.Message, b.Message),
+			cmp.Compare(a.Cluster, b.Cluster),
 		)
 	})
 }

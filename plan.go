@@ -122,9 +122,14 @@ func (p *Plan) ComputeDigest() string {
 	slices.SortFunc(changes, func(a, b change) int {
 		return strings.Compare(a.Ref+" "+string(a.Action), b.Ref+" "+string(b.Action))
 	})
+	return digestOf([]any{p.Application.String(), p.Cluster, changes})
+}
+
+// digestOf hashes a value that holds nothing but JSON.
+func digestOf(v any) string {
 	// Maps are encoded with sorted keys, so the bytes are a function of the
 	// values. Field values come from JSON, so they always encode.
-	b, err := json.Marshal([]any{p.Application.String(), p.Cluster, changes})
+	b, err := json.Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("mizzen: plan holds a value that is not JSON: %v", err))
 	}

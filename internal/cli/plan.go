@@ -19,17 +19,22 @@ import (
 )
 
 // failOn are the values of plan --fail-on, from the most patient.
-var failOn = []string{"none", "error", "change"}
+var failOn = []string{"none", "error", "deny", "approval", "change"}
 
 func (a *app) planCommand() *cobra.Command {
 	var o planOptions
 	cmd := &cobra.Command{
-		Use:   "plan APPLICATION",
-		Short: "Show what a sync would do",
+		Use:   "plan APPLICATION | plan --base REVISION [DIRECTORY]",
+		Short: "Show what a sync would do, or what a pull request changes",
 		Long: "Renders an Application and compares it with its cluster, without a write.\n\n" +
 			"In a clone of the Application's repository the files as they are count, so that a plan can be made\n" +
 			"before the push. The exit code is 0 if nothing would change and 1 if something would; --fail-on says\n" +
-			"otherwise, for CI.",
+			"otherwise, for CI.\n\n" +
+			"With --base it reviews a change of the repository, in any clone, without a cluster: it compares --head, or\n" +
+			"the files as they are, with the commit at which they parted from the base (as 'git diff BASE...HEAD' does).\n" +
+			"It covers every Application that the repository declares: Mizzen's, those of Argo CD, and the Kustomizations\n" +
+			"and HelmReleases of Flux. Where there is none, or where a directory is named, it covers every chart and\n" +
+			"kustomization below, or else the plain manifests.",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completeApplications,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runPlan(cmd, args, o) },
@@ -39,10 +44,11 @@ func (a *app) planCommand() *cobra.Command {
 	f.StringVar(&o.content.local, "local", "", "use the files of this clone, whatever its origin")
 	f.StringVar(&o.content.revision, "revision", "", "plan a branch, tag or commit of the repository")
 	f.StringVar(&o.file, "out", "", "write the plan to a file, for 'mizzen sync --plan'")
-	f.StringVar(&o.failOn, "fail-on", "change", "exit with 1 on: none, error (findings that stop a sync), change")
+	f.StringVar(&o.failOn, "fail-on", "change", "exit with 1 on: none, error (findings that stop a sync), deny, approval (a verdict), change")
 	f.DurationVar(&o.timeout, "timeout", 0, "give up after this long (0: never)")
 	complete(cmd, "fail-on", failOn)
-	o.output.register(cmd, "text", "json", "yaml", "markdown")
+	o.review.register(cmd)
+	o.output.register(cmd, "text", "json", "yaml", "markdown", "sarif", "github")
 	return cmd
 }
 
@@ -50,6 +56,7 @@ func (a *app) planCommand() *cobra.Command {
 type planOptions struct {
 	content contentFlags
 	output  outputFlag
+	review  reviewFlags
 	all     bool
 	file    string
 	failOn  string
@@ -58,7 +65,11 @@ type planOptions struct {
 
 // check refuses flags that do not go together.
 func (o planOptions) check(cmd *cobra.Command, args []string) error {
+	if err := o.checkReview(args); err != nil {
+		return err
+	}
 	switch {
+	case o.review.base != "":
 	case o.all && len(args) > 0:
 		return fmt.Errorf("%q and --all exclude each other", args[0])
 	case o.all && o.file != "":
@@ -75,6 +86,9 @@ func (a *app) runPlan(cmd *cobra.Command, args []string, o planOptions) error {
 	}
 	ctx, cancel := bounded(cmd.Context(), o.timeout)
 	defer cancel()
+	if o.review.base != "" {
+		return a.runReview(ctx, args, o)
+	}
 	d, err := a.desk()
 	if err != nil {
 		return err
@@ -159,8 +173,11 @@ func (a *app) planOf(ctx context.Context, d *desk, c client.Client, config *rest
 }
 
 func (a *app) showPlan(p *mizzen.Plan, o outputFlag) error {
-	if o.format == "markdown" {
+	switch o.format {
+	case "markdown":
 		return report.PlanMarkdown(a.Out, p)
+	case "sarif", "github":
+		return a.printFindings(p.Findings, o)
 	}
 	return o.write(a.Out, "plan", p, func() error { return report.PlanText(a.Out, p, a.style()) })
 }
@@ -169,6 +186,13 @@ func (a *app) showPlans(plans []*mizzen.Plan, o outputFlag) error {
 	list := struct {
 		Items []*mizzen.Plan `json:"items"`
 	}{plans}
+	if o.format == "sarif" || o.format == "github" {
+		var findings []mizzen.Finding
+		for _, p := range plans {
+			findings = append(findings, p.Findings...)
+		}
+		return a.printFindings(findings, o)
+	}
 	return o.write(a.Out, "plans", list, func() error {
 		for i, p := range plans {
 			if i > 0 {

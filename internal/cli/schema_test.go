@@ -68,6 +68,7 @@ func readReference(t *testing.T) reference {
 		r.fields[nouns[0]] = r.fields[nouns[1]]
 	}
 	r.fields["plan"] = append(r.fields["plan"], r.fields["findings"]...)
+	r.fields["review"] = append(r.fields["review"], r.fields["plan"]...)
 	return r
 }
 

@@ -127,7 +127,9 @@ func (c *Cluster) connect(cfg *rest.Config) (err error) {
 	var errs [3]error
 	c.discovery, errs[0] = discovery.NewDiscoveryClientForConfigAndClient(cfg, &impatient)
 	c.dynamic, errs[1] = dynamic.NewForConfigAndClient(cfg, c.http)
-	c.metadata, errs[2] = metadata.NewForConfigAndClient(cfg, c.http)
+	watching := *c.http
+	watching.Transport = prompt{c.http.Transport}
+	c.metadata, errs[2] = metadata.NewForConfigAndClient(cfg, &watching)
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}

@@ -13,7 +13,13 @@ import (
 // TestEveryCodeIsDescribed reads the codes from their source, so that a new one
 // cannot be forgotten.
 func TestEveryCodeIsDescribed(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "../../code.go", nil, 0)
+	eachCode(t, "../../code.go", func(code string) bool { return codes[mizzen.Code(code)] != "" })
+	eachCode(t, "../../effectcode.go", func(code string) bool { return DescribeEffect(mizzen.EffectCode(code)) != code })
+}
+
+func eachCode(t *testing.T, source string, described func(code string) bool) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,12 +33,12 @@ func TestEveryCodeIsDescribed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n++; codes[mizzen.Code(code)] == "" {
+		if n++; !described(code) {
 			t.Errorf("%s has no description", code)
 		}
 		return true
 	})
 	if n < 20 {
-		t.Fatalf("found only %d codes", n)
+		t.Fatalf("found only %d codes in %s", n, source)
 	}
 }

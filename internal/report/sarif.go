@@ -80,7 +80,7 @@ func SARIF(out io.Writer, findings []mizzen.Finding, version string) error {
 	run := sarifRun{Results: make([]sarifResult, 0, len(findings))}
 	run.Tool.Driver = sarifDriver{Name: "mizzen", Version: version, Rules: make([]sarifRule, 0, len(ids))}
 	for _, id := range ids {
-		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{ID: string(id), ShortDescription: sarifText{Describe(id)}})
+		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{ID: string(id), ShortDescription: sarifText{ruleText(id)}})
 	}
 	for _, f := range findings {
 		index, _ := slices.BinarySearch(ids, f.Code)
@@ -97,6 +97,14 @@ func SARIF(out io.Writer, findings []mizzen.Finding, version string) error {
 	}
 	_, err = out.Write(append(escape(b), '\n'))
 	return err
+}
+
+// ruleText says what the code of a Finding, or of an Effect as one, is about.
+func ruleText(c mizzen.Code) string {
+	if text, ok := effects[mizzen.EffectCode(c)]; ok {
+		return text
+	}
+	return Describe(c)
 }
 
 func sarifLevel(s mizzen.Severity) string {

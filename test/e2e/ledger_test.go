@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"mizzen.dev/mizzen"
 )
@@ -31,15 +34,19 @@ type revisionOfObject struct{ version, content, status, event string }
 func (s *stage) record() *ledger {
 	s.test.Helper()
 	l := &ledger{saw: map[string][]revisionOfObject{}, value: map[string]int{}, moved: make(chan struct{}, 1)}
-	long := int64(time.Hour / time.Second)
 	for _, kind := range crashKinds {
 		client := s.dynamic.Resource(kind).Namespace(s.ns)
 		list, err := client.List(s.test.Context(), metav1.ListOptions{Limit: 1})
 		if err != nil {
 			s.test.Fatal(err)
 		}
-		w, err := client.Watch(s.test.Context(), metav1.ListOptions{
-			ResourceVersion: list.GetResourceVersion(), TimeoutSeconds: &long, LabelSelector: mizzen.LabelManaged,
+		// The API server hangs up on a watch that is slow to read, as on a busy
+		// machine: go on where it ended.
+		w, err := watchtools.NewRetryWatcherWithContext(s.test.Context(), list.GetResourceVersion(), &cache.ListWatch{
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				o.LabelSelector = mizzen.LabelManaged
+				return client.Watch(ctx, o)
+			},
 		})
 		if err != nil {
 			s.test.Fatal(err)

@@ -53,6 +53,9 @@ func launch(t *testing.T, lab *labtest.Lab, state string, env ...string) *proces
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
+		if t.Failed() {
+			p.dump()
+		}
 		p.kill()
 		if t.Failed() {
 			t.Logf("mizzen %d:\n%s", p.cmd.Process.Pid, p.log())
@@ -76,6 +79,15 @@ func freeAddress(t *testing.T) string {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.ended
+}
+
+// dump lets the process write what its goroutines wait for, and end.
+func (p *process) dump() {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it may have ended
+	select {
+	case <-p.ended:
+	case <-time.After(5 * time.Second):
+	}
 }
 
 // stop asks the process to end, and returns its exit code and how long it took.

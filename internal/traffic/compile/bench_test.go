@@ -2,6 +2,7 @@ package compile_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -53,5 +54,18 @@ func BenchmarkCompile(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// One weight changed among a thousand services.
+func BenchmarkSlice(b *testing.B) {
+	objects := city(1000)
+	changed := objects[2003:2004] // a VirtualService
+	unchanged := slices.Concat(objects[:2003], objects[2004:])
+	for b.Loop() {
+		slice := append(compile.Slice(unchanged, changed), changed...)
+		if _, err := compile.Compile(b.Context(), slice, compile.Options{}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -12,6 +11,7 @@ import (
 	"istio.io/istio/pilot/pkg/config/kube/gateway"
 	"istio.io/istio/pilot/pkg/config/kube/ingress"
 	"istio.io/istio/pilot/pkg/config/memory"
+	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/networking/core"
 	"istio.io/istio/pilot/pkg/serviceregistry"
@@ -28,18 +28,18 @@ import (
 
 // environment is an istiod without a cluster.
 type environment struct {
-	gen  *core.ConfigGenTest
-	push *model.PushContext
+	gen      *core.ConfigGenTest
+	push     *model.PushContext
+	registry *registry
 }
-
-// patience bounds how long istiod's own controllers take to read what is in
-// memory already.
-const patience = 30 * time.Second
 
 // start wires istiod's parts as istiod's own tests do; their wiring is used
 // since it is kept true by Istio.
 func start(t test.Failer, in *input) (*environment, error) {
 	krt.GlobalDebugHandler = new(krt.DebugHandler) // what it holds is never freed
+	// Names of gateways of other networks are not resolved: the worker reads no
+	// file that names a server, and may not ask one.
+	features.ResolveHostnameGateways, model.NetworkGatewayTestDNSServers = false, []string{"127.0.0.1:53"}
 	r := newRegistry(in)
 	updater := &relay{}
 	store := memory.NewController(memory.MakeSkipValidation(collections.PilotGatewayAPI()))
@@ -82,7 +82,7 @@ func start(t test.Failer, in *input) (*environment, error) {
 	push := model.NewPushContext()
 	push.InitContext(env, nil, nil)
 	env.SetPushContext(push)
-	return &environment{gen: gen, push: push}, nil
+	return &environment{gen: gen, push: push, registry: r}, nil
 }
 
 // relay is an updater whose index is known only once istiod's environment is.

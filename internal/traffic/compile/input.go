@@ -34,6 +34,8 @@ type input struct {
 	rejected []traffic.Rejection
 	origins  map[mizzen.Ref]mizzen.Origins
 	injected map[string]bool
+	// selecting are the label keys by which Istio's objects pick workloads.
+	selecting map[string]bool
 	// names tells whether routes may be named by who wrote them.
 	names bool
 }
@@ -45,15 +47,19 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	mizzen.SortObjects(objects)
 	in := &input{
 		namespaces: map[string]*corev1.Namespace{}, origins: map[mizzen.Ref]mizzen.Origins{}, injected: map[string]bool{},
-		names: !namesMatter(objects),
+		selecting: map[string]bool{}, names: !namesMatter(objects),
 	}
 	var err error
 	if in.mesh, err = meshOf(objects, o); err != nil {
 		return nil, err
 	}
 	for _, object := range objects {
-		in.origins[object.Ref()] = object.Origins
-		in.add(object)
+		// Of an object that two Applications render, the cluster keeps one:
+		// linting says so.
+		if _, again := in.origins[object.Ref()]; !again {
+			in.origins[object.Ref()] = object.Origins
+			in.add(object)
+		}
 	}
 	in.inject(o.RootNamespace)
 	in.deployGateways()
@@ -101,6 +107,7 @@ func (in *input) add(object mizzen.Object) {
 	ref := object.Ref()
 	switch ref.Group {
 	case "networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io":
+		in.noteSelectors(object)
 		in.addConfig(object)
 	case "gateway.networking.k8s.io":
 		in.addKube(object)

@@ -23,6 +23,7 @@ const istioVersion = "1.31.0"
 // proxies compiles what istiod would send to each workload with a proxy.
 func (e *environment) proxies(ctx context.Context, in *input) ([]*traffic.Proxy, error) {
 	var out []*traffic.Proxy
+	views := map[string]*traffic.View{}
 	for _, w := range in.workloads {
 		if w.role == "" {
 			continue
@@ -30,7 +31,11 @@ func (e *environment) proxies(ctx context.Context, in *input) ([]*traffic.Proxy,
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		out = append(out, &traffic.Proxy{Name: w.Name, Role: w.role, Workload: &w.Workload, View: e.view(e.node(w))})
+		key := e.alike(in, w)
+		if views[key] == nil {
+			views[key] = e.view(e.node(w))
+		}
+		out = append(out, &traffic.Proxy{Name: w.Name, Role: w.role, Workload: &w.Workload, View: views[key]})
 	}
 	return out, nil
 }
@@ -47,7 +52,6 @@ func (e *environment) node(w *workload) *model.Proxy {
 			Labels: w.Labels, Namespace: w.Namespace, ClusterID: clusterID, IstioVersion: istioVersion, WorkloadName: shortName(w),
 			ServiceAccount: w.serviceAccount,
 		},
-		VerifiedIdentity: nil,
 	})
 }
 

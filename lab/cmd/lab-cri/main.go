@@ -9,12 +9,18 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
 	"mizzen.dev/mizzen/lab/internal/cri"
 	"mizzen.dev/mizzen/lab/internal/cri/inside"
 )
+
+// A thread that enters a pod's namespaces ends with its goroutine, except for
+// the process's first, which cannot end: it would hold the namespaces for good.
+// So it is main's alone.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	inside.Become()

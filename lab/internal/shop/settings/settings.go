@@ -24,7 +24,7 @@ const Help = `  PORT=8080            HTTP/1.1 and HTTP/2 in clear
   ERRORS=0.1:503       ratio from 0 to 1 of requests that fail, and with which status (default 500); they call nobody
   STARTUP_DELAY=5s     time from the start in which /healthz and all requests are answered by 503
   MEMORY=64Mi          memory to allocate and touch
-  GRACE=500ms          time from SIGTERM, when /healthz turns to 503, to the end of answers
+  GRACE=2s             time from SIGTERM, when /healthz turns to 503, to the end of answers
   CALLS="http://a/ grpc://b:9000/"
                        URLs called for each request; one that fails makes the answer a 502
   CALLS_MODE=sequence  one after the other, or "parallel"
@@ -86,7 +86,7 @@ func Parse(getenv func(string) string) (Settings, error) {
 	read("ERRORS", "0", s.errors)
 	read("STARTUP_DELAY", "0", into(&s.StartupDelay, ParseDuration))
 	read("MEMORY", "0", into(&s.MemoryBytes, ParseBytes))
-	read("GRACE", "500ms", into(&s.Grace, ParseDuration))
+	read("GRACE", "2s", into(&s.Grace, ParseDuration))
 	read("CALLS", "", into(&s.Calls, calls))
 	read("CALLS_MODE", "sequence", into(&s.Parallel, mode))
 	read("TIMEOUT", "5s", into(&s.Timeout, ParseDuration))

@@ -1,0 +1,92 @@
+// Package review says what the difference of two revisions of a repository
+// does, without a cluster: it finds the Applications of both, renders what
+// differs, compares the objects, has the effects on traffic found, and has all
+// of it judged by the policy of the base.
+//
+// Two Snapshots come in, a mizzen.Review goes out. What both revisions render
+// alike is rendered once, and shared by both sides.
+package review
+
+import (
+	"context"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/engine/discover"
+	"mizzen.dev/mizzen/internal/render"
+)
+
+// TrafficPlanner says what a change does to requests, security and exposure in
+// one mesh. It gets all objects that the repository renders for it, before and
+// after, sorted by identity; what is the same on both sides is the same pointer.
+// It must not change them.
+type TrafficPlanner interface {
+	Effects(ctx context.Context, before, after []mizzen.Object) ([]mizzen.Effect, error)
+}
+
+// Analyzer says what is wrong with all objects of one cluster together.
+type Analyzer interface {
+	Analyze(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error)
+}
+
+// Reviewer makes Reviews. It is safe for concurrent use if its parts are.
+type Reviewer struct {
+	Renderer *render.Memo
+	// Traffic may be nil: then there are no Effects.
+	Traffic TrafficPlanner
+	// Analyzer may be nil.
+	Analyzer Analyzer
+}
+
+// Request is what to review.
+type Request struct {
+	// Base is where Head parted from the branch that it is going to be merged
+	// into; both are of one clone.
+	Base, Head mizzen.Snapshot
+	// Remotes are the addresses of the clone: Applications of other repositories
+	// are left out.
+	Remotes []string
+	// Directory asks for the directories below it, whatever Applications the
+	// repository declares; empty: what it declares, or all directories if it
+	// declares none.
+	Directory string
+	// Capabilities are what charts see of the cluster, unless an Application
+	// says so itself.
+	Capabilities render.Capabilities
+}
+
+// run is one Review under way.
+type run struct {
+	*Reviewer
+	request Request
+	scanner *discover.Scanner
+	scopes  scopes
+	before  *side
+	after   *side
+	review  *mizzen.Review
+	// unknown says why the effects are not known; empty if they are.
+	unknown string
+}
+
+// Review compares the two revisions. An Application that cannot be rendered is
+// reported in the Review, and the others are compared. It fails only if a
+// Snapshot cannot be read, or if ctx is done.
+func (r *Reviewer) Review(ctx context.Context, request Request) (*mizzen.Review, error) {
+	x := &run{
+		Reviewer: r, request: request, scanner: discover.NewScanner(),
+		before: newSide(request.Base, request.Remotes), after: newSide(request.Head, request.Remotes),
+		review: &mizzen.Review{Base: request.Base.Commit(), Head: request.Head.Commit()},
+	}
+	for _, step := range []func(context.Context) error{
+		x.collect, x.sharpen, x.prepare, x.compare, x.judge, x.rule,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	x.review.Omitted = news(nil, x.after.omitted)
+	x.review.Finish()
+	return x.review, nil
+}

@@ -1,0 +1,171 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+
+	"mizzen.dev/mizzen"
+)
+
+const (
+	// costLimit bounds one evaluation, in CEL's units: an operation costs about
+	// one. A test of every field of 10,000 changes needs fewer.
+	costLimit = 2_000_000
+	// maxExpression bounds the source of an expression in bytes.
+	maxExpression = 8 << 10
+)
+
+// rule is one rule of the policy file.
+type rule struct {
+	name     string
+	level    mizzen.Level
+	message  string
+	remedy   string
+	selector selector
+	program  cel.Program
+}
+
+// newEnvironment declares what expressions see; docs/reference/policy.md tells
+// the fields.
+func newEnvironment() (*cel.Env, error) {
+	list := cel.ListType(cel.MapType(cel.StringType, cel.DynType))
+	env, err := cel.NewEnv(
+		cel.OptionalTypes(),
+		cel.Variable("changes", list),
+		cel.Variable("effects", list),
+		cel.Variable("findings", list),
+		cel.Variable("application", cel.StringType),
+		cel.Variable("applications", cel.ListType(cel.StringType)),
+		cel.Variable("owners", cel.ListType(cel.StringType)),
+		cel.Variable("files", cel.ListType(cel.StringType)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("set up CEL: %w", err)
+	}
+	return env, nil
+}
+
+// compile makes an expression ready. It must yield a bool, or the list of the
+// elements that are not as they should be.
+func compile(env *cel.Env, source string) (cel.Program, error) {
+	if len(source) > maxExpression {
+		return nil, fmt.Errorf("the expression is longer than %d bytes", maxExpression)
+	}
+	ast, issues := env.Compile(source)
+	if err := issues.Err(); err != nil {
+		return nil, err
+	}
+	switch got := ast.OutputType(); got.Kind() {
+	case cel.BoolKind, cel.ListKind, cel.DynKind:
+	default:
+		return nil, fmt.Errorf("the expression yields %s, neither a bool nor a list", got)
+	}
+	return env.Program(ast,
+		cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit), cel.CostTracking(meter{}),
+		cel.InterruptCheckFrequency(16))
+}
+
+// meter prices every call by the strings that go in and come out: CEL's own
+// prices hang on the static type, and the fields of our maps have none.
+type meter struct{}
+
+func (meter) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
+	read := 0
+	for _, arg := range args {
+		read += textLength(arg)
+	}
+	cost := 1 + read/100 + textLength(result)/10
+	if function == "matches" && len(args) == 2 {
+		cost += textLength(args[0]) * (1 + textLength(args[1])) / 100
+	}
+	price := uint64(cost)
+	return &price
+}
+
+func textLength(v ref.Val) int {
+	switch v := v.(type) {
+	case types.String:
+		return len(v)
+	case types.Bytes:
+		return len(v)
+	}
+	return 0
+}
+
+// judge evaluates a rule and returns what triggered it, and its message. A rule
+// that fails is triggered: what cannot be judged is not allowed.
+func (r *rule) judge(ctx context.Context, f *facts) ([]hit, string) {
+	if r.level == mizzen.LevelOff {
+		return nil, ""
+	}
+	vars, elements := f.variables(r.selector)
+	if len(elements) == 0 && !r.selector.empty() {
+		return nil, ""
+	}
+	out, _, err := r.program.ContextEval(ctx, vars)
+	if err == nil {
+		var triggered []hit
+		if triggered, err = result(out, elements); err == nil {
+			return triggered, r.message
+		}
+	}
+	return everything(elements), r.message + " (the rule cannot be evaluated: " + err.Error() + ")"
+}
+
+func (s selector) empty() bool { return len(s.namespaces) == 0 && len(s.applications) == 0 }
+
+// result reads what an expression yielded.
+func result(out ref.Val, elements map[string]hit) ([]hit, error) {
+	switch v := out.(type) {
+	case types.Bool:
+		if v {
+			return everything(elements), nil
+		}
+		return nil, nil
+	case traits.Lister:
+		var hits []hit
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			hits = append(hits, element(it.Next(), elements))
+		}
+		return hits, nil
+	}
+	return nil, fmt.Errorf("it yielded %s, neither a bool nor a list", out.Type().TypeName())
+}
+
+// element finds the hit behind an element of a list; a text is told as it is.
+func element(v ref.Val, elements map[string]hit) hit {
+	switch v := v.Value().(type) {
+	case map[string]any:
+		if id, ok := v["id"].(string); ok {
+			if h, known := elements[id]; known {
+				return h
+			}
+		}
+	case string:
+		return hit{trigger: mizzen.Trigger{Subject: v}}
+	}
+	return hit{trigger: mizzen.Trigger{Subject: "an element that the rule made"}}
+}
+
+// everything is what a rule that says only yes is about. It tells no triggers,
+// since it does not say which of them it means.
+func everything(elements map[string]hit) []hit {
+	hits := []hit{{}}
+	ids := make([]string, 0, len(elements))
+	for id := range elements {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		h := elements[id]
+		h.trigger = mizzen.Trigger{}
+		hits = append(hits, h)
+	}
+	return hits
+}

@@ -1,0 +1,218 @@
+package compile
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"mizzen.dev/mizzen"
+)
+
+// Slice returns those of the unchanged objects that can matter to the
+// difference that the changed ones make, so that one weight changed among a
+// thousand services does not compile them all. Services, VirtualServices,
+// DestinationRules and ServiceEntries of hosts that nothing changed leads to
+// are left out; everything else stays. A change whose reach cannot be told by
+// host, such as of a Sidecar or with a wildcard, needs all objects.
+func Slice(unchanged, changed []mizzen.Object) []mizzen.Object {
+	r := &reach{hosts: map[string]bool{}, touched: map[string]bool{}}
+	for _, o := range changed {
+		if !r.begin(o, unchanged, changed) {
+			return unchanged
+		}
+	}
+	r.spread(unchanged)
+	out := make([]mizzen.Object, 0, len(unchanged))
+	for _, o := range unchanged {
+		if r.keeps(o) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// reach is how far a change goes, as host names.
+type reach struct {
+	// hosts are those of which everything is kept.
+	hosts map[string]bool
+	// touched are those whose backends or treatment change, so that every route
+	// to them matters.
+	touched map[string]bool
+}
+
+// begin adds the hosts of a changed object; ok is false if it cannot tell.
+func (r *reach) begin(o mizzen.Object, lists ...[]mizzen.Object) (ok bool) {
+	ref := o.Ref()
+	switch ref.Kind {
+	case "VirtualService", "DestinationRule", "ServiceEntry":
+		return ref.Group == "networking.istio.io" && r.add(hostsOf(o), ref.Kind != "VirtualService")
+	case "Service":
+		return r.add(hostsOf(o), true)
+	case "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication":
+		return r.policy(o, lists)
+	case "Secret", "ConfigMap":
+		return ref.Kind == "Secret" || ref.Name != "istio"
+	}
+	path, isWorkload := podTemplates[ref.Kind]
+	if !isWorkload {
+		return false
+	}
+	labels, _, err := unstructured.NestedStringMap(o.Object, append(append([]string{}, path...), "metadata", "labels")...)
+	return err == nil && r.behind(ref.Namespace, labels, lists)
+}
+
+// add adds hosts; a wildcard is none of them.
+func (r *reach) add(hosts []string, touched bool) bool {
+	for _, h := range hosts {
+		if strings.Contains(h, "*") {
+			return false
+		}
+		r.hosts[h] = true
+		r.touched[h] = r.touched[h] || touched
+	}
+	return true
+}
+
+// policy adds the hosts whose workloads a policy is about.
+func (r *reach) policy(o mizzen.Object, lists [][]mizzen.Object) bool {
+	refs, _, err := unstructured.NestedSlice(o.Object, "spec", "targetRefs")
+	if err != nil || len(refs) > 0 || o.GetNamespace() == "istio-system" {
+		return false // a waypoint's, or the whole mesh's
+	}
+	for _, list := range lists {
+		for _, other := range list {
+			if other.GetNamespace() == o.GetNamespace() && other.Ref().Kind == "Service" && !r.add(hostsOf(other), true) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// behind adds the hosts of Services that select a workload.
+func (r *reach) behind(namespace string, labels map[string]string, lists [][]mizzen.Object) bool {
+	w := &workload{}
+	w.Namespace, w.Labels = namespace, labels
+	for _, list := range lists {
+		for _, o := range list {
+			if o.GetKind() != "Service" || o.GetNamespace() != namespace {
+				continue
+			}
+			selector, _, err := unstructured.NestedStringMap(o.Object, "spec", "selector")
+			if err == nil && selects(selector, namespace, w) {
+				r.add(hostsOf(o), true)
+			}
+		}
+	}
+	return true
+}
+
+// spread adds the hosts that kept VirtualServices lead to, until no more come.
+func (r *reach) spread(objects []mizzen.Object) {
+	routes := map[*unstructured.Unstructured][]string{}
+	for _, o := range objects {
+		if o.Ref().Kind == "VirtualService" {
+			routes[o.Unstructured] = hostsOf(o)
+		}
+	}
+	for grew := true; grew; {
+		grew = false
+		for o, hosts := range routes {
+			if !r.concerns(o, hosts) {
+				continue
+			}
+			delete(routes, o)
+			grew = true
+			for _, h := range hosts {
+				r.hosts[h] = true
+			}
+		}
+	}
+}
+
+// concerns tells whether a VirtualService is for a kept host, or leads to one
+// that is touched.
+func (r *reach) concerns(o *unstructured.Unstructured, hosts []string) bool {
+	own := ownHosts(o)
+	for _, h := range hosts {
+		if r.touched[h] || own[h] && r.hosts[h] || strings.Contains(h, "*") {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reach) keeps(o mizzen.Object) bool {
+	switch ref := o.Ref(); ref.Kind {
+	case "VirtualService", "DestinationRule", "ServiceEntry", "Service":
+		if ref.Kind == "VirtualService" && delegate(o) {
+			return true
+		}
+		for _, h := range hostsOf(o) {
+			if r.hosts[h] || strings.Contains(h, "*") {
+				return true
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// delegate tells whether a VirtualService is a part of others.
+func delegate(o mizzen.Object) bool {
+	hosts, _, err := unstructured.NestedSlice(o.Object, "spec", "hosts")
+	return err == nil && len(hosts) == 0
+}
+
+// hostsOf returns the hosts that an object is about: of a VirtualService also
+// those that it leads to.
+func hostsOf(o mizzen.Object) []string {
+	ns := o.GetNamespace()
+	if o.GetKind() == "Service" {
+		return []string{o.GetName() + "." + ns + ".svc." + domain}
+	}
+	var out []string
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for field, item := range v {
+				if host, ok := item.(string); ok && field == "host" {
+					out = append(out, full(host, ns))
+				}
+				walk(item)
+			}
+		case []any:
+			for _, item := range v {
+				walk(item)
+			}
+		}
+	}
+	spec, _ := o.Object["spec"].(map[string]any)
+	for host := range ownHosts(o.Unstructured) {
+		out = append(out, host)
+	}
+	walk(spec)
+	return out
+}
+
+// ownHosts are those in spec.hosts.
+func ownHosts(o *unstructured.Unstructured) map[string]bool {
+	hosts, _, err := unstructured.NestedStringSlice(o.Object, "spec", "hosts")
+	if err != nil {
+		return nil
+	}
+	out := map[string]bool{}
+	for _, h := range hosts {
+		out[full(h, o.GetNamespace())] = true
+	}
+	return out
+}
+
+// full completes a short name as istiod does.
+func full(host, namespace string) string {
+	if strings.ContainsAny(host, ".*") {
+		return host
+	}
+	return host + "." + namespace + ".svc." + domain
+}
