@@ -48,7 +48,8 @@ func compiled(t *testing.T, m generate.Mesh) *traffic.Mesh {
 }
 
 // sides returns what to try of a mesh: of each namespace what one sidecar
-// sends, what shop/pay-v1 receives, and all gateways.
+// sends, what the workloads with the label of inbound calls receive, and all
+// gateways.
 func sides(mesh *traffic.Mesh, name string) []configuration {
 	var out []configuration
 	seen := map[string]bool{}
@@ -56,7 +57,7 @@ func sides(mesh *traffic.Mesh, name string) []configuration {
 		switch {
 		case p.Role == traffic.Gateway:
 			out = append(out, configuration{name + " gateway " + p.Name, p, runnable.Gateway})
-		case p.Name == "shop/pay-v1":
+		case p.Workload.Labels[generate.InboundLabel] == "true":
 			out = append(out, configuration{name + " inbound " + p.Name, p, runnable.Inbound})
 		case p.Role == traffic.Sidecar && !seen[p.Workload.Namespace]:
 			seen[p.Workload.Namespace] = true
@@ -68,8 +69,8 @@ func sides(mesh *traffic.Mesh, name string) []configuration {
 
 // scenarios returns the meshes and route configurations of testdata: a file
 // whose documents are objects, or one whose name begins with "routes", which
-// is a list of what istiod rarely writes.
-func scenarios(t *testing.T) []configuration {
+// is a list of what istiod rarely writes. Keys are put where @KEYS@ stands.
+func scenarios(t *testing.T, keys string) []configuration {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -86,11 +87,8 @@ func scenarios(t *testing.T) []configuration {
 			out = append(out, configuration{name, written(t, text), runnable.Outbound})
 			continue
 		}
-		config, objects, _ := strings.Cut(string(text), "\n---\n")
-		if !strings.HasPrefix(config, "# meshConfig") {
-			config, objects = "", string(text)
-		}
-		out = append(out, sides(compiled(t, generate.Mesh{Objects: objects, MeshConfig: config}), name)...)
+		objects := strings.ReplaceAll(string(text), "@KEYS@", keys)
+		out = append(out, sides(compiled(t, generate.Mesh{Objects: objects}), name)...)
 	}
 	return out
 }

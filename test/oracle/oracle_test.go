@@ -50,11 +50,11 @@ func newBench(t *testing.T) *trial.Bench {
 
 // record counts what was asked, and keeps some for the test of the generator.
 type record struct {
-	configurations, requests, disagreements int
-	kinds                                   map[string]int
-	shown                                   map[string]int
-	kept                                    []trial.Asked
-	calls                                   []trial.CallAsked
+	configurations, requests, again, disagreements int
+
+	kinds, shown map[string]int
+	kept         []trial.Asked
+	calls        []trial.CallAsked
 }
 
 // kept is how many requests are kept.
@@ -62,8 +62,7 @@ const kept = 40_000
 
 func (r *record) see(t *testing.T, name string, a trial.Asked) {
 	t.Helper()
-	r.requests++
-	r.kinds[a.Observed.Kind]++
+	r.count(a.Observed.Kind, a.Again)
 	if len(r.kept) < kept {
 		r.kept = append(r.kept, a)
 	}
@@ -71,6 +70,14 @@ func (r *record) see(t *testing.T, name string, a trial.Asked) {
 		return
 	}
 	r.disagree(t, name, a.Predicted, a.Observed, a)
+}
+
+func (r *record) count(kind string, again bool) {
+	r.requests++
+	r.kinds[kind]++
+	if again {
+		r.again++
+	}
 }
 
 // disagree tells the first few of each kind.
@@ -89,8 +96,7 @@ func (r *record) disagree(t *testing.T, name string, predicted, observed trial.F
 
 func (r *record) seeCall(t *testing.T, name string, a trial.CallAsked) {
 	t.Helper()
-	r.requests++
-	r.kinds[a.Observed.Kind]++
+	r.count(a.Observed.Kind, a.Again)
 	if len(r.calls) < kept {
 		r.calls = append(r.calls, a)
 	}
@@ -131,7 +137,7 @@ func (r *record) run(t *testing.T, bench *trial.Bench, c configuration, seed uin
 func TestPredictions(t *testing.T) {
 	bench := newBench(t)
 	r := &record{kinds: map[string]int{}, shown: map[string]int{}}
-	written := scenarios(t)
+	written := scenarios(t, bench.Signer.JWKS())
 	each := *requests / (len(written) + 4**meshes)
 	for _, c := range written {
 		r.run(t, bench, c, 1, each)
@@ -146,7 +152,7 @@ func TestPredictions(t *testing.T) {
 			r.run(t, bench, c, seed, each)
 		}
 	}
-	t.Logf("%d requests to %d configurations, %d disagreements, %v", r.requests, r.configurations, r.disagreements, r.kinds)
+	t.Logf("%d requests to %d configurations, %d of them twice, %d disagreements, %v", r.requests, r.configurations, r.again, r.disagreements, r.kinds)
 	t.Run("mistakes", func(t *testing.T) { testMistakes(t, r.kept) })
 	t.Run("mistakes of policies", func(t *testing.T) { testCallMistakes(t, r.calls) })
 }

@@ -165,10 +165,12 @@ func (e *Envoy) Ready(ctx context.Context, listener string) (string, error) {
 		if refused := e.ads.Refused(); len(refused) > 0 {
 			return false, fmt.Errorf("envoy refuses its configuration:\n%s", strings.Join(refused, "\n"))
 		}
-		warming, err := e.gauge("listener_manager.total_listeners_warming")
-		if err != nil || warming > 0 {
-			return false, err
+		for name, want := range map[string]int{"listener_manager.total_listeners_warming": 0, "listener_manager.workers_started": 1} {
+			if got, err := e.gauge(name); err != nil || got != want {
+				return false, err
+			}
 		}
+		var err error
 		address, err = e.address(listener)
 		return address != "", err
 	})

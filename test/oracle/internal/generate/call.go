@@ -75,12 +75,12 @@ func (c Caller) String() string {
 var (
 	identities = []string{
 		"cluster.local/ns/shop/sa/web", "cluster.local/ns/shop/sa/cart", "cluster.local/ns/team/sa/other",
-		"cluster.local/ns/ops/sa/job", "cluster.local/ns/shop/sa/evil", "cluster.local/ns/shop/sa/webx",
+		"cluster.local/ns/ops/sa/job", "cluster.local/ns/shop/sa/evil", "cluster.local/ns/shop/sa/webx", "cluster.local/ns/shop/sa/webx",
 	}
 	sourceAddresses = []string{"10.244.7.5", "10.244.8.5", "203.0.113.9"}
 	policyPaths     = []string{
 		"/api/x", "/api", "/api/", "/API/x", "//api/x", "/x/../api/x", "/%61pi/x", "/api//secret", "/api/secret", "/api%2fx", "/public",
-		"/publicx", "/admin", "/a/b/health", "/healthx", "/tmpl/a/x", "/tmpl/a/b/x", "/tmpl//x", "/tmpl/a/b/c/end", "/public?y=/../z", "/api/x#f", "/",
+		"/publicx", "/admin", "/a/b/health", "/healthx", "/tmpl/a/x", "/tmpl/a/b/x", "/tmpl//x", "/tmpl/a/b/c/end", "/public?y=/../z", "/api/x#f", "/public#f", "/admin#f", "/",
 	}
 	policyHosts   = []string{"pay.example.com", "PAY.example.com", "pay.example.com:8080", "pay", "x.example.com"}
 	forwardedFors = []string{"203.0.113.7", "203.0.113.7, 10.1.1.1", "10.1.1.1, 203.0.113.7", "x"}
@@ -167,4 +167,11 @@ func Outbound(rnd *rand.Rand, destination string, names, hosts []string) Call {
 	c.ServerName = pick(rnd, []string{name, name, strings.ToUpper(name), "x" + name, "unknown.example.org"})
 	c.Host = slices.Concat([]string{name}, hosts)[rnd.IntN(1+len(hosts))]
 	return c
+}
+
+// AddToken gives some of the calls a token.
+func AddToken(rnd *rand.Rand, c *Call) {
+	if rnd.IntN(2) == 0 {
+		c.Token = token(rnd)
+	}
 }

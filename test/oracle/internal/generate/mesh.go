@@ -3,6 +3,7 @@ package generate
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -14,6 +15,9 @@ type Mesh struct {
 	Objects    string
 	MeshConfig string
 }
+
+// InboundLabel is the label of a workload of which inbound calls are to be tried.
+const InboundLabel = "oracle-inbound"
 
 type object = map[string]any
 
@@ -104,7 +108,7 @@ func (b *builder) service(namespace, name string, i int) {
 			"selector": object{"matchLabels": labels},
 			"template": object{
 				// Without injection there is no sidecar, and nothing to ask.
-				"metadata": object{"labels": object{"app": name, "version": version, "sidecar.istio.io/inject": "true"}},
+				"metadata": object{"labels": object{"app": name, "version": version, "sidecar.istio.io/inject": "true", InboundLabel: strconv.FormatBool(name == "pay" && version == "v1")}},
 				"spec":     object{"serviceAccountName": name, "containers": list{object{"name": "c", "image": "x"}}},
 			},
 		})

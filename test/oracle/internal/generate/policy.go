@@ -21,10 +21,10 @@ func (b *builder) policies(keys string) {
 		}
 		b.add("security.istio.io/v1", "RequestAuthentication", "shop", "pay", object{"selector": pay, "jwtRules": rules})
 	}
-	for i := range b.rnd.IntN(4) {
+	for i := range 1 + b.rnd.IntN(4) {
 		spec := object{"selector": pay, "action": b.one("ALLOW", "ALLOW", "DENY", "AUDIT")}
 		var rules list
-		for range b.rnd.IntN(4) {
+		for range b.rnd.IntN(5) {
 			rules = append(rules, b.rule())
 		}
 		if rules == nil && spec["action"] != "ALLOW" {
@@ -43,7 +43,7 @@ func (b *builder) policies(keys string) {
 // rule is one rule of an AuthorizationPolicy.
 func (b *builder) rule() object {
 	r := object{}
-	if b.chance(70) {
+	if b.chance(60) {
 		r["from"] = b.repeat(func() object { return object{"source": b.source()} })
 	}
 	if b.chance(70) {
@@ -81,7 +81,7 @@ func (b *builder) field(to object, name string, values ...string) {
 func (b *builder) source() object {
 	s := object{}
 	if b.chance(50) {
-		b.field(s, "principals", identities[0], identities[2], "*", "*/sa/evil", "cluster.local/ns/shop/*", "cluster.local/ns/shop/sa/web*")
+		b.field(s, "principals", identities[0], identities[0], identities[2], "*", "*/sa/evil", "cluster.local/ns/shop/*")
 	}
 	if b.chance(25) {
 		b.field(s, "namespaces", "shop", "team", "ops", "sh*", "*ops")

@@ -46,7 +46,7 @@ func (r Request) String() string {
 var methods = []string{"GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS", "PURGE"}
 
 // oddPaths sit at the edges of how Envoy normalizes paths.
-var oddPaths = []string{"/", "//", "///", "/%2f", "/%5C%5c", "/zzz", "/%", "/%zz", "/a%2fb", "/.", "/..", "/a/../..", `/a\b`, "/*", "/a;b=c"}
+var oddPaths = []string{"/", "//", "///", "/%2f", "/%5C%5c", "/zzz", "/%", "/%zz", "/a%2fb", "/.", "/..", "/a/../..", `/a\b`, "/*", "/a;b=c", `/a"b|c`, "/x{y}^z<>`"}
 
 // forms are the parts that satisfy one route, with what sits beside them.
 type forms struct {

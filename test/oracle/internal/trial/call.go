@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -38,6 +38,8 @@ type CallAsked struct {
 	Observed  Fate
 	// Clusters are those that bytes may go to, by weight.
 	Clusters []string
+	// Again tells whether it was made twice, since the first answer differed.
+	Again bool
 	// Failure is how the connection ended, if it did.
 	Failure error
 }
@@ -75,7 +77,11 @@ func (t *Trial) Call(ctx context.Context, calls []generate.Call, seen func(CallA
 			defer c.Close()
 			for i := w; i < len(all) && failed[w] == nil; i += workers {
 				all[i] = CallAsked{Trial: t, Call: calls[i]}
-				failed[w] = t.call(ctx, c, &all[i], "call-"+strconv.Itoa(i))
+				if failed[w] = t.call(ctx, c, &all[i], "call-"+strconv.Itoa(i)); failed[w] == nil && !all[i].Agree() {
+					c.Close() // As in Run: what differs twice is a disagreement.
+					all[i] = CallAsked{Trial: t, Call: calls[i], Again: true}
+					failed[w] = t.call(ctx, c, &all[i], "again-"+strconv.Itoa(i))
+				}
 			}
 		})
 	}
@@ -308,34 +314,4 @@ func observeCall(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 		policy = ""
 	}
 	return Fate{Kind: denied, Status: f.Status, GRPC: f.GRPC, Why: policy}
-}
-
-// Calls returns n calls to a side: to a workload from all kinds of callers, or
-// to each of the addresses that a sidecar knows.
-func (t *Trial) Calls(rnd *rand.Rand, n int) []generate.Call {
-	var out []generate.Call
-	if t.side == runnable.Inbound {
-		for range n {
-			out = append(out, generate.Inbound(rnd, t.destination, []int{8080, 8080, 8080, 9000, 7777}))
-		}
-		return out
-	}
-	listeners := t.view.Outbound
-	if t.side == runnable.Gateway {
-		listeners = t.view.Inbound
-	}
-	for i := range n {
-		l := listeners[i%len(listeners)]
-		ip := l.GetAddress().GetSocketAddress().GetAddress()
-		if ip == "0.0.0.0" {
-			ip = stranger
-		}
-		var names []string
-		for _, chain := range l.FilterChains {
-			names = append(names, chain.GetFilterChainMatch().GetServerNames()...)
-		}
-		destination := fmt.Sprintf("%s:%d", ip, l.GetAddress().GetSocketAddress().GetPortValue())
-		out = append(out, generate.Outbound(rnd, destination, names, []string{"web.shop.svc.cluster.local", "unknown.example.org"}))
-	}
-	return out
 }

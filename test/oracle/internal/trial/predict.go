@@ -211,7 +211,7 @@ func headers(list [][2]string) []match.Header {
 }
 
 // cors returns the headers that a policy adds to an answer. A preflight of an
-// origin that is not allowed is told all but that.
+// origin that is not allowed is told all but those two.
 func cors(policy *match.CORS, r generate.Request, preflight bool) map[string]string {
 	origin := header(r.Header, "origin")
 	if policy == nil || origin == "" {
@@ -224,7 +224,7 @@ func cors(policy *match.CORS, r generate.Request, preflight bool) map[string]str
 		}
 	}
 	set(policy.OriginAllowed, "allow-origin", origin)
-	set(policy.OriginAllowed && policy.AllowCredentials, "allow-credentials", "true")
+	set(policy.AllowCredentials && (preflight || policy.OriginAllowed), "allow-credentials", "true")
 	set(policy.OriginAllowed, "expose-headers", policy.ExposeHeaders)
 	set(preflight, "allow-methods", policy.AllowMethods)
 	set(preflight, "allow-headers", policy.AllowHeaders)
