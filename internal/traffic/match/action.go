@@ -33,8 +33,8 @@ func (t *Router) act(out *Outcome, req *Request, matched int) {
 		out.answer(redirectStatus[action.Redirect.GetResponseCode()], req)
 	case *routev3.Route_Route:
 		if out.CORS.answers(req) {
-			out.Kind = Preflight
-			out.answer(200, req)
+			// The CORS filter answers with headers alone, to gRPC as well.
+			out.Kind, out.Status = Preflight, 200
 			return
 		}
 		out.Kind = Forward
@@ -83,6 +83,7 @@ func (out *Outcome) abort(f *FaultPolicy, req *Request) {
 // forward sets the destination and what it sees.
 func (out *Outcome) forward(a *routev3.RouteAction, req *Request, matched int) {
 	i := pick(out.Destinations, pickValue(a, req))
+	out.Picked = i
 	if i >= 0 {
 		out.Cluster = out.Destinations[i].Cluster
 		if name := out.Destinations[i].ClusterHeader; name != "" {

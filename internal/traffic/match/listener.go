@@ -69,6 +69,7 @@ func addresses(l *listenerv3.Listener) []netip.AddrPort {
 // specific value of each, and never goes back; if none is left, the default
 // filter chain takes the connection. Nil means that Envoy closes it.
 func Chain(l *listenerv3.Listener, c Connection) (chain *listenerv3.FilterChain, why string) {
+	c = seen(l, c)
 	if l.GetFilterChainMatcher() != nil {
 		return chainByMatcher(l, c)
 	}
