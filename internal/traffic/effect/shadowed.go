@@ -28,7 +28,7 @@ func (m *meeting) shadowed(vb, va *routev3.VirtualHost) {
 			what = "for all requests"
 		}
 		m.found = append(m.found, found{
-			code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subjects: []string{m.subject(m.host)}, hosts: true, namespace: namespaceOf(m.host),
+			code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subjects: []string{m.subject(m.host)}, noun: "hosts", namespace: namespaceOf(m.host),
 			message: "the rule " + what + " can never match: " + ruleName(by) + " always does before it",
 			after:   "never reached", callers: m.callers,
 			cause: cause{rule.Ref, m.c.origin(rule.Ref, rule.Path)},
