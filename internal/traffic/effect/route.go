@@ -150,7 +150,7 @@ func (m *meeting) requests(vhosts ...*routev3.VirtualHost) []match.Request {
 		r.Host = m.authority(r.Host, domains)
 		r.Scheme = entry.scheme
 		key := requestKey(r)
-		if seen[key] || strings.HasSuffix(withoutPort(r.Host), ".") || !entry.takes(withoutPort(r.Host)) {
+		if seen[key] || !m.addressed(r.Host, vhosts) || strings.HasSuffix(withoutPort(r.Host), ".") || !entry.takes(withoutPort(r.Host)) {
 			continue
 		}
 		seen[key] = true
@@ -158,6 +158,20 @@ func (m *meeting) requests(vhosts ...*routev3.VirtualHost) []match.Request {
 	}
 	slices.SortStableFunc(out, simpler)
 	return out
+}
+
+// addressed tells whether one of the virtual hosts takes a host on its side.
+// Requests to others are no matter of this meeting.
+func (m *meeting) addressed(host string, vhosts []*routev3.VirtualHost) bool {
+	for _, e := range []*entry{m.from, m.to} {
+		if e == nil {
+			continue
+		}
+		if vh := e.router.Host(host); vh != nil && slices.Contains(vhosts, vh) {
+			return true
+		}
+	}
+	return false
 }
 
 // elsewhere adds the same requests for domains that only one side has: rules are

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	filev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
@@ -17,55 +18,61 @@ type observation struct{ logs, metrics, tracing string }
 
 // telemetry tells where access logs, metrics or tracing are switched on or off.
 func (c *comparison) telemetry() {
-	seen := map[uint64]observation{}
-	of := func(p *traffic.Proxy) observation {
-		key := c.hash.inbound(p)
-		if o, ok := seen[key]; ok {
-			return o
+	seen := map[*traffic.View][2]observation{}
+	of := func(p *traffic.Proxy) [2]observation {
+		v := viewOf(p)
+		o, ok := seen[v]
+		if !ok {
+			o = [2]observation{observe(v.Inbound), observe(v.Outbound)}
+			seen[v] = o
 		}
-		seen[key] = observe(p)
-		return seen[key]
+		return o
 	}
 	for _, name := range sortedKeys(c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
-		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) {
+		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) && c.hash.outbound(b) == c.hash.outbound(a) {
 			continue
 		}
 		x, y := of(b), of(a)
-		c.observed(a.Workload, mizzen.EffectAccessLog, "access logs", hints{"accessLogging", "disabled"}, x.logs, y.logs)
-		c.observed(a.Workload, mizzen.EffectMetrics, "metrics", hints{"metrics", "disabled"}, x.metrics, y.metrics)
-		c.observed(a.Workload, mizzen.EffectTracing, "tracing", hints{"tracing", "randomSampling", "disable"}, x.tracing, y.tracing)
+		c.observed(a.Workload, "", x[0], y[0])
+		// Mostly the settings are the same for both directions; Telemetry may
+		// set one of them (mode CLIENT or SERVER).
+		if a.Role == traffic.Sidecar && (x[1] != x[0] || y[1] != y[0]) {
+			c.observed(a.Workload, " of requests that are sent", x[1], y[1])
+		}
 	}
+}
+
+func (c *comparison) observed(w *traffic.Workload, of string, b, a observation) {
+	c.switched(w, mizzen.EffectAccessLog, "access logs"+of+" are", hints{"accessLogging", "disabled"}, b.logs, a.logs)
+	c.switched(w, mizzen.EffectMetrics, "metrics"+of+" are", hints{"metrics", "disabled"}, b.metrics, a.metrics)
+	c.switched(w, mizzen.EffectTracing, "tracing"+of+" is", hints{"tracing", "randomSampling", "disable"}, b.tracing, a.tracing)
 }
 
 const off = "off"
 
-func (c *comparison) observed(w *traffic.Workload, code mizzen.EffectCode, what string, h hints, before, after string) {
+func (c *comparison) switched(w *traffic.Workload, code mizzen.EffectCode, what string, h hints, before, after string) {
 	if before == after {
 		return
 	}
-	verb, impact := "changes", mizzen.ImpactNotice
+	verb, impact := " changed", mizzen.ImpactNotice
 	switch {
 	case after == off:
-		verb, impact = "is switched off", mizzen.ImpactWarning
+		verb, impact = " switched off", mizzen.ImpactWarning
 	case before == off:
-		verb, impact = "is switched on", mizzen.ImpactInfo
-	}
-	if strings.HasSuffix(what, "s") {
-		verb = strings.Replace(strings.Replace(verb, "is ", "are ", 1), "changes", "change", 1)
+		verb, impact = " switched on", mizzen.ImpactInfo
 	}
 	c.out.add(found{
-		code: code, impact: impact, subjects: []string{w.Name}, message: what + " " + verb, before: before, after: after,
+		code: code, impact: impact, subjects: []string{w.Name}, message: what + verb, before: before, after: after,
 		cause: c.policyFor("Telemetry", w, h), group: w.Namespace,
 	})
 }
 
-// observe reads what a proxy tells about inbound requests; a gateway's
-// listeners are all inbound.
-func observe(p *traffic.Proxy) observation {
+// observe reads what a proxy tells about the requests at some of its listeners.
+func observe(listeners []*listenerv3.Listener) observation {
 	o := observation{logs: off, metrics: off, tracing: off}
 	var logs []string
-	for _, l := range viewOf(p).Inbound {
+	for _, l := range listeners {
 		for _, chain := range chains(l) {
 			m := httpManager(chain)
 			if m == nil {
