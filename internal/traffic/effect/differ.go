@@ -299,11 +299,12 @@ func (m *meeting) causeOf(rule traffic.Rule, b, a fate, h hints) cause {
 	if found, ok := m.behind(b, a); ok {
 		return found
 	}
-	if rule.Ref.Kind == "" || !m.c.written(rule.Ref) {
-		// Istiod makes VirtualServices of these, with names of its own.
-		return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "Gateway", "EnvoyFilter"), rule.Ref.Namespace, h)
+	if rule.Ref.Kind != "" && m.c.written(rule.Ref) && len(m.c.changes.refs) == 0 {
+		return m.c.cause(rule, h)
 	}
-	return m.c.cause(rule, h)
+	// The rule is as before, or one that istiod made of another object, with a
+	// name of its own.
+	return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "Gateway", "EnvoyFilter"), rule.Ref.Namespace, h)
 }
 
 // behind looks for the cause among what the destinations are made of.

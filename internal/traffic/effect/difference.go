@@ -2,6 +2,7 @@ package effect
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -18,11 +19,19 @@ func difference(b, a proto.Message) (before, after string) {
 	return clip(own(x, y)), clip(own(y, x))
 }
 
+// present is told of a message without any field.
+const present = "set"
+
+// below tells whether there are fields within a field.
+func (f fields) below(name string) bool {
+	return slices.ContainsFunc(f, func(x field) bool { return strings.HasPrefix(x.name, name+".") })
+}
+
 // own tells the fields that other has not, or has otherwise.
 func own(f, other fields) string {
 	var kept fields
 	for _, x := range f {
-		if other.get(x.name) != x.value {
+		if other.get(x.name) != x.value && (x.value != present || !other.below(x.name)) {
 			kept.set(x.name, x.value)
 		}
 	}
@@ -97,9 +106,15 @@ func flattenField(name string, fd protoreflect.FieldDescriptor, v protoreflect.V
 			n := len(*to)
 			flatten(name, v.Message(), to, depth+1)
 			if len(*to) == n {
-				to.set(name, "set")
+				to.set(name, present)
 			}
 			return
+		}
+		if e := fd.Enum(); e != nil && !fd.IsMap() {
+			if value := e.Values().ByNumber(v.Enum()); value != nil {
+				to.set(name, strings.ToLower(string(value.Name())))
+				return
+			}
 		}
 		to.set(name, v.String())
 	}
