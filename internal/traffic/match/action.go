@@ -26,27 +26,37 @@ func (t *Router) act(out *Outcome, req *Request, matched int) {
 	}
 	switch action := out.Route.Action.(type) {
 	case *routev3.Route_DirectResponse:
-		out.Kind = Direct
-		out.Body = action.DirectResponse.GetBody().GetInlineString()
-		status := int(action.DirectResponse.GetStatus())
-		if status == 201 || status/100 == 3 {
-			out.Location = req.scheme() + "://" + req.Host + req.Path
-		}
-		out.answer(status, req)
+		out.direct(action.DirectResponse, req)
 	case *routev3.Route_Redirect:
 		out.Kind = Redirect
 		out.Location = location(action.Redirect, req, matched)
 		out.answer(redirectStatus[action.Redirect.GetResponseCode()], req)
 	case *routev3.Route_Route:
-		if out.CORS != nil && req.preflight() && (out.CORS.OriginAllowed || !out.CORS.ForwardUnmatched) {
-			out.Kind = Preflight
-			out.answer(200, req)
+		if out.CORS.answers(req) {
+			// The CORS filter answers with headers alone, to gRPC as well.
+			out.Kind, out.Status = Preflight, 200
 			return
 		}
 		out.Kind = Forward
 		out.Destinations = p.destinations
 		out.forward(action.Route, req, matched)
 	}
+}
+
+// answers reports whether the CORS filter answers a request itself.
+func (c *CORS) answers(req *Request) bool {
+	return c != nil && req.preflight() && (c.OriginAllowed || !c.ForwardUnmatched)
+}
+
+// direct answers as the route says.
+func (out *Outcome) direct(d *routev3.DirectResponseAction, req *Request) {
+	out.Kind = Direct
+	out.Body = d.GetBody().GetInlineString()
+	status := int(d.GetStatus())
+	if status == 201 || status/100 == 3 {
+		out.Location = req.scheme() + "://" + req.Host + req.Path
+	}
+	out.answer(status, req)
 }
 
 var redirectStatus = map[routev3.RedirectAction_RedirectResponseCode]int{
@@ -73,6 +83,7 @@ func (out *Outcome) abort(f *FaultPolicy, req *Request) {
 // forward sets the destination and what it sees.
 func (out *Outcome) forward(a *routev3.RouteAction, req *Request, matched int) {
 	i := pick(out.Destinations, pickValue(a, req))
+	out.Picked = i
 	if i >= 0 {
 		out.Cluster = out.Destinations[i].Cluster
 		if name := out.Destinations[i].ClusterHeader; name != "" {

@@ -179,25 +179,33 @@ func (v *judgement) rbac(r *rules, s *subject) {
 		return
 	}
 	policy, matched := r.enforced.first(s)
+	if r.enforced.GetAction() == rbacv3.RBAC_LOG {
+		if matched == yes {
+			v.Audited = append(v.Audited, policy)
+		}
+		return
+	}
+	v.enforce(r.enforced, s, policy, matched)
+}
+
+// enforce takes what the rules of an action other than LOG say.
+func (v *judgement) enforce(r *ruleset, s *subject, policy string, matched truth) {
 	status := 403
 	if !s.http {
 		status = 0
 	}
-	switch action := r.enforced.GetAction(); {
-	case action == rbacv3.RBAC_LOG:
-		if matched == yes {
-			v.Audited = append(v.Audited, policy)
-		}
+	denies := r.GetAction() == rbacv3.RBAC_DENY
+	switch {
 	case matched == unsure:
 		v.undecided(fmt.Sprintf("policy %s has a condition that is not understood", policy))
-	case action == rbacv3.RBAC_DENY && matched == yes:
+	case denies && matched == yes:
 		v.deny(status, policy, fmt.Sprintf("policy %s denies it", policy))
-	case action == rbacv3.RBAC_DENY:
-		v.tried(r.enforced, s)
+	case denies:
+		v.tried(r, s)
 	case matched == yes:
 		v.allow(policy)
 	default:
-		v.tried(r.enforced, s)
+		v.tried(r, s)
 		v.deny(status, "", "no policy that allows matches")
 	}
 }

@@ -139,7 +139,7 @@ func withClaim(claims map[string]any, path []string, v Value) map[string]any {
 func (c *Call) key() string {
 	var b strings.Builder
 	r, p := &c.Request, &c.Peer
-	fmt.Fprintf(&b, "%s %s %s %s %d %q", r.Host, r.Path, r.Method, r.scheme(), r.Bucket, r.Headers)
+	fmt.Fprintf(&b, "%s %s %s %s %d %t %q", r.Host, r.Path, r.Method, r.scheme(), r.Bucket, r.HTTP2, r.Headers)
 	if r.Token != nil {
 		claims, _ := json.Marshal(r.Token.Claims) // strings and maps of them always encode
 		fmt.Fprintf(&b, " %q %q %q %s %t", r.Token.Issuer, r.Token.Subject, r.Token.Audiences, claims, r.Token.Valid)

@@ -108,7 +108,7 @@ func pathsFor(tries []string, test func(path string) bool) Condition {
 	c := Condition{Part: PartPath}
 	for _, t := range all {
 		t = strings.ReplaceAll(t, " ", "%20")
-		if strings.HasPrefix(t, "/") && allIn(t, &pathChars) && !strings.Contains(t, "?") {
+		if strings.HasPrefix(t, "/") && allIn(t, &pathChars) && !strings.ContainsAny(t, "?#") {
 			c.add(Value{Text: t}, test(t))
 		}
 	}
@@ -175,7 +175,7 @@ func sendable(part Part, v string) bool {
 	case PartScheme:
 		return v == "http" || v == "https"
 	case PartQuery:
-		return allIn(v, &pathChars) && !strings.Contains(v, "&")
+		return allIn(v, &pathChars) && !strings.ContainsAny(v, "&#")
 	}
 	return strings.IndexFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) < 0 && strings.TrimSpace(v) == v
 }

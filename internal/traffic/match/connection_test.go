@@ -58,6 +58,7 @@ func from(source, destination string, change func(*Connection)) Connection {
 
 func TestChain(t *testing.T) {
 	l := read(t, `
+listenerFilters: [{name: envoy.filters.listener.tls_inspector}, {name: envoy.filters.listener.http_inspector}]
 filterChains:
 - {name: p9090, filterChainMatch: {destinationPort: 9090, transportProtocol: tls}}
 - {name: net16, filterChainMatch: {prefixRanges: [{addressPrefix: 10.1.0.0, prefixLen: 16}]}}
@@ -126,6 +127,7 @@ func TestChainMatcher(t *testing.T) {
 	protocols := "{matcher: {matcherTree: {" + input("ApplicationProtocolInput") + `, exactMatchMap: {map: {"'http/1.1'": ` + to("http") + "}}}, onNoMatch: " + to("tcp") + "}}"
 	ports := "{matcher: {matcherTree: {" + input("DestinationPortInput") + `, exactMatchMap: {map: {"80": ` + protocols + `, "81": ` + to("missing") + "}}}}}"
 	l := read(t, `
+listenerFilters: [{name: envoy.filters.listener.http_inspector}]
 filterChains: [{name: http}, {name: tcp}, {name: wide}]
 filterChainMatcher:
   matcherTree:
@@ -155,6 +157,33 @@ filterChainMatcher:
 	for i, c := range cases {
 		if chain, why := Chain(l, c.c); chain.GetName() != c.want || !strings.Contains(why, c.why) {
 			t.Errorf("case %d: %s because %s", i, chain.GetName(), why)
+		}
+	}
+}
+
+// TestInspectors: where a listener filter is off, or absent, nobody sees how a
+// connection begins.
+func TestInspectors(t *testing.T) {
+	chains := "\nfilterChains: [{name: tls, filterChainMatch: {transportProtocol: tls}}, {name: http, filterChainMatch: {applicationProtocols: [http/1.1]}}, {name: bytes}]"
+	off := "filterDisabled: {orMatch: {rules: [{destinationPortRange: {start: 80, end: 81}}, {andMatch: {rules: [{anyMatch: true}, {notMatch: {destinationPortRange: {start: 1, end: 90}}}]}}]}}"
+	both := "listenerFilters: [{name: envoy.filters.listener.tls_inspector, " + off + "}, {name: envoy.filters.listener.http_inspector, " + off + "}]" + chains
+	cases := []struct {
+		listener, to string
+		tls          bool
+		want         string
+	}{
+		{both, "10.0.0.1:81", true, "tls"},
+		{both, "10.0.0.1:80", true, "bytes"},
+		{both, "10.0.0.1:99", true, "bytes"},
+		{both, "10.0.0.1:81", false, "http"},
+		{both, "10.0.0.1:80", false, "bytes"},
+		{chains, "10.0.0.1:81", true, "tls"},
+		{chains, "10.0.0.1:81", false, "bytes"},
+	}
+	for i, c := range cases {
+		connection := from("10.9.0.1:1", c.to, func(x *Connection) { x.TLS, x.ALPN = c.tls, []string{"http/1.1"} })
+		if chain, why := Chain(read(t, c.listener, &listenerv3.Listener{}), connection); chain.GetName() != c.want {
+			t.Errorf("case %d: %s because %s, want %s", i, chain.GetName(), why, c.want)
 		}
 	}
 }

@@ -18,31 +18,33 @@ import (
 // or drops it. It returns nil if the view intercepts nothing.
 func Listener(view *traffic.View, ip netip.Addr, port uint16) (l *listenerv3.Listener, why string) {
 	ip = ip.Unmap()
-	var any, catch *listenerv3.Listener
+	wanted, every := netip.AddrPortFrom(ip, port), netip.AddrPortFrom(netip.IPv4Unspecified(), port)
+	if ip.Is6() {
+		every = netip.AddrPortFrom(netip.IPv6Unspecified(), port)
+	}
+	if l := bound(view.Outbound, wanted); l != nil {
+		return l, fmt.Sprintf("listener %s is for %s", l.Name, wanted)
+	}
+	if l := bound(view.Outbound, every); l != nil {
+		return l, fmt.Sprintf("listener %s is for every address of port %d", l.Name, port)
+	}
 	for _, l := range view.Outbound {
 		if l.GetUseOriginalDst().GetValue() {
-			if catch == nil {
-				catch = l
-			}
-			continue
+			return l, fmt.Sprintf("no listener is for %s, so that %s keeps it", wanted, l.Name)
 		}
-		for _, a := range addresses(l) {
-			switch {
-			case a.Port() != port:
-			case a.Addr() == ip:
-				return l, fmt.Sprintf("listener %s is for %s", l.Name, netip.AddrPortFrom(ip, port))
-			case any == nil && a.Addr().IsUnspecified() && (a.Addr().Is4() == ip.Is4()):
-				any = l
-			}
-		}
-	}
-	if any != nil {
-		return any, fmt.Sprintf("listener %s is for every address of port %d", any.Name, port)
-	}
-	if catch != nil {
-		return catch, fmt.Sprintf("no listener is for %s, so that %s keeps it", netip.AddrPortFrom(ip, port), catch.Name)
 	}
 	return nil, "the proxy intercepts no outbound connections"
+}
+
+// bound returns the first listener with an address, other than the one that
+// intercepts.
+func bound(listeners []*listenerv3.Listener, address netip.AddrPort) *listenerv3.Listener {
+	for _, l := range listeners {
+		if !l.GetUseOriginalDst().GetValue() && slices.Contains(addresses(l), address) {
+			return l
+		}
+	}
+	return nil
 }
 
 // addresses returns the TCP addresses of a listener.
@@ -67,6 +69,7 @@ func addresses(l *listenerv3.Listener) []netip.AddrPort {
 // specific value of each, and never goes back; if none is left, the default
 // filter chain takes the connection. Nil means that Envoy closes it.
 func Chain(l *listenerv3.Listener, c Connection) (chain *listenerv3.FilterChain, why string) {
+	c = seen(l, c)
 	if l.GetFilterChainMatcher() != nil {
 		return chainByMatcher(l, c)
 	}

@@ -61,23 +61,25 @@ func (g *generator) write(x *syntax.Regexp, choice int) bool {
 		g.text.WriteByte("xa7z"[g.variant%4])
 	case syntax.OpAlternate:
 		return g.write(x.Sub[choice%len(x.Sub)], choice/len(x.Sub))
-	case syntax.OpStar, syntax.OpPlus, syntax.OpQuest, syntax.OpRepeat:
-		for range g.times(x) {
-			if !g.write(x.Sub[0], choice) {
-				return false
-			}
-		}
 	default:
+		return g.sequence(x, choice)
+	}
+	return g.text.Len() <= maxMember
+}
+
+// sequence appends all parts of x, or one part as often as x repeats it.
+func (g *generator) sequence(x *syntax.Regexp, choice int) bool {
+	for range g.times(x) {
 		for _, sub := range x.Sub {
 			if !g.write(sub, choice) {
 				return false
 			}
 		}
 	}
-	return g.text.Len() <= maxMember
+	return true
 }
 
-// times returns how often something is repeated.
+// times returns how often the parts of x are written.
 func (g *generator) times(x *syntax.Regexp) int {
 	switch x.Op {
 	case syntax.OpStar:
@@ -86,6 +88,9 @@ func (g *generator) times(x *syntax.Regexp) int {
 		return 1 + g.variant%2
 	case syntax.OpQuest:
 		return g.variant % 2
+	}
+	if x.Op != syntax.OpRepeat {
+		return 1
 	}
 	if x.Max < 0 || x.Max > x.Min {
 		return x.Min + g.variant%2

@@ -90,12 +90,13 @@ func Mutate(headers []Header, mutations []Mutation) []Header {
 	for _, m := range mutations {
 		named := func(h Header) bool { return strings.EqualFold(h.Name, m.Name) }
 		exists := slices.ContainsFunc(out, named)
-		replaces := m.Action == Remove || m.Action == Overwrite || m.Action == OverwriteIfExists && exists
-		if replaces {
+		if m.Action == AddIfAbsent && exists || m.Action == OverwriteIfExists && !exists {
+			continue
+		}
+		if m.Action == Remove || m.Action == Overwrite || m.Action == OverwriteIfExists {
 			out = slices.DeleteFunc(out, named)
 		}
-		adds := m.Action == Append || m.Action == Overwrite || m.Action == AddIfAbsent && !exists || m.Action == OverwriteIfExists && exists
-		if adds {
+		if m.Action != Remove {
 			out = append(out, Header{Name: m.Name, Value: m.Value})
 		}
 	}

@@ -1,14 +1,18 @@
 package match
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Normalization is how the connection manager treats a path before anything
 // looks at it, in this order.
 type Normalization struct {
 	// UnescapeSlashes decodes %2F and %5C (path_with_escaped_slashes_action).
 	UnescapeSlashes bool
-	// DotSegments resolves . and .., turns backslashes into slashes and decodes
-	// escapes of unreserved characters (normalize_path).
+	// DotSegments resolves . and .., turns backslashes into slashes, decodes
+	// escapes of unreserved characters and escapes some others
+	// (normalize_path).
 	DotSegments bool
 	// MergeSlashes makes one slash of several (merge_slashes).
 	MergeSlashes bool
@@ -44,25 +48,19 @@ func cutQuery(path string) (p, query string) {
 	return path, ""
 }
 
-// unsafePath are the characters that normalize_path escapes, besides those that
-// it decodes or resolves.
-var unsafePath = strings.NewReplacer(
-	`"`, "%22", "<", "%3C", ">", "%3E", "^", "%5E", "`", "%60", "{", "%7B", "|", "%7C", "}", "%7D", `\`, "/",
-)
-
 // withoutDotSegments follows Envoy's PathCanonicalizer.
 func withoutDotSegments(p string) string {
 	if !strings.HasPrefix(p, "/") {
 		return p
 	}
-	if !strings.ContainsAny(p, "\\%\"<>^`{|}") && !strings.Contains(p, "/.") {
+	if !strings.ContainsAny(p, `\%`+mustEscape) && !strings.Contains(p, "/.") {
 		return p
 	}
-	segments := strings.Split(unsafePath.Replace(p)[1:], "/")
+	segments := strings.Split(strings.ReplaceAll(p, `\`, "/")[1:], "/")
 	var kept []string
 	for i, s := range segments {
 		last := i == len(segments)-1
-		decoded := unescapeUnreserved(s)
+		decoded := canonical(s)
 		switch dots(s, decoded) {
 		case ".":
 		case "..":
@@ -105,24 +103,30 @@ func mergeSlashes(p string) string {
 	return b.String()
 }
 
-// unescapeUnreserved decodes escapes of letters, digits, "-", ".", "_" and
-// "~"; a broken escape stays.
-func unescapeUnreserved(p string) string {
-	if strings.IndexByte(p, '%') < 0 {
+// mustEscape are the characters that Envoy escapes in a path.
+const mustEscape = "\"<>^`{|}"
+
+// canonical decodes escapes of letters, digits, "-", ".", "_" and "~", and
+// escapes what must be; a broken escape stays.
+func canonical(p string) string {
+	if !strings.ContainsAny(p, "%"+mustEscape) {
 		return p
 	}
 	var b strings.Builder
 	for i := 0; i < len(p); i++ {
-		if p[i] != '%' || i+2 >= len(p) || !isHex(p[i+1]) || !isHex(p[i+2]) {
+		switch {
+		case strings.IndexByte(mustEscape, p[i]) >= 0:
+			fmt.Fprintf(&b, "%%%02X", p[i])
+		case p[i] != '%' || i+2 >= len(p) || !isHex(p[i+1]) || !isHex(p[i+2]):
 			b.WriteByte(p[i])
-			continue
+		default:
+			if c := unhex(p[i+1])<<4 | unhex(p[i+2]); unreserved(c) {
+				b.WriteByte(c)
+			} else {
+				b.WriteString(p[i : i+3])
+			}
+			i += 2
 		}
-		if c := unhex(p[i+1])<<4 | unhex(p[i+2]); unreserved(c) {
-			b.WriteByte(c)
-		} else {
-			b.WriteString(p[i : i+3])
-		}
-		i += 2
 	}
 	return b.String()
 }

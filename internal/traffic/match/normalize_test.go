@@ -89,7 +89,9 @@ func TestRefusals(t *testing.T) {
 	}{
 		{get("/%00"), Options{Normalization: Normalization{DotSegments: true}}, "bad-request 400"},
 		{get("/%00"), Options{}, "direct 200"},
-		{get("/#"), Options{}, "bad-request 400"},
+		{get("/#x"), Options{}, "direct 200"},
+		{Request{Method: "FOO", Path: "/", Host: "h", HTTP2: true}, Options{}, "direct 200"},
+		{Request{Method: "F O", Path: "/", Host: "h", HTTP2: true}, Options{}, "bad-request 400"},
 		{get("/\x7f"), Options{}, "bad-request 400"},
 		{get("/é"), Options{}, "bad-request 400"},
 		{get("x"), Options{}, "bad-request 400"},

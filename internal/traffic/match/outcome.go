@@ -58,6 +58,9 @@ type Outcome struct {
 	// order of the configuration, and Cluster the one that Request.Bucket picks.
 	Destinations []Destination
 	Cluster      string
+	// Picked is the index of that one in Destinations, which may name a cluster
+	// twice; -1 if none is picked.
+	Picked int
 	Treatment
 	// Tried are the routes before Route, or all, and why they do not match.
 	Tried []Tried

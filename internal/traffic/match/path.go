@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -25,7 +26,7 @@ func matchPath(m *routev3.RouteMatch, r *Request) (matched int, ok bool) {
 	case *routev3.RouteMatch_SafeRegex:
 		return len(p), compiled(s.SafeRegex.GetRegex()).matches(p)
 	case *routev3.RouteMatch_ConnectMatcher_:
-		return len(p), r.Method == "CONNECT"
+		return len(p), r.Method == http.MethodConnect
 	}
 	return 0, false
 }
@@ -78,19 +79,11 @@ func templateRegex(template string) string {
 	for i := 0; i < len(template); i++ {
 		switch c := template[i]; {
 		case c == '{':
-			name, rest, ok := strings.Cut(template[i+1:], "}")
-			if !ok {
-				return "["
+			variable, rest, ok := strings.Cut(template[i+1:], "}")
+			if !ok || strings.Contains(variable, "{") {
+				return "[" // invalid, and so it never matches
 			}
-			_, pattern, hasPattern := strings.Cut(name, "=")
-			switch {
-			case hasPattern:
-			case name == "**":
-				pattern = "**"
-			default:
-				pattern = "*"
-			}
-			b.WriteString(templateRegex(pattern))
+			b.WriteString(templateRegex(variablePattern(variable)))
 			i = len(template) - len(rest) - 1
 		case c == '*' && strings.HasPrefix(template[i:], "**"):
 			b.WriteString("[" + templateLiteral + "/]*")
@@ -104,4 +97,16 @@ func templateRegex(template string) string {
 		}
 	}
 	return b.String()
+}
+
+// variablePattern returns what a variable of a template stands for: what
+// follows its name, or one segment.
+func variablePattern(variable string) string {
+	if _, pattern, ok := strings.Cut(variable, "="); ok {
+		return pattern
+	}
+	if variable == "**" {
+		return "**"
+	}
+	return "*"
 }

@@ -168,7 +168,7 @@ func permissionCondition(x *rbacv3.Permission) Condition {
 	case *rbacv3.Permission_DestinationPortRange:
 		return portCondition(int64(r.DestinationPortRange.GetStart()), int64(r.DestinationPortRange.GetEnd()))
 	case *rbacv3.Permission_Metadata:
-		return metadataCondition(r.Metadata)
+		return metadataCondition(metadataOf(x))
 	case *rbacv3.Permission_RequestedServerName:
 		return textCondition(PartSNI, r.RequestedServerName)
 	}
@@ -211,7 +211,7 @@ func (p *policyParts) principalCondition(x *rbacv3.Principal) Condition {
 	case *rbacv3.Principal_UrlPath:
 		return urlPathCondition(i.UrlPath)
 	case *rbacv3.Principal_Metadata:
-		return metadataCondition(i.Metadata)
+		return metadataCondition(metadataOf(x))
 	}
 	return Condition{}
 }
@@ -244,18 +244,7 @@ func (p *policyParts) identityCondition(m *matcherv3.StringMatcher) Condition {
 	var all []string
 	for _, t := range tries(m) {
 		t = strings.TrimPrefix(t, spiffe)
-		_, fromNamespace, hasNamespace := strings.Cut(t, "/ns/")
-		namespace, account, hasAccount := strings.Cut(fromNamespace, "/sa/")
-		_, onlyAccount, _ := strings.Cut(t, "/sa/")
-		switch {
-		case hasNamespace && hasAccount && namespace != "" && account != "" && !strings.HasPrefix(t, "/"):
-			all = append(all, t)
-		case hasNamespace:
-			namespace, _, _ = strings.Cut(fromNamespace, "/")
-			all = append(all, p.trustDomain+"/ns/"+namespace+"/sa/"+cmp.Or(account, "default"), t)
-		default:
-			all = append(all, p.trustDomain+"/ns/default/sa/"+cmp.Or(onlyAccount, "default"), t)
-		}
+		all = append(all, p.plausible(t), t)
 	}
 	for _, t := range append(all, none) {
 		if t != "" && !strings.HasPrefix(t, "/") {
@@ -264,6 +253,17 @@ func (p *policyParts) identityCondition(m *matcherv3.StringMatcher) Condition {
 	}
 	c.False = append(c.False, Value{Absent: true})
 	return c
+}
+
+// plausible makes an identity as Istio has them of a text that a pattern takes.
+func (p *policyParts) plausible(t string) string {
+	domain, rest, _ := strings.Cut(t, "/ns/")
+	namespace, _, _ := strings.Cut(rest, "/")
+	_, account, _ := strings.Cut(t, "/sa/")
+	if domain == "" || strings.Contains(domain, "/") || namespace == "" {
+		domain = p.trustDomain
+	}
+	return domain + "/ns/" + cmp.Or(namespace, "default") + "/sa/" + cmp.Or(account, "default")
 }
 
 // addressCondition returns the first and the last address of a range, and

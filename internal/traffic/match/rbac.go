@@ -115,7 +115,7 @@ func (s *subject) permissionLeaf(p *rbacv3.Permission) truth {
 	case *rbacv3.Permission_DestinationPortRange:
 		return truthOf(port >= r.DestinationPortRange.GetStart() && port < r.DestinationPortRange.GetEnd())
 	case *rbacv3.Permission_Metadata:
-		return truthOf(matchMetadata(r.Metadata, s.metadata))
+		return truthOf(matchMetadata(metadataOf(p), s.metadata))
 	case *rbacv3.Permission_RequestedServerName:
 		return truthOf(matchString(r.RequestedServerName, s.peer.ServerName))
 	}
@@ -158,7 +158,7 @@ func (s *subject) principalLeaf(p *rbacv3.Principal) truth {
 	case *rbacv3.Principal_UrlPath:
 		return s.urlPath(i.UrlPath)
 	case *rbacv3.Principal_Metadata:
-		return truthOf(matchMetadata(i.Metadata, s.metadata))
+		return truthOf(matchMetadata(metadataOf(p), s.metadata))
 	}
 	return unsure
 }
@@ -220,6 +220,15 @@ func templateOf(config *corev3.TypedExtensionConfig) (expr string, ok bool) {
 		return "", false
 	}
 	return templateRegex(template.GetPathTemplate()), true
+}
+
+// metadataOf returns the metadata that a permission or a principal asks for.
+// The field is deprecated, but it is the one that istiod writes.
+func metadataOf(p interface {
+	GetMetadata() *matcherv3.MetadataMatcher
+},
+) *matcherv3.MetadataMatcher {
+	return p.GetMetadata()
 }
 
 func contains(r *corev3.CidrRange, ip netip.Addr) truth {

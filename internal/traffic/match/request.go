@@ -11,6 +11,7 @@
 package match
 
 import (
+	"net/http"
 	"net/netip"
 	"strings"
 )
@@ -35,6 +36,8 @@ type Request struct {
 	Host string
 	// Scheme is http or https; "" means http.
 	Scheme string
+	// HTTP2 says that the client speaks HTTP/2, which knows any method.
+	HTTP2 bool
 	// Headers are in the order in which they are sent. Host is not among them.
 	Headers []Header
 	// Token is the JSON Web Token that the request carries, if it has one. It
@@ -171,7 +174,7 @@ func (r *Request) grpc() bool {
 
 // preflight reports whether the request asks for permission by CORS.
 func (r *Request) preflight() bool {
-	return r.Method == "OPTIONS" && r.first("origin") != "" && r.first("access-control-request-method") != ""
+	return r.Method == http.MethodOptions && r.first("origin") != "" && r.first("access-control-request-method") != ""
 }
 
 // refusal returns the status with which Envoy refuses a request before it
@@ -184,11 +187,13 @@ func (r *Request) refusal() (status int, why string) {
 	switch {
 	case size > maxHeaderBytes:
 		return 431, "path and headers are larger than 60 KiB"
-	case !methods[r.Method]:
+	case !isToken(r.Method):
+		return 400, "the method is not a token"
+	case !r.HTTP2 && !methods[r.Method]:
 		return 400, "the method is not one of HTTP/1.1"
 	case !allIn(r.Host, &hostChars):
 		return 400, "the host has a character that hosts must not have"
-	case r.Method == "OPTIONS" && r.Path == "*":
+	case r.Method == http.MethodOptions && r.Path == "*":
 		return 404, "the request is to no path at all"
 	case !strings.HasPrefix(r.Path, "/"):
 		return 400, "the path does not begin with a slash"
@@ -198,14 +203,26 @@ func (r *Request) refusal() (status int, why string) {
 	return 0, ""
 }
 
+// isToken follows RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 32
+		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // charset is a set of bytes.
 type charset [256]bool
 
 // hostChars are what Envoy lets an authority have, pathChars what it lets a
-// path have.
+// path have. A fragment is allowed: Istio's bootstrap switches
+// http_reject_path_with_fragment off, and Envoy then cuts it off.
 var (
 	hostChars = charsOf(func(c byte) bool { return unreserved(c) || strings.IndexByte("%!$&'()*+,;=:@[]", c) >= 0 })
-	pathChars = charsOf(func(c byte) bool { return c > ' ' && c <= '~' && c != '#' })
+	pathChars = charsOf(func(c byte) bool { return c > ' ' && c <= '~' })
 )
 
 func charsOf(in func(byte) bool) (set charset) {
@@ -225,15 +242,16 @@ func allIn(s string, set *charset) bool {
 }
 
 // prepared returns the request as a route sees it: several Host headers become
-// one value, the path is normalized, the host stripped. Why says what is wrong
-// with a path that cannot be normalized.
+// one value, the path loses its fragment and is normalized, the host stripped.
+// Why says what is wrong with a path that cannot be normalized.
 func (r Request) prepared(o Options) (out Request, why string) {
 	for i := range r.Headers {
 		if strings.EqualFold(r.Headers[i].Name, "host") && r.Headers[i].Value != "" {
 			r.Host += "," + r.Headers[i].Value
 		}
 	}
-	path, ok := o.Normalization.Apply(r.Path)
+	path, _, _ := strings.Cut(r.Path, "#")
+	path, ok := o.Normalization.Apply(path)
 	if !ok {
 		return r, "the path has %00, which cannot be normalized"
 	}
@@ -247,10 +265,12 @@ func (r Request) prepared(o Options) (out Request, why string) {
 	return r, ""
 }
 
+// withoutTrailingDot removes a dot at the end of an authority or of the host
+// before its port (HeaderUtility::stripTrailingHostDot).
 func withoutTrailingDot(host string) string {
-	name, port := host, ""
-	if i := portStart(host); i >= 0 {
-		name, port = host[:i], host[i:]
+	i := strings.LastIndexByte(host, '.')
+	if i < 0 || i+1 < len(host) && host[i+1] != ':' {
+		return host
 	}
-	return strings.TrimSuffix(name, ".") + port
+	return host[:i] + host[i+1:]
 }

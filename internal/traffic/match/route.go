@@ -171,14 +171,9 @@ func explain(m *routev3.RouteMatch, req *Request) string {
 		}
 	}
 	for _, q := range m.QueryParameters {
-		if matchQuery(q, req) {
-			continue
+		if !matchQuery(q, req) {
+			return explainQuery(q, req)
 		}
-		var values []string
-		if v, ok := queryValue(req.Path, q.Name); ok {
-			values = []string{v}
-		}
-		return fmt.Sprintf("query parameter %s: %s, wanted %s", q.Name, describeValues(values), describeQuery(q))
 	}
 	if m.Grpc != nil && !req.grpc() {
 		return "the request is not gRPC"
@@ -194,6 +189,15 @@ func explain(m *routev3.RouteMatch, req *Request) string {
 // explainHeader says what a request has where a route wants something else.
 func explainHeader(h *routev3.HeaderMatcher, req *Request) string {
 	return fmt.Sprintf("%s: %s, wanted %s", describeNamed(h.Name), describeValues(req.header(h.Name)), describeHeader(h))
+}
+
+// explainQuery is explainHeader for query parameters.
+func explainQuery(q *routev3.QueryParameterMatcher, req *Request) string {
+	var values []string
+	if v, ok := queryValue(req.Path, q.Name); ok {
+		values = []string{v}
+	}
+	return fmt.Sprintf("query parameter %s: %s, wanted %s", q.Name, describeValues(values), describeQuery(q))
 }
 
 // pseudo are what users call the headers that are none.

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"slices"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -54,32 +55,19 @@ func covers(a, b *routev3.RouteMatch) bool {
 	if f := a.RuntimeFraction; f != nil && percent(f.GetDefaultValue()) < 100 {
 		return false
 	}
-	for _, h := range a.Headers {
-		if !implied(b.Headers, h, headerCovers) {
-			return false
-		}
-	}
-	for _, q := range a.QueryParameters {
-		if !implied(b.QueryParameters, q, queryCovers) {
-			return false
-		}
-	}
-	for _, d := range a.DynamicMetadata {
-		if !implied(b.DynamicMetadata, d, func(x, y *matcherv3.MetadataMatcher) bool { return proto.Equal(x, y) }) {
+	return implied(b.Headers, a.Headers, headerCovers) &&
+		implied(b.QueryParameters, a.QueryParameters, queryCovers) &&
+		implied(b.DynamicMetadata, a.DynamicMetadata, func(x, y *matcherv3.MetadataMatcher) bool { return proto.Equal(x, y) })
+}
+
+// implied reports whether every wanted condition follows from a given one.
+func implied[T any](given, wanted []T, covers func(wanted, given T) bool) bool {
+	for _, w := range wanted {
+		if !slices.ContainsFunc(given, func(g T) bool { return covers(w, g) }) {
 			return false
 		}
 	}
 	return true
-}
-
-// implied reports whether a condition follows from one of a list.
-func implied[T any](given []T, wanted T, covers func(wanted, given T) bool) bool {
-	for _, g := range given {
-		if covers(wanted, g) {
-			return true
-		}
-	}
-	return false
 }
 
 // pathCovers reports whether every path that b takes is taken by a.
@@ -90,13 +78,10 @@ func pathCovers(a, b *routev3.RouteMatch) bool {
 	if takesEveryPath(a) {
 		return true
 	}
-	if _, isRegex := b.PathSpecifier.(*routev3.RouteMatch_SafeRegex); isRegex {
+	if isRegexPath(b) {
 		return proto.Equal(pathOnly(a), pathOnly(b))
 	}
-	if ignoresCase(b) && !ignoresCase(a) {
-		return false
-	}
-	if ignoresCase(b) && isRegexPath(a) {
+	if ignoresCase(b) && (!ignoresCase(a) || isRegexPath(a)) {
 		return false
 	}
 	takes := func(path string) bool {
@@ -161,15 +146,21 @@ func headerCovers(wanted, given *routev3.HeaderMatcher) bool {
 	if given.InvertMatch || wanted.InvertMatch || given.TreatMissingHeaderAsEmpty {
 		return false
 	}
-	p, isPresence := given.HeaderMatchSpecifier.(*routev3.HeaderMatcher_PresentMatch)
 	switch w := wanted.HeaderMatchSpecifier.(type) {
 	case *routev3.HeaderMatcher_PresentMatch:
-		return w.PresentMatch && (!isPresence || p.PresentMatch)
+		return w.PresentMatch && wantsPresence(given)
 	case nil:
-		return !isPresence || p.PresentMatch
+		return wantsPresence(given)
 	}
 	value, ok := exactValue(valueMatcher(given))
 	return ok && matchValue(wanted, value)
+}
+
+// wantsPresence reports whether a condition that is not inverted wants the
+// header to be there.
+func wantsPresence(h *routev3.HeaderMatcher) bool {
+	p, ok := h.HeaderMatchSpecifier.(*routev3.HeaderMatcher_PresentMatch)
+	return !ok || p.PresentMatch
 }
 
 // queryCovers is headerCovers for query parameters.

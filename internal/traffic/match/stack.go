@@ -74,9 +74,7 @@ func Open(chain *listenerv3.FilterChain) (*Stack, error) {
 		}
 	}
 	for _, f := range chain.GetFilters() {
-		if err := s.addNetwork(f.GetName(), f.GetTypedConfig()); err != nil {
-			return nil, undecodable(chain, f.GetName(), err)
-		}
+		s.addNetwork(f.GetName(), f.GetTypedConfig())
 	}
 	for _, f := range s.HTTP.GetHttpFilters() {
 		if f.GetDisabled() {
@@ -100,19 +98,10 @@ func undecodable(chain *listenerv3.FilterChain, what string, err error) error {
 
 var errNoConfig = errors.New("it has no configuration")
 
-// addNetwork takes one network filter.
-func (s *Stack) addNetwork(name string, config *anypb.Any) error {
-	if config == nil {
-		if !harmless[name] {
-			s.unsure = append(s.unsure, "network filter "+name)
-		}
-		return nil
-	}
-	message, err := config.UnmarshalNew()
-	if err != nil {
-		s.unsure = append(s.unsure, "network filter "+name)
-		return nil //nolint:nilerr // A type that is not linked in is not understood; that is said.
-	}
+// addNetwork takes one network filter. One of a type that is not known here
+// counts as not understood.
+func (s *Stack) addNetwork(name string, config *anypb.Any) {
+	message, _ := config.UnmarshalNew() // nil if it fails, or if there is none
 	switch m := message.(type) {
 	case *hcmv3.HttpConnectionManager:
 		s.HTTP = m
@@ -130,7 +119,6 @@ func (s *Stack) addNetwork(name string, config *anypb.Any) error {
 			s.unsure = append(s.unsure, "network filter "+name)
 		}
 	}
-	return nil
 }
 
 // addHTTP takes one HTTP filter.

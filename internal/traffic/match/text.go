@@ -122,11 +122,25 @@ func matchValue(h *routev3.HeaderMatcher, v string) bool {
 		i, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
 		return err == nil && i >= s.RangeMatch.GetStart() && i < s.RangeMatch.GetEnd()
 	case *routev3.HeaderMatcher_ExactMatch:
-		return s.ExactMatch == "" || v == s.ExactMatch
+		if deprecated(h).GetExactMatch() == "" {
+			return true
+		}
 	}
 	m := valueMatcher(h)
 	return m != nil && matchString(m, v)
 }
+
+// deprecatedForms are the older ways to write a header matcher, which Envoy still
+// obeys.
+type deprecatedForms interface {
+	GetExactMatch() string
+	GetPrefixMatch() string
+	GetSuffixMatch() string
+	GetContainsMatch() string
+	GetSafeRegexMatch() *matcherv3.RegexMatcher
+}
+
+func deprecated(h *routev3.HeaderMatcher) deprecatedForms { return h }
 
 // valueMatcher returns the string matcher of a header matcher, made of its
 // deprecated forms if it is written so; nil if it has another form.
@@ -135,15 +149,15 @@ func valueMatcher(h *routev3.HeaderMatcher) *matcherv3.StringMatcher {
 	case *routev3.HeaderMatcher_StringMatch:
 		return s.StringMatch
 	case *routev3.HeaderMatcher_ExactMatch:
-		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: s.ExactMatch}}
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: deprecated(h).GetExactMatch()}}
 	case *routev3.HeaderMatcher_PrefixMatch:
-		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: s.PrefixMatch}}
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: deprecated(h).GetPrefixMatch()}}
 	case *routev3.HeaderMatcher_SuffixMatch:
-		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: s.SuffixMatch}}
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: deprecated(h).GetSuffixMatch()}}
 	case *routev3.HeaderMatcher_ContainsMatch:
-		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: s.ContainsMatch}}
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: deprecated(h).GetContainsMatch()}}
 	case *routev3.HeaderMatcher_SafeRegexMatch:
-		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: s.SafeRegexMatch}}
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: deprecated(h).GetSafeRegexMatch()}}
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func describePermissionLeaf(p *rbacv3.Permission) string {
 	case *rbacv3.Permission_DestinationPortRange:
 		return fmt.Sprintf("a port from %d to below %d", r.DestinationPortRange.GetStart(), r.DestinationPortRange.GetEnd())
 	case *rbacv3.Permission_Metadata:
-		return describeMetadata(r.Metadata)
+		return describeMetadata(metadataOf(p))
 	case *rbacv3.Permission_RequestedServerName:
 		return "server name " + describeString(r.RequestedServerName)
 	}
@@ -137,6 +137,18 @@ func describePrincipalLeaf(p *rbacv3.Principal) string {
 		if m := i.FilterState.GetStringMatch(); m != nil && i.FilterState.GetKey() == peerPrincipal {
 			return "identity " + describeString(m)
 		}
+	case *rbacv3.Principal_Header:
+		return describeNamed(i.Header.GetName()) + " " + describeHeader(i.Header)
+	case *rbacv3.Principal_UrlPath:
+		return "path " + describeString(i.UrlPath.GetPath())
+	case *rbacv3.Principal_Metadata:
+		return describeMetadata(metadataOf(p))
+	}
+	return describeAddress(p)
+}
+
+func describeAddress(p *rbacv3.Principal) string {
+	switch i := p.GetIdentifier().(type) {
 	//nolint:staticcheck // SA1019: deprecated, but Envoy 1.40 still obeys it.
 	case *rbacv3.Principal_SourceIp:
 		return "source " + cidrText(i.SourceIp)
@@ -144,12 +156,6 @@ func describePrincipalLeaf(p *rbacv3.Principal) string {
 		return "source " + cidrText(i.DirectRemoteIp)
 	case *rbacv3.Principal_RemoteIp:
 		return "origin " + cidrText(i.RemoteIp)
-	case *rbacv3.Principal_Header:
-		return describeNamed(i.Header.GetName()) + " " + describeHeader(i.Header)
-	case *rbacv3.Principal_UrlPath:
-		return "path " + describeString(i.UrlPath.GetPath())
-	case *rbacv3.Principal_Metadata:
-		return describeMetadata(i.Metadata)
 	}
 	return "who is not understood"
 }

@@ -1,0 +1,225 @@
+// Package generate makes what the oracle asks: meshes of random objects, and
+// for each of their route configurations the requests that sit at the edges of
+// its conditions. The same seed gives the same.
+package generate
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+)
+
+// Request is one request to both sides.
+type Request struct {
+	Method, Path, Host string
+	Header             [][2]string
+	// Bucket stands in for all that Envoy leaves to chance, 0..999,999.
+	Bucket uint32
+	HTTP2  bool
+	// Fail is the status that every upstream answers with; 0 means 200. Answer
+	// are headers of its answer.
+	Fail   int
+	Answer [][2]string
+}
+
+// String returns the request as a line for people.
+func (r Request) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s host=%q bucket=%d", r.Method, r.Path, r.Host, r.Bucket)
+	if r.HTTP2 {
+		b.WriteString(" HTTP/2")
+	}
+	if r.Fail != 0 {
+		fmt.Fprintf(&b, " upstream-answers=%d", r.Fail)
+	}
+	for _, h := range r.Header {
+		fmt.Fprintf(&b, " %s=%q", h[0], h[1])
+	}
+	return b.String()
+}
+
+// methods are the usual ones and a rare one. Envoy's HTTP/1.1 codec refuses
+// what it does not know by name; that of HTTP/2 does not.
+var methods = []string{"GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS", "PURGE"}
+
+// oddPaths sit at the edges of how Envoy normalizes paths.
+var oddPaths = []string{"/", "//", "///", "/%2f", "/%5C%5c", "/zzz", "/%", "/%zz", "/a%2fb", "/.", "/..", "/a/../..", `/a\b`, "/*", "/a;b=c", `/a"b|c`, "/x{y}^z<>`"}
+
+// forms are the parts that satisfy one route, with what sits beside them.
+type forms struct {
+	hosts, paths []string
+	headers      [][]form
+	queries      [][]string
+	methods      []string
+	origins      []string
+}
+
+// form is a header in one form: none, once or several times.
+type form [][2]string
+
+// Source makes requests for one route configuration.
+type Source struct {
+	rnd    *rand.Rand
+	routes []forms
+	next   int
+}
+
+// NewSource returns the requests for rc, as it is reached at port.
+func NewSource(rc *routev3.RouteConfiguration, port uint32, rnd *rand.Rand) *Source {
+	s := &Source{rnd: rnd}
+	for _, host := range rc.VirtualHosts {
+		var hosts []string
+		for _, domain := range host.Domains {
+			hosts = append(hosts, s.hosts(domain, port)...)
+		}
+		for _, route := range host.Routes {
+			s.routes = append(s.routes, s.forms(route, hosts))
+		}
+	}
+	return s
+}
+
+// Routes returns how many routes there are to ask about.
+func (s *Source) Routes() int { return len(s.routes) }
+
+func (s *Source) forms(route *routev3.Route, hosts []string) forms {
+	f := forms{hosts: hosts, paths: s.paths(route.Match), origins: s.origins(route)}
+	for _, h := range route.GetMatch().GetHeaders() {
+		switch {
+		case h.Name == ":method":
+			f.methods = append(f.methods, s.values(h.GetStringMatch())...)
+		case h.Name == ":authority":
+			f.hosts = append(s.values(h.GetStringMatch()), f.hosts...)
+		case !strings.HasPrefix(h.Name, ":"):
+			f.headers = append(f.headers, s.header(h))
+		}
+	}
+	for _, q := range route.GetMatch().GetQueryParameters() {
+		f.queries = append(f.queries, s.query(q))
+	}
+	return f
+}
+
+// Next returns a request that satisfies one of the routes, each in its turn,
+// and departs from it in none, one or two ways.
+func (s *Source) Next() Request {
+	f := s.routes[s.next%len(s.routes)]
+	s.next++
+	r := Request{Method: "GET", Host: f.hosts[0], Path: f.paths[0], Bucket: s.rnd.Uint32N(1_000_000), HTTP2: s.rnd.IntN(4) == 0}
+	if s.rnd.IntN(2) == 0 {
+		r.Host = pick(s.rnd, f.hosts)
+	}
+	if len(f.methods) > 0 {
+		r.Method = f.methods[0]
+	}
+	chosen := make([]int, len(f.headers))
+	asked := make([]int, len(f.queries))
+	for range []int{0, 1, 1, 1, 2}[s.rnd.IntN(5)] {
+		s.depart(&r, f, chosen, asked)
+	}
+	for i, forms := range f.headers {
+		r.Header = append(r.Header, forms[chosen[i]]...)
+	}
+	var query []string
+	for i, forms := range f.queries {
+		if q := forms[asked[i]]; q != "" {
+			query = append(query, q)
+		}
+	}
+	r.Path = withQuery(r.Path, strings.Join(query, "&"))
+	s.special(&r, f)
+	r.Path = strings.ReplaceAll(r.Path, " ", "%20")
+	if slices.ContainsFunc(r.Header, func(h [2]string) bool { return strings.EqualFold(h[0], "host") }) {
+		r.HTTP2 = false // which has no such header
+	}
+	if r.HTTP2 && repeats(r.Header, "cookie") {
+		r.HTTP2 = false // whose codec joins what HTTP/1.1's leaves apart
+	}
+	if r.HTTP2 && strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' }) {
+		r.HTTP2 = false // its codec refuses what HTTP/1.1's lets through
+	}
+	if r.Host == "" {
+		r.Host = f.hosts[0] // no host at all is another matter
+	}
+	if !slices.Contains(methods, r.Method) {
+		r.Method = "LINK"
+	}
+	return r
+}
+
+// depart changes r in one way.
+func (s *Source) depart(r *Request, f forms, chosen, asked []int) {
+	switch way := s.rnd.IntN(10); {
+	case way < 4:
+		r.Path = pick(s.rnd, f.paths)
+	case way < 5:
+		r.Method = pick(s.rnd, append(slices.Clone(methods), f.methods...))
+	case way < 6:
+		r.Host = pick(s.rnd, s.routes[s.rnd.IntN(len(s.routes))].hosts)
+	case way < 8 && len(chosen) > 0:
+		i := s.rnd.IntN(len(chosen))
+		chosen[i] = s.rnd.IntN(len(f.headers[i]))
+	case len(asked) > 0:
+		i := s.rnd.IntN(len(asked))
+		asked[i] = s.rnd.IntN(len(f.queries[i]))
+	case way < 9:
+		r.Path = pick(s.rnd, s.routes[s.rnd.IntN(len(s.routes))].paths)
+	default:
+		r.Path = pick(s.rnd, oddPaths)
+	}
+}
+
+// special turns some requests into those of CORS and gRPC, adds a header that
+// routes like to change, repeats Host, or has the upstream fail.
+func (s *Source) special(r *Request, f forms) {
+	if len(f.origins) > 0 && s.rnd.IntN(2) == 0 {
+		r.Header = append(r.Header, [2]string{"Origin", pick(s.rnd, f.origins)})
+		if s.rnd.IntN(2) == 0 {
+			r.Method = "OPTIONS"
+			r.Header = append(r.Header, [2]string{"Access-Control-Request-Method", pick(s.rnd, methods)})
+		}
+	}
+	switch s.rnd.IntN(40) {
+	case 0:
+		r.Fail = []int{500, 502, 503, 504, 404, 409, 429}[s.rnd.IntN(7)]
+	case 1, 2:
+		r.HTTP2 = !strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' })
+		r.Header = append(r.Header, [2]string{"content-type", []string{"application/grpc", "application/grpc+proto", "application/grpcx"}[s.rnd.IntN(3)]})
+	case 3, 4, 5, 6, 7:
+		r.Header = append(r.Header, [2]string{"x-a", "mine"}, [2]string{"x-b", "mine"}, [2]string{"x-a", "too"})
+		r.Answer = [][2]string{{"x-c", "theirs"}, {"x-d", "theirs"}, {"x-c", "too"}}
+	case 8:
+		if !r.HTTP2 {
+			r.Header = append(r.Header, [2]string{"Host", pick(s.rnd, f.hosts)})
+		}
+	}
+}
+
+func repeats(headers [][2]string, name string) bool {
+	n := 0
+	for _, h := range headers {
+		if strings.EqualFold(h[0], name) {
+			n++
+		}
+	}
+	return n > 1
+}
+
+func withQuery(path, query string) string {
+	if query == "" {
+		return path
+	}
+	before, fragment, broken := strings.Cut(path, "#")
+	if broken {
+		fragment = "#" + fragment
+	}
+	if strings.Contains(before, "?") {
+		return before + "&" + query + fragment
+	}
+	return before + "?" + query + fragment
+}
+
+func pick(rnd *rand.Rand, list []string) string { return list[rnd.IntN(len(list))] }

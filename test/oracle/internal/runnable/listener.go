@@ -1,0 +1,156 @@
+package runnable
+
+import (
+	"strings"
+
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// probes are headers that the outermost filter adds to every answer, Envoy's
+// own answers included: they tell why it was given.
+var probes = [][2]string{
+	{"x-o-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"},
+	{"x-o-chain", "%FILTER_CHAIN_NAME%"},
+	{"x-o-cluster", "%UPSTREAM_CLUSTER_RAW%"},
+	{"x-o-details", "%RESPONSE_CODE_DETAILS%"},
+	{"x-o-flags", "%RESPONSE_FLAGS%"},
+	{"x-o-route", "%ROUTE_NAME%"},
+}
+
+// ofIstio tells whether an extension is only in Istio's own build of Envoy.
+// None of them chooses where a request goes.
+func ofIstio(name, url string) bool {
+	return strings.HasPrefix(name, "istio.") || strings.Contains(url, "/istio.") || strings.Contains(url, "/io.istio.") ||
+		strings.Contains(url, "metadataexchange") || strings.Contains(url, "peer_metadata") || strings.Contains(url, "filter.http.alpn")
+}
+
+// listener makes a listener runnable and notes the secrets that it names.
+func (c *Config) listener(l *listenerv3.Listener, side Side, secrets map[string]bool) (*listenerv3.Listener, error) {
+	l = proto.CloneOf(l)
+	redirected := l.UseOriginalDst.GetValue()
+	var filters []*listenerv3.ListenerFilter
+	for _, f := range l.ListenerFilters {
+		switch {
+		case f.Name == "envoy.filters.listener.original_dst":
+			redirected = true
+		case !ofIstio(f.Name, f.GetTypedConfig().GetTypeUrl()):
+			filters = append(filters, f)
+		}
+	}
+	switch {
+	case redirected:
+		filter, err := proxyProtocol()
+		if err != nil {
+			return nil, err
+		}
+		filters = append([]*listenerv3.ListenerFilter{filter}, filters...)
+		c.Root, l.Address, l.AdditionalAddresses = l.Name, loopback(), nil
+	case side == Gateway:
+		l.BindToPort = wrapperspb.Bool(false)
+	}
+	l.ListenerFilters, l.AccessLog = filters, nil
+	for _, chain := range append(l.FilterChains, l.DefaultFilterChain) {
+		if err := fixChain(chain); err != nil {
+			return nil, err
+		}
+	}
+	return l, walk(l, func(m proto.Message) {
+		switch x := m.(type) {
+		case *tlsv3.SdsSecretConfig:
+			secrets[x.Name] = true
+		case *rbacv3.Principal:
+			// It is always the socket's own peer, and never whom PROXY
+			// announces; source_ip is.
+			if ip := x.GetDirectRemoteIp(); ip != nil {
+				x.Identifier = &rbacv3.Principal_SourceIp{SourceIp: ip}
+			}
+		}
+	})
+}
+
+// fixChain takes Istio's own filters and logs out, and puts the probe in.
+func fixChain(chain *listenerv3.FilterChain) error {
+	if chain == nil {
+		return nil
+	}
+	var filters []*listenerv3.Filter
+	for _, f := range chain.Filters {
+		if ofIstio(f.Name, f.GetTypedConfig().GetTypeUrl()) {
+			continue
+		}
+		if err := inConnectionManager(f, fixConnectionManager); err != nil {
+			return err
+		}
+		filters = append(filters, f)
+	}
+	chain.Filters = filters
+	return nil
+}
+
+// inConnectionManager changes f if it is an HTTP connection manager.
+func inConnectionManager(f *listenerv3.Filter, change func(*hcmv3.HttpConnectionManager) error) error {
+	manager := &hcmv3.HttpConnectionManager{}
+	if !f.GetTypedConfig().MessageIs(manager) {
+		return nil
+	}
+	if err := f.GetTypedConfig().UnmarshalTo(manager); err != nil {
+		return err
+	}
+	if err := change(manager); err != nil {
+		return err
+	}
+	return f.GetTypedConfig().MarshalFrom(manager)
+}
+
+func fixConnectionManager(m *hcmv3.HttpConnectionManager) error {
+	mutations := &headerv3.Mutations{}
+	for _, p := range probes {
+		mutations.ResponseMutations = append(mutations.ResponseMutations, &mutationv3.HeaderMutation{
+			Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
+				Header:       &corev3.HeaderValue{Key: p[0], Value: p[1]},
+				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+			}},
+		})
+	}
+	probe, err := anypb.New(&headerv3.HeaderMutation{Mutations: mutations})
+	if err != nil {
+		return err
+	}
+	filters := []*hcmv3.HttpFilter{{Name: "oracle.probe", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: probe}}}
+	for _, f := range m.HttpFilters {
+		if !ofIstio(f.Name, f.GetTypedConfig().GetTypeUrl()) {
+			filters = append(filters, f)
+		}
+	}
+	m.HttpFilters, m.AccessLog, m.Tracing = filters, nil, nil
+	if r := m.GetRouteConfig(); r != nil {
+		m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: repeatable(r)}
+	}
+	return nil
+}
+
+// nameInline returns a listener whose inline routes have names of their own.
+func nameInline(l *listenerv3.Listener) *listenerv3.Listener {
+	l = proto.CloneOf(l)
+	for _, chain := range append(l.FilterChains, l.DefaultFilterChain) {
+		for _, f := range chain.GetFilters() {
+			// What cannot be read is refused by Envoy, which is the test.
+			_ = inConnectionManager(f, func(m *hcmv3.HttpConnectionManager) error {
+				if r := m.GetRouteConfig(); r != nil {
+					m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: nameRoutes(r)}
+				}
+				return nil
+			})
+		}
+	}
+	return l
+}

@@ -1,0 +1,106 @@
+package trial
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mizzen.dev/mizzen/test/oracle/internal/client"
+	"mizzen.dev/mizzen/test/oracle/internal/upstream"
+)
+
+// localDetails are what Envoy calls its own answers.
+var localDetails = map[string]string{
+	"route_not_found":    noRoute,
+	"cluster_not_found":  noCluster,
+	"fault_filter_abort": aborted,
+	"cors_response":      preflight,
+}
+
+// observe puts an answer of Envoy into the words of Fate. The names of headers
+// to look at are those of the prediction.
+func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
+	details := a.Header.Get(client.Probe)
+	if a.Status == http.StatusBadRequest && !strings.Contains(details, "upstream") && details != "fault_filter_abort" && details != "direct_response" ||
+		details == "" {
+		// Without the probe, the listener did not take it for HTTP and gave it
+		// to a proxy of bytes.
+		return Fate{Kind: badRequest, Status: http.StatusBadRequest}
+	}
+	f := Fate{Status: a.Status, Route: present(a.Header.Get("x-o-route")), Delayed: strings.Contains(a.Header.Get("x-o-flags"), "DI")}
+	switch kind, ok := localDetails[details]; {
+	case ok:
+		f.Kind = kind
+	case details == "direct_response" && a.Status/100 == 3:
+		f.Kind, f.Location = redirect, a.Header.Get("Location")
+	case details == "direct_response":
+		f.Kind = direct
+	case details == "via_upstream" && len(hits) > 0:
+		f.observeForward(a, hits, predicted)
+	default:
+		f.Kind, f.Why = other, details
+	}
+	if f.Kind != forward {
+		f.GRPC, _ = strconv.Atoi(a.Header.Get("grpc-status"))
+	}
+	f.Response = looked(a.Header, predicted.Response)
+	f.CORS = allowed(a.Header)
+	return f
+}
+
+// present is a value of the probe; Envoy writes "-" for none.
+func present(v string) string {
+	if v == "-" {
+		return ""
+	}
+	return v
+}
+
+func (f *Fate) observeForward(a *client.Answer, hits []upstream.Hit, predicted Fate) {
+	f.Kind, f.Cluster = forward, a.Header.Get("x-o-cluster")
+	f.Attempts, _ = strconv.Atoi(a.Header.Get("x-o-attempts"))
+	var copies []string
+	left := f.Attempts
+	for _, h := range hits {
+		if h.Cluster != f.Cluster || left == 0 {
+			copies = append(copies, h.Cluster)
+			continue
+		}
+		if left--; left < f.Attempts-1 {
+			continue
+		}
+		f.Path, f.Host = h.Path, h.Host
+		f.Timeout = h.Header.Get("x-envoy-expected-rq-timeout-ms")
+		f.Request = looked(h.Header, predicted.Request)
+	}
+	slices.Sort(copies)
+	f.Mirrors = strings.Join(copies, " ")
+}
+
+// looked returns the values of the headers that like has.
+func looked(header http.Header, like map[string]string) map[string]string {
+	if like == nil {
+		return nil
+	}
+	out := map[string]string{}
+	for name := range like {
+		out[name] = strings.Join(header.Values(name), ",")
+	}
+	return out
+}
+
+func allowed(header http.Header) map[string]string {
+	var out map[string]string
+	for name := range header {
+		name = strings.ToLower(name)
+		if !strings.HasPrefix(name, "access-control-") {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = strings.Join(header.Values(name), ",")
+	}
+	return out
+}
