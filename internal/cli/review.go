@@ -63,6 +63,9 @@ func (a *app) runReview(ctx context.Context, args []string, o planOptions) error
 	}
 	r, err := a.review(ctx, args, o)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = tooLate(ctx)
+		}
 		return errors.Join(err, pull.failed(ctx))
 	}
 	if err := a.showReview(r, o.output); err != nil {
@@ -86,11 +89,7 @@ func (a *app) review(ctx context.Context, args []string, o planOptions) (*mizzen
 		return nil, err
 	}
 	reviewer := review.Reviewer{Renderer: d.engine.Renderer}
-	r, err := reviewer.Review(ctx, request)
-	if err != nil && ctx.Err() != nil {
-		return nil, tooLate(ctx)
-	}
-	return r, err
+	return reviewer.Review(ctx, request)
 }
 
 // revisions opens both ends of a review.
