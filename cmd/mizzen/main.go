@@ -20,7 +20,7 @@ func main() {
 		case render.WorkerCommand: // confines itself before anything else is set up
 			os.Exit(worker.Main(os.Args[2:]))
 		case traffic.Command:
-			os.Exit(traffic.Main())
+			os.Exit(traffic.Main(os.Args[2:]))
 		}
 	}
 	terminal := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))

@@ -42,9 +42,16 @@ var contract = map[string][]question{
 		{"plan --base HEAD --local REPO", ExitYes},
 		{"plan --base HEAD~9 --local REPO", ExitUnknown},
 	},
-	"sync":       {{"sync good --yes", ExitYes}, {"sync manual", ExitUnknown}, {"sync nobody --yes", ExitUnknown}, {"sync bad --yes", ExitUnknown}},
-	"render":     {{"render REPO/good", ExitYes}, {"render REPO/nowhere", ExitUnknown}, {"render REPO/bad", ExitUnknown}},
-	"lint":       {{"lint REPO/good", ExitYes}, {"lint REPO/wrong", ExitNo}, {"lint REPO/bad", ExitNo}, {"lint REPO/nowhere", ExitUnknown}},
+	"sync":   {{"sync good --yes", ExitYes}, {"sync manual", ExitUnknown}, {"sync nobody --yes", ExitUnknown}, {"sync bad --yes", ExitUnknown}},
+	"render": {{"render REPO/good", ExitYes}, {"render REPO/nowhere", ExitUnknown}, {"render REPO/bad", ExitUnknown}},
+	"lint":   {{"lint REPO/good", ExitYes}, {"lint REPO/wrong", ExitNo}, {"lint REPO/bad", ExitNo}, {"lint REPO/nowhere", ExitUnknown}},
+	"trace": {
+		{"trace --from shop/web GET http://reviews/ REPO/shop", ExitYes},
+		{"trace --from shop/web GET http://reviews/closed REPO/shop", ExitNo},
+		{"trace --from shop/web GET http://nowhere/ REPO/shop", ExitUnknown},
+		{"trace http://reviews/ REPO/nowhere", ExitUnknown},
+		{"trace reviews", ExitUnknown},
+	},
 	"status":     {{"status good", ExitYes}, {"status bad", ExitNo}, {"status nobody", ExitUnknown}},
 	"get":        {{"get applications", ExitYes}, {"get repo demo", ExitYes}, {"get clusters", ExitYes}, {"get app nobody", ExitUnknown}, {"get pods", ExitUnknown}},
 	"tree":       {{"tree good", ExitYes}, {"tree drift", ExitNo}, {"tree nobody", ExitUnknown}},
@@ -59,7 +66,7 @@ var contract = map[string][]question{
 }
 
 // offline verbs need no cluster, and doctor's answer is that there is none.
-var offline = []string{"render", "lint", "completion", "version", "doctor"}
+var offline = []string{"render", "lint", "trace", "completion", "version", "doctor"}
 
 func verbs() []*cobra.Command {
 	var all []*cobra.Command
@@ -252,7 +259,7 @@ func TestOutputIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nouns := []string{"plan", "plans", "review", "render", "findings", "status", "tree", "history", "events", "event", "doctor", "version"}
+	nouns := []string{"plan", "plans", "review", "render", "findings", "trace", "status", "tree", "history", "events", "event", "doctor", "version"}
 	for _, k := range listedKinds {
 		nouns = append(nouns, k.name, k.names[0])
 	}

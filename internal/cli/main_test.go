@@ -22,12 +22,16 @@ import (
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/render/worker"
 	"mizzen.dev/mizzen/internal/report"
+	traffic "mizzen.dev/mizzen/internal/traffic/worker"
 )
 
-// TestMain lets the test binary be its own render workers, as mizzen is.
+// TestMain lets the test binary be its own workers, as mizzen is.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == render.WorkerCommand {
 		os.Exit(worker.Main(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == traffic.Command {
+		os.Exit(traffic.Main(os.Args[2:]))
 	}
 	os.Exit(m.Run())
 }
@@ -69,6 +73,7 @@ var files = map[string]string{
 	"bad/cm.yaml":    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad\ndata: {}\n",
 	"manual/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: manual}\n",
 	"wrong/cm.yaml":  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: wrong}\ndatta: {v: \"1\"}\n",
+	"shop/mesh.yaml": shop,
 }
 
 // applicationSpecs are the Applications of a stage: good is synced, bad cannot

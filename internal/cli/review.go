@@ -75,7 +75,7 @@ func (d *desk) review(ctx context.Context, args []string, o planOptions) (*mizze
 	if err != nil {
 		return nil, err
 	}
-	reviewer := review.Reviewer{Renderer: d.engine.Renderer}
+	reviewer := review.Reviewer{Renderer: d.engine.Renderer, Traffic: d.traffic, Analyzer: d.traffic}
 	return reviewer.Review(ctx, request)
 }
 

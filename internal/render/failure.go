@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"mizzen.dev/mizzen"
-	"mizzen.dev/mizzen/internal/render/sandbox"
 	"mizzen.dev/mizzen/internal/render/wire"
+	"mizzen.dev/mizzen/internal/sandbox"
 )
 
 // ExitCPU is the exit code of a worker whose processor time ran out.

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"mizzen.dev/mizzen"
-	"mizzen.dev/mizzen/internal/render/sandbox"
 	"mizzen.dev/mizzen/internal/render/wire"
+	"mizzen.dev/mizzen/internal/sandbox"
 )
 
 // WorkerCommand is the hidden first argument by which the binary becomes a

@@ -14,8 +14,8 @@ import (
 	"time"
 	"unicode"
 
-	"mizzen.dev/mizzen/internal/render/sandbox"
 	"mizzen.dev/mizzen/internal/render/wire"
+	"mizzen.dev/mizzen/internal/sandbox"
 )
 
 // maxFrameBytes bounds what the parent reads from a worker at once.

@@ -36,6 +36,9 @@ func goldens() map[string]func(*bytes.Buffer) error {
 		"review.json":   func(b *bytes.Buffer) error { return JSON(b, "review", sampleReview()) },
 		"review.sarif":  func(b *bytes.Buffer) error { return SARIF(b, ReviewFindings(sampleReview()), "v1.2.3") },
 		"review.github": func(b *bytes.Buffer) error { return GitHub(b, ReviewFindings(sampleReview())) },
+		"trace.txt":     func(b *bytes.Buffer) error { return TraceText(b, sampleTrace(), Style{}) },
+		"trace.md":      func(b *bytes.Buffer) error { return TraceMarkdown(b, sampleTrace()) },
+		"trace.json":    func(b *bytes.Buffer) error { return JSON(b, "trace", sampleTrace()) },
 		"findings.txt":  func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{}) },
 		"findings.ansi": func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{Color: true}) },
 		"findings.sarif": func(b *bytes.Buffer) error {

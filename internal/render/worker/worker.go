@@ -18,8 +18,8 @@ import (
 	_ "time/tzdata" // templates convert to time zones, whose files are out of reach
 
 	"mizzen.dev/mizzen/internal/render"
-	"mizzen.dev/mizzen/internal/render/sandbox"
 	"mizzen.dev/mizzen/internal/render/wire"
+	"mizzen.dev/mizzen/internal/sandbox"
 )
 
 // Renderer turns files into objects. fsys is the whole repository; it

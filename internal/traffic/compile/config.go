@@ -3,13 +3,17 @@ package compile
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	"istio.io/istio/pilot/pkg/config/kube/crd"
+	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/schema/collections"
 	"istio.io/istio/pkg/config/schema/resource"
+	"istio.io/istio/pkg/jwt"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
@@ -37,8 +41,13 @@ func (in *input) addConfig(object mizzen.Object) {
 		in.reject(object.Ref(), "spec", err.Error())
 		return
 	}
-	if vs, ok := c.Spec.(*networking.VirtualService); ok && in.names {
-		nameRoutes(vs, c.Namespace, c.Name)
+	switch spec := c.Spec.(type) {
+	case *networking.VirtualService:
+		if in.names {
+			nameRoutes(spec, c.Namespace, c.Name)
+		}
+	case *security.RequestAuthentication:
+		leaveKeys(spec)
 	}
 	in.configs = append(in.configs, c)
 }
@@ -63,6 +72,17 @@ func configOf(s resource.Schema, object mizzen.Object) (config.Config, error) {
 		},
 		Spec: typed,
 	}, nil
+}
+
+// leaveKeys keeps istiod's code from asking the issuer for its keys: whether a
+// token is valid is a premise of a question, not something to find out here.
+func leaveKeys(spec *security.RequestAuthentication) {
+	features.JwksFetchMode = jwt.Envoy
+	for _, rule := range spec.JwtRules {
+		if rule.Jwks == "" && rule.JwksUri == "" {
+			rule.JwksUri = "https://" + strings.TrimPrefix(rule.Issuer, "https://") + "/.well-known/jwks.json"
+		}
+	}
 }
 
 // nameRoutes gives each HTTP route and match a name that says where it was

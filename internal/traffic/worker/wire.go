@@ -19,6 +19,9 @@ import (
 // Command is the first argument of a worker process.
 const Command = "__traffic-worker"
 
+// allowUnsandboxed is the argument of a worker that may run unconfined.
+const allowUnsandboxed = "--allow-unsandboxed"
+
 // maxFrame bounds a job and an answer, in bytes.
 const maxFrame = 512 << 20
 

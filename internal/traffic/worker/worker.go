@@ -9,37 +9,39 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
-	"golang.org/x/sys/unix"
 	"istio.io/istio/pkg/log"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/sandbox"
 	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/compile"
 )
 
 // handlers answer jobs by what they ask for.
-var handlers = map[Ask]func(context.Context, *session, Job) (any, error){}
+var handlers = map[Ask]func(context.Context, *session, Job) (any, error){
+	AskTrace: traceRequest, AskTraceKnown: traceKnown, AskEffects: effects, AskAnalyze: analyzed,
+}
 
 // dataBytes bounds the memory of a worker, in bytes.
 const dataBytes = 4 << 30
 
-// Main is a worker process: it answers jobs on standard input until that ends,
-// and returns the exit code.
-func Main() int {
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: dataBytes, Max: dataBytes}); err != nil {
-		fmt.Fprintln(os.Stderr, "bound the memory:", err)
+// Main is a worker process: it confines itself, answers jobs on standard input
+// until that ends, and returns the exit code.
+func Main(args []string) int {
+	for _, scope := range log.Scopes() {
+		scope.SetOutputLevel(log.NoneLevel) // what matters is in the results
+	}
+	// What a library prints must not end up between answers.
+	out := os.Stdout
+	os.Stdout = os.Stderr
+	report := sandbox.Enter(sandbox.Bounds{DataBytes: dataBytes})
+	if !report.Confined() && !slices.Contains(args, allowUnsandboxed) {
+		fmt.Fprintln(os.Stderr, "the worker cannot be confined:", report)
 		return 1
 	}
-	// Istio's logs are of a server; what matters here is in its results.
-	options := log.DefaultOptions()
-	options.OutputPaths = []string{os.DevNull}
-	options.ErrorOutputPaths = []string{os.DevNull}
-	if err := log.Configure(options); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if err := serve(bufio.NewReader(os.Stdin), os.Stdout); err != nil {
+	if err := serve(bufio.NewReader(os.Stdin), out); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

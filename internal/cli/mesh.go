@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/engine/review"
+	"mizzen.dev/mizzen/internal/render"
+	"mizzen.dev/mizzen/internal/report"
+)
+
+// meshFlags say which objects make a mesh, for verbs that look at a whole one.
+type meshFlags struct {
+	revision     string
+	cluster      string
+	capabilities render.Capabilities
+}
+
+func (f *meshFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.revision, "revision", "", "look at this commit, branch or tag (default: the files as they are)")
+	flags.StringVar(&f.cluster, "cluster", "", "look at this cluster or environment, if the repository is for several")
+	flags.StringVar(&f.capabilities.KubeVersion, "kube-version", "", "Kubernetes version that charts see")
+	flags.StringSliceVar(&f.capabilities.APIVersions, "api-versions", nil, "API versions that charts see, as group/version or group/version/Kind")
+}
+
+// mesh renders all that goes to one cluster: the Applications that a clone
+// declares, or the directories below a path that the user names. What cannot be
+// rendered is left out, and said: the rest is still a mesh.
+func (d *desk) mesh(ctx context.Context, args []string, f *meshFlags) (review.Mesh, error) {
+	request, err := d.meshRequest(ctx, args, f)
+	if err != nil {
+		return review.Mesh{}, err
+	}
+	reviewer := review.Reviewer{Renderer: d.engine.Renderer}
+	all, err := reviewer.Meshes(ctx, request)
+	if err != nil {
+		return review.Mesh{}, err
+	}
+	m, err := chooseMesh(all, f.cluster)
+	if err != nil {
+		return review.Mesh{}, err
+	}
+	for _, why := range m.Missing {
+		fmt.Fprintf(d.app.Err, "warning: left out, since it cannot be rendered: %s\n", report.Plain(why))
+	}
+	fmt.Fprintf(d.app.Err, "%s rendered\n", plural(len(m.Objects), "object"))
+	return m, nil
+}
+
+func (d *desk) meshRequest(ctx context.Context, args []string, f *meshFlags) (review.Request, error) {
+	at := "."
+	if len(args) > 0 {
+		at = args[0]
+	}
+	c, err := d.open(ctx, at)
+	if err != nil {
+		return review.Request{}, err
+	}
+	request := review.Request{Head: c.Snapshot, Capabilities: f.capabilities}
+	request.Capabilities.APIVersions = sorted(request.Capabilities.APIVersions)
+	if len(args) > 0 || c.Clone == nil {
+		if request.Directory, err = c.directory(); err != nil {
+			return review.Request{}, err
+		}
+	}
+	if c.Clone == nil {
+		if f.revision != "" {
+			return review.Request{}, &mizzen.Error{
+				Kind: mizzen.Invalid, Object: at, Err: errors.New("it is in no clone, so that it has no revisions"), Remedy: "leave out --revision",
+			}
+		}
+		return request, nil
+	}
+	if f.revision != "" {
+		if request.Head, err = c.Clone.Snapshot(ctx, f.revision); err != nil {
+			return review.Request{}, err
+		}
+	}
+	if url, err := c.Clone.OriginURL(ctx); err == nil && url != "" {
+		request.Remotes = []string{url}
+	}
+	return request, nil
+}
+
+// chooseMesh returns the mesh of a name, or the only one.
+func chooseMesh(all []review.Mesh, name string) (review.Mesh, error) {
+	if name == "" && len(all) == 1 {
+		return all[0], nil
+	}
+	var names []string
+	for _, m := range all {
+		// Where other clusters have names, the one that has none is Mizzen's own.
+		known := cmp.Or(m.Name, engine.InCluster)
+		if known == name {
+			return m, nil
+		}
+		names = append(names, known)
+	}
+	slices.Sort(names)
+	switch {
+	case len(all) == 0:
+		return review.Mesh{}, &mizzen.Error{
+			Kind: mizzen.NotFound, Object: "mesh", Err: errors.New("there is nothing to render"), Remedy: "name a directory with manifests",
+		}
+	case name != "":
+		return review.Mesh{}, &mizzen.Error{
+			Kind: mizzen.NotFound, Object: "cluster " + name, Err: errors.New("nothing goes there"), Remedy: "name one of " + strings.Join(names, ", "),
+		}
+	}
+	return review.Mesh{}, &mizzen.Error{
+		Kind: mizzen.Invalid, Object: "mesh", Err: fmt.Errorf("the repository is for several clusters: %s", strings.Join(names, ", ")),
+		Remedy: "choose one with --cluster",
+	}
+}

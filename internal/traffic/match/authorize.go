@@ -1,0 +1,252 @@
+package match
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+)
+
+// Decision is whether inbound policy lets a request pass.
+type Decision string
+
+// The decisions. Undecided means that it depends on what is not known here: an
+// external authorizer, or a filter that is not understood.
+const (
+	Allowed   Decision = "allowed"
+	Denied    Decision = "denied"
+	Undecided Decision = "undecided"
+)
+
+// Verdict is what the filters of an inbound chain say of a request.
+type Verdict struct {
+	Decision Decision
+	// Status is 401 or 403 for a request that is denied, 400 for one that no
+	// filter gets to see; 0 if the connection is closed instead.
+	Status int
+	// Policy is the one that decided, as istiod names it: the one that denies,
+	// or the last one that allows. It is "" if no policy applies, and if none
+	// of those that allow matches.
+	Policy string
+	// Why is one sentence without a final stop.
+	Why string
+	// Asks are the external authorizers that are asked, by cluster. Their
+	// answer is not known, so that Decision is Undecided unless another filter
+	// denies anyway.
+	Asks []string
+	// Audited are the AUDIT policies that match.
+	Audited []string
+	// Shadow is what policies in dry run would have said.
+	Shadow []Shadow
+	// Tried are the policies that do not match, and why, in the order in which
+	// they are tried. Only Explain fills it in.
+	Tried []TriedPolicy
+	// Unsure names what is not understood although it may decide.
+	Unsure []string
+}
+
+// Shadow is what the policies of one action would say if they were enforced.
+type Shadow struct {
+	Denied bool
+	Policy string
+}
+
+// TriedPolicy is a policy that does not match, and why.
+type TriedPolicy struct {
+	Policy string
+	Why    string
+}
+
+// Authorize decides whether the filters of an inbound chain let a request of a
+// peer pass: network filters first, then HTTP filters, each in its order. For a
+// chain that passes bytes on, only the peer counts.
+func Authorize(s *Stack, req Request, peer Peer) Verdict {
+	return s.judge(req, peer, false)
+}
+
+// Explain decides as Authorize does, and tells why policies do not match.
+func Explain(s *Stack, req Request, peer Peer) Verdict {
+	return s.judge(req, peer, true)
+}
+
+func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
+	v := judgement{Verdict: Verdict{Decision: Allowed, Why: "no policy applies"}, explain: explain}
+	for _, u := range s.unsure {
+		v.undecided(u + " is not understood")
+	}
+	sub := &subject{req: &req, peer: &peer, mtls: s.TLS != nil && peer.TLS, remote: peer.Source.Addr(), metadata: map[string]any{}}
+	if !v.pass(s.network, sub) || s.HTTP == nil {
+		return v.Verdict
+	}
+	if status, why := req.refusal(); status != 0 {
+		v.deny(status, "", why)
+		return v.Verdict
+	}
+	prepared, why := req.prepared(s.Options())
+	if why != "" {
+		v.deny(400, "", why)
+		return v.Verdict
+	}
+	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, &peer)
+	v.pass(s.http, sub)
+	return v.Verdict
+}
+
+// judgement is a Verdict while it is found.
+type judgement struct {
+	Verdict
+	explain bool
+}
+
+// remote returns where a request comes from: the last trusted address of
+// X-Forwarded-For, or the peer.
+func (s *Stack) remote(req *Request, peer *Peer) netip.Addr {
+	skip := int(s.HTTP.GetXffNumTrustedHops())
+	if s.HTTP.GetUseRemoteAddress().GetValue() {
+		if skip--; skip < 0 {
+			return peer.Source.Addr()
+		}
+	}
+	list := strings.Split(strings.Join(req.header("x-forwarded-for"), ","), ",")
+	if skip >= len(list) {
+		return peer.Source.Addr()
+	}
+	ip, err := netip.ParseAddr(strings.TrimSpace(list[len(list)-1-skip]))
+	if err != nil {
+		return peer.Source.Addr()
+	}
+	return ip.Unmap()
+}
+
+// pass runs filters until one denies; it returns false then.
+func (v *judgement) pass(guards []guard, s *subject) bool {
+	for _, g := range guards {
+		switch {
+		case g.rbac != nil:
+			v.rbac(g.rbac, s)
+		case g.jwt != nil:
+			v.jwt(&jwtCheck{config: g.jwt, token: s.req.Token}, s)
+		default:
+			v.external(g, s)
+		}
+		if v.Decision == Denied {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *judgement) deny(status int, policy, why string) {
+	v.Decision, v.Status, v.Policy, v.Why = Denied, status, policy, why
+}
+
+func (v *judgement) undecided(why string) {
+	v.Decision, v.Why = Undecided, why
+	v.Unsure = append(v.Unsure, why)
+}
+
+// jwt refuses a token that is not accepted, and keeps its claims otherwise.
+func (v *judgement) jwt(j *jwtCheck, s *subject) {
+	state := j.run(s.req)
+	if state != tokenOK {
+		v.deny(tokenRefusals[state].status, "", tokenRefusals[state].why)
+		return
+	}
+	if j.found != nil {
+		s.metadata[jwtFilter] = j.found
+	}
+}
+
+// external notes that somebody else is asked, if the rules say so.
+func (v *judgement) external(g guard, s *subject) {
+	if g.when != nil && !matchMetadata(g.when, s.metadata) {
+		return
+	}
+	v.Asks = append(v.Asks, g.asks)
+	v.Decision = Undecided
+	v.Why = fmt.Sprintf("the external authorizer %s is asked", g.asks)
+}
+
+func (v *judgement) rbac(r *rules, s *subject) {
+	if r.unsure {
+		v.undecided("an authorization filter has rules of another form")
+		return
+	}
+	v.shadow(r, s)
+	if r.enforced == nil {
+		return
+	}
+	policy, matched := r.enforced.first(s)
+	status := 403
+	if !s.http {
+		status = 0
+	}
+	switch action := r.enforced.GetAction(); {
+	case action == rbacv3.RBAC_LOG:
+		if matched == yes {
+			v.Audited = append(v.Audited, policy)
+		}
+	case matched == unsure:
+		v.undecided(fmt.Sprintf("policy %s has a condition that is not understood", policy))
+	case action == rbacv3.RBAC_DENY && matched == yes:
+		v.deny(status, policy, fmt.Sprintf("policy %s denies it", policy))
+	case action == rbacv3.RBAC_DENY:
+		v.tried(r.enforced, s)
+	case matched == yes:
+		v.allow(policy)
+	default:
+		v.tried(r.enforced, s)
+		v.deny(status, "", "no policy that allows matches")
+	}
+}
+
+// allow notes the policy that allows; what was undecided stays so.
+func (v *judgement) allow(policy string) {
+	if v.Decision == Allowed {
+		v.Policy, v.Why = policy, fmt.Sprintf("policy %s allows it", policy)
+	}
+}
+
+// shadow evaluates rules in dry run. istiod writes the rules of external
+// authorizers so, too: what they match is left in the metadata.
+func (v *judgement) shadow(r *rules, s *subject) {
+	if r.shadow == nil {
+		return
+	}
+	policy, matched := r.shadow.first(s)
+	if matched == yes {
+		branch, _ := s.metadata[r.filter].(map[string]any)
+		branch = maps.Clone(branch)
+		if branch == nil {
+			branch = map[string]any{}
+		}
+		branch[r.shadowPrefix+"shadow_effective_policy_id"] = policy
+		s.metadata[r.filter] = branch
+	}
+	if matched == unsure {
+		v.undecided(fmt.Sprintf("policy %s has a condition that is not understood", policy))
+	}
+	if r.shadowPrefix == extAuthzPrefix {
+		return
+	}
+	denied := (matched == yes) != (r.shadow.GetAction() != rbacv3.RBAC_DENY)
+	if r.shadow.GetAction() != rbacv3.RBAC_LOG && matched != unsure {
+		v.Shadow = append(v.Shadow, Shadow{Denied: denied, Policy: policy})
+	}
+}
+
+// extAuthzPrefix marks shadow rules that only say whether to ask an external
+// authorizer.
+const extAuthzPrefix = "istio_ext_authz_"
+
+// tried notes why no policy of a filter matches.
+func (v *judgement) tried(r *ruleset, s *subject) {
+	if !v.explain {
+		return
+	}
+	for _, name := range r.names {
+		v.Tried = append(v.Tried, TriedPolicy{Policy: name, Why: s.whyNot(r.Policies[name])})
+	}
+}

@@ -1,0 +1,270 @@
+package match
+
+import (
+	"slices"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// The names under which routes configure filters.
+const (
+	faultFilter = "envoy.filters.http.fault"
+	corsFilter  = "envoy.filters.http.cors"
+)
+
+// defaultTimeout is Envoy's for routes that say nothing.
+const defaultTimeout = 15 * time.Second
+
+// plan is what a route does with any request.
+type plan struct {
+	treatment    Treatment
+	destinations []Destination
+	origins      []*matcherv3.StringMatcher
+	unsure       []string
+}
+
+// plan returns what a route does. Results are shared and must not be changed.
+func (t *Router) plan(vh *routev3.VirtualHost, r *routev3.Route) *plan {
+	if p, ok := t.plans.Load(r); ok {
+		return p.(*plan)
+	}
+	p := &plan{}
+	a := r.GetRoute()
+	p.destinations = destinations(a)
+	p.treatment.RequestHeaders = t.mutations(requestMutations(r), requestMutations(vh), requestMutations(t.rc))
+	p.treatment.ResponseHeaders = t.mutations(responseMutations(r), responseMutations(vh), responseMutations(t.rc))
+	p.fault(r.GetTypedPerFilterConfig(), vh.GetTypedPerFilterConfig(), t.rc.GetTypedPerFilterConfig())
+	if a != nil {
+		p.timeouts(a)
+		p.retries(a, vh)
+		p.mirrors(a.GetRequestMirrorPolicies(), vh.GetRequestMirrorPolicies(), t.rc.GetRequestMirrorPolicies())
+		p.cors(r.GetTypedPerFilterConfig(), vh.GetTypedPerFilterConfig(), t.rc.GetTypedPerFilterConfig())
+		p.hash(a)
+	}
+	p.unknown(r)
+	t.plans.Store(r, p)
+	return p
+}
+
+func (p *plan) unknown(r *routev3.Route) {
+	a := r.GetRoute()
+	switch {
+	case a == nil && r.GetRedirect() == nil && r.GetDirectResponse() == nil:
+		p.unsure = append(p.unsure, "the route's action is not understood")
+	case a.GetPathRewritePolicy() != nil || a.GetPathRewrite() != "":
+		p.unsure = append(p.unsure, "the route rewrites paths by a policy")
+	case a.GetClusterSpecifierPlugin() != "" || a.GetInlineClusterSpecifierPlugin() != nil:
+		p.unsure = append(p.unsure, "the route chooses its cluster by a plugin")
+	}
+}
+
+// destinations returns where a route forwards to.
+func destinations(a *routev3.RouteAction) []Destination {
+	switch s := a.GetClusterSpecifier().(type) {
+	case *routev3.RouteAction_Cluster:
+		return []Destination{{Cluster: s.Cluster, Weight: 1, Percent: 100}}
+	case *routev3.RouteAction_ClusterHeader:
+		return []Destination{{ClusterHeader: s.ClusterHeader, Weight: 1, Percent: 100}}
+	case *routev3.RouteAction_WeightedClusters:
+		return weighted(s.WeightedClusters)
+	}
+	return nil
+}
+
+func weighted(w *routev3.WeightedCluster) []Destination {
+	var sum uint64
+	for _, c := range w.Clusters {
+		sum += uint64(c.GetWeight().GetValue())
+	}
+	out := make([]Destination, 0, len(w.Clusters))
+	for _, c := range w.Clusters {
+		d := Destination{
+			Cluster:         c.Name,
+			ClusterHeader:   c.ClusterHeader,
+			Weight:          c.GetWeight().GetValue(),
+			Host:            c.GetHostRewriteLiteral(),
+			RequestHeaders:  requestMutations(c),
+			ResponseHeaders: responseMutations(c),
+		}
+		if sum > 0 {
+			d.Percent = 100 * float64(d.Weight) / float64(sum)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+func (p *plan) timeouts(a *routev3.RouteAction) {
+	p.treatment.Timeout = defaultTimeout
+	if a.Timeout != nil {
+		p.treatment.Timeout = a.Timeout.AsDuration()
+	}
+	p.treatment.IdleTimeout = duration(a.IdleTimeout)
+	p.treatment.MaxStreamDuration = duration(a.GetMaxStreamDuration().GetMaxStreamDuration())
+}
+
+func duration(d *durationpb.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return d.AsDuration()
+}
+
+// retries takes the route's policy, or else that of the virtual host.
+func (p *plan) retries(a *routev3.RouteAction, vh *routev3.VirtualHost) {
+	r := a.RetryPolicy
+	if r == nil {
+		r = vh.RetryPolicy
+	}
+	if r == nil || r.RetryOn == "" {
+		return
+	}
+	out := &Retries{
+		On:          r.RetryOn,
+		Attempts:    1,
+		PerTry:      duration(r.PerTryTimeout),
+		StatusCodes: r.RetriableStatusCodes,
+		Headers:     len(r.RetriableHeaders)+len(r.RetriableRequestHeaders) > 0,
+	}
+	if r.NumRetries != nil {
+		out.Attempts = r.NumRetries.Value
+	}
+	if out.Attempts > 0 {
+		p.treatment.Retries = out
+	}
+}
+
+// mirrors takes the most specific level that has any.
+func (p *plan) mirrors(levels ...[]*routev3.RouteAction_RequestMirrorPolicy) {
+	for _, level := range levels {
+		for _, m := range level {
+			mirror := Mirror{Cluster: m.Cluster, Percent: runtimePercent(m.RuntimeFraction)}
+			if m.ClusterHeader != "" {
+				mirror.Cluster = "header " + m.ClusterHeader
+			}
+			if mirror.Percent > 0 {
+				p.treatment.Mirrors = append(p.treatment.Mirrors, mirror)
+			}
+		}
+		if len(level) > 0 {
+			return
+		}
+	}
+}
+
+// filterConfig decodes what a level says to a filter, if it says anything that
+// can be read.
+func filterConfig[T proto.Message](level map[string]*anypb.Any, name string, into T) bool {
+	a := level[name]
+	if a == nil {
+		return false
+	}
+	wrapper := &routev3.FilterConfig{}
+	if a.MessageIs(wrapper) {
+		if a.UnmarshalTo(wrapper) != nil || wrapper.Disabled || wrapper.Config == nil {
+			return false
+		}
+		a = wrapper.Config
+	}
+	return a.UnmarshalTo(into) == nil
+}
+
+// fault takes the most specific level.
+func (p *plan) fault(levels ...map[string]*anypb.Any) {
+	f := &faultv3.HTTPFault{}
+	if !slices.ContainsFunc(levels, func(l map[string]*anypb.Any) bool { return filterConfig(l, faultFilter, f) }) {
+		return
+	}
+	if len(f.Headers) > 0 || len(f.DownstreamNodes) > 0 || f.UpstreamCluster != "" {
+		p.unsure = append(p.unsure, "the fault is injected under a condition")
+		return
+	}
+	out := FaultPolicy{
+		AbortPercent: percent(f.GetAbort().GetPercentage()),
+		AbortStatus:  int(f.GetAbort().GetHttpStatus()),
+		AbortGRPC:    f.GetAbort().GetGrpcStatus(),
+		DelayPercent: percent(f.GetDelay().GetPercentage()),
+		Delay:        duration(f.GetDelay().GetFixedDelay()),
+	}
+	if out.Delay == 0 {
+		out.DelayPercent = 0
+	}
+	if out.AbortPercent > 0 || out.DelayPercent > 0 {
+		p.treatment.Fault = &out
+	}
+}
+
+// cors joins the levels field by field, the most specific first, as Envoy's
+// filter does; only the first decides whether the filter works at all.
+func (p *plan) cors(levels ...map[string]*anypb.Any) {
+	var found []*corsv3.CorsPolicy
+	for _, level := range levels {
+		if c := (&corsv3.CorsPolicy{}); filterConfig(level, corsFilter, c) {
+			found = append(found, c)
+		}
+	}
+	if len(found) == 0 || runtimePercent(found[0].FilterEnabled) == 0 {
+		return
+	}
+	all := &corsv3.CorsPolicy{}
+	for _, c := range slices.Backward(found) {
+		if len(c.AllowOriginStringMatch) > 0 {
+			all.AllowOriginStringMatch = nil
+		}
+		proto.Merge(all, c)
+	}
+	out := &CORS{
+		AllowMethods:     all.AllowMethods,
+		AllowHeaders:     all.AllowHeaders,
+		ExposeHeaders:    all.ExposeHeaders,
+		MaxAge:           all.MaxAge,
+		AllowCredentials: all.GetAllowCredentials().GetValue(),
+		ForwardUnmatched: all.ForwardNotMatchingPreflights == nil || all.ForwardNotMatchingPreflights.Value,
+	}
+	for _, m := range all.AllowOriginStringMatch {
+		out.Origins = append(out.Origins, describeString(m))
+	}
+	p.origins = all.AllowOriginStringMatch
+	p.treatment.CORS = out
+}
+
+// allowsOrigin reports whether a CORS policy allows an origin; a matcher that
+// takes "*" allows all.
+func (p *plan) allowsOrigin(origin string) bool {
+	return origin != "" && slices.ContainsFunc(p.origins, func(m *matcherv3.StringMatcher) bool {
+		return matchString(m, "*") || matchString(m, origin)
+	})
+}
+
+// hash says in words what keeps a client at one endpoint.
+func (p *plan) hash(a *routev3.RouteAction) {
+	for _, h := range a.HashPolicy {
+		var s string
+		switch v := h.PolicySpecifier.(type) {
+		case *routev3.RouteAction_HashPolicy_Header_:
+			s = "header " + v.Header.GetHeaderName()
+		case *routev3.RouteAction_HashPolicy_Cookie_:
+			s = "cookie " + v.Cookie.GetName()
+			if v.Cookie.GetTtl() != nil {
+				s += " for " + v.Cookie.GetTtl().AsDuration().String()
+			}
+		case *routev3.RouteAction_HashPolicy_ConnectionProperties_:
+			s = "source IP"
+		case *routev3.RouteAction_HashPolicy_QueryParameter_:
+			s = "query parameter " + v.QueryParameter.GetName()
+		default:
+			s = "filter state"
+		}
+		if h.Terminal {
+			s += ", and nothing after it"
+		}
+		p.treatment.Hash = append(p.treatment.Hash, s)
+	}
+}

@@ -1,0 +1,199 @@
+package trace
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/match"
+)
+
+// unknownAddress stands for what DNS outside of the mesh would answer; it is
+// reserved for documentation (RFC 5737), so that no listener is for it.
+const unknownAddress = "192.0.2.1"
+
+// clusterDomain is where the names of Services end.
+const clusterDomain = "svc.cluster.local"
+
+// resolved is what a name means to a caller.
+type resolved struct {
+	// host is the full name; the name itself if the mesh does not know it.
+	host string
+	// known: a Service or ServiceEntry has this host.
+	known bool
+	// address is where the caller's connection goes.
+	address string
+}
+
+// resolve does what a pod's resolver does: a name with fewer than five dots is
+// tried in the caller's namespace, among all Services, in the cluster's domain,
+// and then as it is (resolv.conf with ndots:5, as Kubernetes writes it).
+func (t *tracer) resolve(namespace string, view *traffic.View) (resolved, error) {
+	name, port := t.request.host, t.request.port
+	if ip := net.ParseIP(name); ip != nil {
+		return resolved{host: name, address: ip.String()}, nil
+	}
+	candidates := []string{name}
+	if strings.Count(name, ".") < 5 {
+		candidates = []string{name + "." + namespace + "." + clusterDomain, name + "." + clusterDomain, name + ".cluster.local", name}
+	}
+	for _, host := range candidates {
+		if t.hasHost(host, port) {
+			return resolved{host, true, serviceAddress(view, host, port)}, nil
+		}
+	}
+	if err := t.noSuchHost(candidates); err != nil {
+		return resolved{}, err
+	}
+	return resolved{host: name, address: unknownAddress}, nil
+}
+
+// hasHost tells whether any proxy knows the host: what a Sidecar object hides
+// from a proxy still has its entry in DNS.
+func (t *tracer) hasHost(host string, port uint32) bool {
+	key := clusterName(port, "", host)
+	for _, p := range t.mesh.Proxies {
+		if _, ok := p.View.Clusters[key]; ok {
+			return true
+		}
+	}
+	return t.portsOf(host) != nil || t.isService(host)
+}
+
+// isService tells whether an object of kind Service has the host. It may be of
+// no proxy's concern.
+func (t *tracer) isService(host string) bool {
+	parts := strings.SplitN(host, ".", 3)
+	if len(parts) < 3 || parts[2] != clusterDomain {
+		return false
+	}
+	_, ok := t.mesh.Origins[mizzen.Ref{Kind: "Service", Namespace: parts[1], Name: parts[0]}]
+	return ok
+}
+
+// portsOf are the ports of a host as the proxies know it, sorted.
+func (t *tracer) portsOf(host string) []uint32 { return t.hosts()[host] }
+
+// hosts are all that the proxies know, with their ports. They are collected
+// when first asked for: most questions name a host that is there.
+func (t *tracer) hosts() map[string][]uint32 {
+	if t.allHosts != nil {
+		return t.allHosts
+	}
+	t.allHosts = map[string][]uint32{}
+	// Proxies of one namespace know much the same: the one that knows most
+	// speaks for all.
+	best := map[string]*traffic.View{}
+	for _, p := range t.mesh.Proxies {
+		if v := best[p.Workload.Namespace]; v == nil || len(v.Clusters) < len(p.View.Clusters) {
+			best[p.Workload.Namespace] = p.View
+		}
+	}
+	for _, v := range best {
+		for name := range v.Clusters {
+			if to, ok := targetOf(name); ok && to.direction == "outbound" {
+				t.allHosts[to.host] = append(t.allHosts[to.host], to.port)
+			}
+		}
+	}
+	for host, ports := range t.allHosts {
+		slices.Sort(ports)
+		t.allHosts[host] = slices.Compact(ports)
+	}
+	return t.allHosts
+}
+
+// noSuchHost is the error of a name that nobody can resolve: it has no dot, or
+// ends as the cluster's names do. Other names may exist outside of the mesh.
+func (t *tracer) noSuchHost(candidates []string) error {
+	name := t.request.host
+	if strings.Contains(name, ".") && !strings.HasSuffix(name, ".cluster.local") && !strings.HasSuffix(name, ".svc") && !t.inNamespace(name) {
+		return nil
+	}
+	var among []string
+	for host := range t.hosts() {
+		short, rest, _ := strings.Cut(host, ".")
+		namespace, _, _ := strings.Cut(rest, ".")
+		switch strings.Count(name, ".") {
+		case 0:
+			among = append(among, short)
+		case 1:
+			among = append(among, short+"."+namespace)
+		default:
+			among = append(among, host)
+		}
+	}
+	slices.Sort(among)
+	return &mizzen.Error{
+		Kind: mizzen.NotFound, Object: "host " + name,
+		Err:    fmt.Errorf("no Service or ServiceEntry has it: tried %s", strings.Join(candidates, ", ")),
+		Remedy: suggest(name, among, "name the host of a Service or ServiceEntry"),
+	}
+}
+
+// inNamespace tells whether a name reads as a Service with its namespace.
+func (t *tracer) inNamespace(name string) bool {
+	_, namespace, found := strings.Cut(name, ".")
+	return found && slices.ContainsFunc(t.mesh.Workloads, func(w *traffic.Workload) bool { return w.Namespace == namespace })
+}
+
+// serviceAddress is the address that DNS has for a host, read from what the
+// caller's proxy knows of it: the domains of its virtual host, or a listener of
+// its own. A host of which it knows none has an address like any other.
+func serviceAddress(view *traffic.View, host string, port uint32) string {
+	if view == nil {
+		return unknownAddress
+	}
+	for _, vh := range view.Routes[strconv.FormatUint(uint64(port), 10)].GetVirtualHosts() {
+		if !slices.Contains(vh.GetDomains(), host) {
+			continue
+		}
+		for _, domain := range vh.GetDomains() {
+			if ip := net.ParseIP(strings.Trim(domain, "[]")); ip != nil {
+				return ip.String()
+			}
+		}
+	}
+	for _, l := range view.Outbound {
+		at := l.GetAddress().GetSocketAddress()
+		if at.GetPortValue() == port && at.GetAddress() != "0.0.0.0" && at.GetAddress() != "::" && leadsTo(l, host) {
+			return at.GetAddress()
+		}
+	}
+	return unknownAddress
+}
+
+// leadsTo tells whether a listener sends connections to a host.
+func leadsTo(l *listenerv3.Listener, host string) bool {
+	port := l.GetAddress().GetSocketAddress().GetPortValue()
+	for _, chain := range append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()) {
+		s, err := match.Open(chain)
+		if err != nil {
+			continue
+		}
+		if s.HTTP != nil && s.HTTP.GetRds().GetRouteConfigName() == fmt.Sprintf("%s:%d", host, port) {
+			return true
+		}
+		for _, d := range s.TCP {
+			if to, ok := targetOf(d.Cluster); ok && to.host == host {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// list writes ports in words.
+func list(ports []uint32) string {
+	var names []string
+	for _, p := range ports {
+		names = append(names, strconv.FormatUint(uint64(p), 10))
+	}
+	return strings.Join(names, ", ")
+}
