@@ -39,14 +39,12 @@ func directories(ctx context.Context, s mizzen.Snapshot, name string, depth int,
 		return err
 	}
 	r := rendererOf(entries)
-	if r == render.Helm && !isLibrary(s, name) || r == render.Kustomize && !isComponent(s, name) {
+	if r != "" && !isPart(s, name, r) {
 		*found = append(*found, directory(name, r))
 	}
-	if r == render.Helm {
-		return nil
-	}
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+		// What is below a chart belongs to it.
+		if r == render.Helm || !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		if err := directories(ctx, s, path.Join(name, e.Name()), depth+1, found); err != nil {
@@ -79,6 +77,14 @@ func rendererOf(entries []fs.DirEntry) render.Renderer {
 		}
 	}
 	return r
+}
+
+// isPart tells whether a directory is nothing by itself.
+func isPart(s mizzen.Snapshot, name string, r render.Renderer) bool {
+	if r == render.Helm {
+		return isLibrary(s, name)
+	}
+	return isComponent(s, name)
 }
 
 // isLibrary tells whether a chart only lends templates to others.
