@@ -47,6 +47,24 @@ func (m *meeting) treatment(b, a fate) {
 		m.tell(found{code: x.code, impact: x.weight(b, a), message: x.message, before: before, after: after}, x.hints)
 	}
 	m.remainder(b, a)
+	m.policies(b, a)
+}
+
+// policies tells of another treatment at the same workloads, when a rule leads
+// to them by another name, such as that of a subset.
+func (m *meeting) policies(b, a fate) {
+	if len(b.shares) != 1 || len(a.shares) != 1 || b.shares[0].cluster == a.shares[0].cluster || !sameDestinations(b, a) {
+		return
+	}
+	x, y := m.before.Clusters[b.shares[0].cluster], m.after.Clusters[a.shares[0].cluster]
+	if x == nil || y == nil {
+		return
+	}
+	for _, aspect := range clusterAspects {
+		if before, after := changed(aspect.words(x), aspect.words(y)); before != after {
+			m.tell(found{code: aspect.code, impact: mizzen.ImpactNotice, message: aspect.message + " for %s", before: before, after: after}, aspect.hints)
+		}
+	}
 }
 
 // weight is the impact of a difference: worse if requests fail, or if every

@@ -64,8 +64,9 @@ type comparison struct {
 	changes       *changes
 	out           *collector
 	hash          *hasher
-	// gates are remembered by changedGates.
-	gates *[]gates
+	// gates and groups are remembered by changedGates and vantages.
+	gates  *[]gates
+	groups *[]*vantage
 }
 
 func newComparison(before, after *traffic.Mesh, o Options) *comparison {

@@ -17,10 +17,14 @@ import (
 type hasher struct {
 	messages map[proto.Message]uint64
 	maps     map[uintptr]uint64
+	out, in  map[*traffic.View]uint64
 }
 
 func newHasher() *hasher {
-	return &hasher{messages: map[proto.Message]uint64{}, maps: map[uintptr]uint64{}}
+	return &hasher{
+		messages: map[proto.Message]uint64{}, maps: map[uintptr]uint64{},
+		out: map[*traffic.View]uint64{}, in: map[*traffic.View]uint64{},
+	}
 }
 
 // of returns the hash of a message. What cannot be encoded hashes as empty.
@@ -62,6 +66,9 @@ func (h *hasher) outbound(p *traffic.Proxy) uint64 {
 	if p == nil || p.View == nil {
 		return 0
 	}
+	if sum, ok := h.out[p.View]; ok {
+		return sum
+	}
 	listeners := p.View.Outbound
 	if p.Role != traffic.Sidecar {
 		listeners = slices.Concat(p.View.Outbound, p.View.Inbound)
@@ -73,16 +80,22 @@ func (h *hasher) outbound(p *traffic.Proxy) uint64 {
 	b = binary.LittleEndian.AppendUint64(b, hashMap(h, p.View.Routes))
 	b = binary.LittleEndian.AppendUint64(b, hashMap(h, p.View.Clusters))
 	b = binary.LittleEndian.AppendUint64(b, hashMap(h, p.View.Endpoints))
-	return xxhash.Sum64(b)
+	h.out[p.View] = xxhash.Sum64(b)
+	return h.out[p.View]
 }
 
 // inbound returns a hash of what takes requests to a proxy.
 func (h *hasher) inbound(p *traffic.Proxy) uint64 {
+	v := viewOf(p)
+	if sum, ok := h.in[v]; ok {
+		return sum
+	}
 	b := []byte{}
-	for _, l := range viewOf(p).Inbound {
+	for _, l := range v.Inbound {
 		b = binary.LittleEndian.AppendUint64(b, h.of(l))
 	}
-	return xxhash.Sum64(b)
+	h.in[v] = xxhash.Sum64(b)
+	return h.in[v]
 }
 
 // fingerprint tells two texts apart without showing them.

@@ -22,21 +22,27 @@ func (c *comparison) unknowns() {
 	seen := map[[2]uint64][2]string{}
 	for _, name := range sortedKeys(c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
-		if b == nil {
+		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) {
 			continue
 		}
-		u := &residue{c: c, proxy: a, seen: seen}
+		u := &residue{c: c, callers: []string{name}, seen: seen}
 		u.listeners(viewOf(b).Inbound, viewOf(a).Inbound)
-		u.listeners(viewOf(b).Outbound, viewOf(a).Outbound)
-		u.clusters(viewOf(b), viewOf(a))
-		u.routes(viewOf(b), viewOf(a))
+	}
+	for _, v := range c.vantages() {
+		if v.before == nothing || v.after == nothing {
+			continue
+		}
+		u := &residue{c: c, callers: v.callers, seen: seen}
+		u.listeners(v.before.Outbound, v.after.Outbound)
+		u.clusters(v.before, v.after)
+		u.routes(v.before, v.after)
 	}
 }
 
-// residue compares what is left of a proxy's resources.
+// residue compares what is left of the resources of proxies.
 type residue struct {
-	c     *comparison
-	proxy *traffic.Proxy
+	c       *comparison
+	callers []string
 	// seen remembers differences by the hashes of both sides, since proxies
 	// share resources.
 	seen map[[2]uint64][2]string
@@ -65,11 +71,11 @@ func (u *residue) compare(kind, name string, b, a proto.Message, strip func(prot
 func (u *residue) tell(subject, before, after string) {
 	f := found{
 		code: mizzen.EffectUnknown, impact: mizzen.ImpactWarning, subject: subject, before: before, after: after,
-		message: "the proxies' configuration changes in a way that is not understood", callers: []string{u.proxy.Name},
+		message: "the proxies' configuration changes in a way that is not understood", callers: u.callers,
 	}
 	for _, kind := range []string{"EnvoyFilter", "WasmPlugin", "Sidecar", "DestinationRule", "Gateway", "VirtualService"} {
 		if refs := u.c.changes.ofKind(kind); len(refs) > 0 {
-			f.cause = u.c.oneOf(refs, u.proxy.Workload.Namespace, hints{"configPatches"})
+			f.cause = u.c.oneOf(refs, namespaceOfWorkload(u.callers[0]), hints{"configPatches"})
 			break
 		}
 	}

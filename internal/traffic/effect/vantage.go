@@ -22,6 +22,9 @@ var nothing = &traffic.View{}
 // that is on one side only is no caller whose requests could change; a gateway
 // that comes or goes exposes or withdraws what it serves.
 func (c *comparison) vantages() []*vantage {
+	if c.groups != nil {
+		return *c.groups
+	}
 	type key struct{ before, after uint64 }
 	groups := map[key]*vantage{}
 	for _, name := range union(c.before.proxies, c.after.proxies) {
@@ -46,6 +49,7 @@ func (c *comparison) vantages() []*vantage {
 		out = append(out, g)
 	}
 	slices.SortFunc(out, func(a, b *vantage) int { return cmp.Compare(a.callers[0], b.callers[0]) })
+	c.groups = &out
 	return out
 }
 
