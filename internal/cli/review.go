@@ -140,7 +140,10 @@ func ends(ctx context.Context, clone *git.Local, f reviewFlags, request *review.
 	if err != nil {
 		return err
 	}
-	request.Base, err = clone.Snapshot(ctx, parted.ID)
+	if request.Base, err = clone.Snapshot(ctx, parted.ID); err != nil {
+		return err
+	}
+	request.Guard, err = clone.Snapshot(ctx, f.base)
 	return err
 }
 
