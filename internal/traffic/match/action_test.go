@@ -231,8 +231,14 @@ func TestCORS(t *testing.T) {
 func TestMutate(t *testing.T) {
 	given := []Header{{"A", "1"}, {"b", "1"}, {"a", "2"}}
 	got := Mutate(given, []Mutation{
-		{Remove, "a", ""}, {Append, "b", "2"}, {AddIfAbsent, "b", "3"}, {AddIfAbsent, "c", "1"},
-		{OverwriteIfExists, "d", "1"}, {OverwriteIfExists, "c", "2"}, {Overwrite, "e", "1"}, {Overwrite, "e", "2"},
+		{Remove, "a", ""},
+		{Append, "b", "2"},
+		{AddIfAbsent, "b", "3"},
+		{AddIfAbsent, "c", "1"},
+		{OverwriteIfExists, "d", "1"},
+		{OverwriteIfExists, "c", "2"},
+		{Overwrite, "e", "1"},
+		{Overwrite, "e", "2"},
 	})
 	want := []Header{{"b", "1"}, {"b", "2"}, {"c", "2"}, {"e", "2"}}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -195,9 +195,20 @@ func TestPolicyCandidates(t *testing.T) {
 		", c: " + policy("{header: {name: ':authority', stringMatch: {prefix: c.}}}", claim) +
 		", d: " + policy("{requestedServerName: {exact: d.example}}", "{remoteIp: {addressPrefix: 203.0.113.0, prefixLen: 24}}")
 	changes := [][2]string{
-		{"prefix: /api", "prefix: /apis"}, {"prefix: /api", "exact: /api"}, {"exact: PUT", "exact: POST"}, {"destinationPort: 8080", "destinationPort: 8081"},
-		{"sa/web", "sa/webx"}, {"suffix: /b", "suffix: /c"}, {"notRule: ", "orRules: {rules: ["}, {"/ns/ops/", "/ns/dev/"}, {"prefixLen: 16", "prefixLen: 8"},
-		{"prefix: c.", "prefix: cc."}, {"exact: admin", "exact: user"}, {"exact: d.example", "exact: e.example"}, {"203.0.113.0", "203.0.114.0"}, {"notId: ", "orIds: {ids: ["},
+		{"prefix: /api", "prefix: /apis"},
+		{"prefix: /api", "exact: /api"},
+		{"exact: PUT", "exact: POST"},
+		{"destinationPort: 8080", "destinationPort: 8081"},
+		{"sa/web", "sa/webx"},
+		{"suffix: /b", "suffix: /c"},
+		{"notRule: ", "orRules: {rules: ["},
+		{"/ns/ops/", "/ns/dev/"},
+		{"prefixLen: 16", "prefixLen: 8"},
+		{"prefix: c.", "prefix: cc."},
+		{"exact: admin", "exact: user"},
+		{"exact: d.example", "exact: e.example"},
+		{"203.0.113.0", "203.0.114.0"},
+		{"notId: ", "orIds: {ids: ["},
 	}
 	base := CandidateOptions{Base: Call{Peer: as(web)}}
 	for _, action := range []string{"ALLOW", "DENY"} {
