@@ -42,16 +42,26 @@ func directories(ctx context.Context, s mizzen.Snapshot, name string, depth int,
 	if r != "" && !isPart(s, name, r) {
 		*found = append(*found, directory(name, r))
 	}
-	for _, e := range entries {
-		// What is below a chart belongs to it.
-		if r == render.Helm || !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		if err := directories(ctx, s, path.Join(name, e.Name()), depth+1, found); err != nil {
+	if r == render.Helm {
+		return nil // what is below a chart belongs to it
+	}
+	for _, below := range subdirectories(entries) {
+		if err := directories(ctx, s, path.Join(name, below), depth+1, found); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// subdirectories are those that are not hidden.
+func subdirectories(entries []fs.DirEntry) []string {
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 func directory(name string, r render.Renderer) *Application {
