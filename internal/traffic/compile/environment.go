@@ -11,6 +11,7 @@ import (
 	"istio.io/istio/pilot/pkg/config/kube/gateway"
 	"istio.io/istio/pilot/pkg/config/kube/ingress"
 	"istio.io/istio/pilot/pkg/config/memory"
+	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/networking/core"
 	"istio.io/istio/pilot/pkg/serviceregistry"
@@ -36,6 +37,9 @@ type environment struct {
 // since it is kept true by Istio.
 func start(t test.Failer, in *input) (*environment, error) {
 	krt.GlobalDebugHandler = new(krt.DebugHandler) // what it holds is never freed
+	// Names of gateways of other networks are not resolved: the worker reads no
+	// file that names a server, and may not ask one.
+	features.ResolveHostnameGateways, model.NetworkGatewayTestDNSServers = false, []string{"127.0.0.1:53"}
 	r := newRegistry(in)
 	updater := &relay{}
 	store := memory.NewController(memory.MakeSkipValidation(collections.PilotGatewayAPI()))
