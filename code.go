@@ -5,7 +5,8 @@ package mizzen
 type Code string
 
 // The codes of Findings. 1xxx: source and render; 2xxx: schemas and form of
-// objects; 3xxx: ownership and applying.
+// objects; 3xxx: ownership and applying; 4xxx: traffic. Istio's analyzers have
+// codes of their own, IST and four digits.
 const (
 	// CodeNondeterministic: a template is not a function of its inputs.
 	CodeNondeterministic Code = "MZ1001"
@@ -54,6 +55,9 @@ const (
 	CodeInvalidMetadata Code = "MZ2010"
 	// CodeInvalidSyncOption: a sync wave or option cannot be understood.
 	CodeInvalidSyncOption Code = "MZ2011"
+	// CodeInvalidLintIgnore: an annotation that silences Findings cannot be
+	// understood, or gives no reason.
+	CodeInvalidLintIgnore Code = "MZ2012"
 
 	// CodeAdopted: the object exists, unowned, and becomes ours.
 	CodeAdopted Code = "MZ3001"
@@ -71,4 +75,41 @@ const (
 	CodeKept Code = "MZ3007"
 	// CodeRefused: the API server's dry-run refuses the object.
 	CodeRefused Code = "MZ3008"
+
+	// CodeAnalyzerFailed: a check of Istio's own failed, so that nothing is
+	// known about what it looks for.
+	CodeAnalyzerFailed Code = "MZ4001"
+	// CodeWeights: the weights of a route do not add up to 100.
+	CodeWeights Code = "MZ4101"
+	// CodeEmptySubset: a subset selects no workload of its Service.
+	CodeEmptySubset Code = "MZ4102"
+	// CodeHostWithoutService: a VirtualService is for a host that no Service
+	// has.
+	CodeHostWithoutService Code = "MZ4103"
+	// CodeTLSMismatch: callers are told to speak what the server refuses.
+	CodeTLSMismatch Code = "MZ4104"
+	// CodeEmptyPolicy: an AuthorizationPolicy denies or allows everything,
+	// since it does not say what it is about.
+	CodeEmptyPolicy Code = "MZ4105"
+	// CodeHTTPPolicyOnTCP: a policy asks for fields of HTTP at a port that is
+	// TCP.
+	CodeHTTPPolicyOnTCP Code = "MZ4106"
+	// CodeHiddenHost: a Sidecar hides a host that its namespace routes to.
+	CodeHiddenHost Code = "MZ4107"
+	// CodePlainHTTPS: a gateway speaks plaintext at port 443.
+	CodePlainHTTPS Code = "MZ4108"
+	// CodeTimeoutBeforeRetries: the timeout of a route ends before its retries
+	// are used up.
+	CodeTimeoutBeforeRetries Code = "MZ4109"
+	// CodeGatewayRouteTwice: two VirtualServices route the same requests at one
+	// gateway.
+	CodeGatewayRouteTwice Code = "MZ4110"
+	// CodePortOfService: a PeerAuthentication names the port of a Service, not
+	// that of the workload.
+	CodePortOfService Code = "MZ4111"
+	// CodeDuplicateDestinationRule: two DestinationRules of one host contradict
+	// each other.
+	CodeDuplicateDestinationRule Code = "MZ4112"
+	// CodeDelegate: a route is handed to a VirtualService that cannot take it.
+	CodeDelegate Code = "MZ4113"
 )

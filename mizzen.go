@@ -30,6 +30,9 @@ const (
 	// AnnotationSyncOptions is a comma-separated list of sync options such as
 	// Prune=false.
 	AnnotationSyncOptions = "mizzen.dev/sync-options"
+	// AnnotationLintIgnore silences Findings about the object: "CODE: reason",
+	// several separated by semicolons.
+	AnnotationLintIgnore = "mizzen.dev/lint-ignore"
 	// AnnotationReconcile asks for a reconcile now; any new value triggers.
 	AnnotationReconcile = "mizzen.dev/reconcile"
 	// AnnotationSync allows an Application whose sync mode is Manual to carry

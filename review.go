@@ -18,6 +18,8 @@ type Review struct {
 	Head Commit `json:"head"`
 	// Digest is the same for two Reviews that change the same.
 	Digest string `json:"digest"`
+	// Verdict is what the policy of Base says; nil if it was not asked.
+	Verdict *Verdict `json:"verdict,omitempty"`
 	// Effects are sorted, the worst first.
 	Effects []Effect `json:"effects"`
 	// Findings are about the repository as a whole, and new at Head.

@@ -35,7 +35,7 @@ func constants(file, prefix string) ([]constant, error) {
 		// "CodeAdopted: the object …" and "ConditionReady is True when …" are
 		// about the value, under another name.
 		doc := strings.TrimPrefix(paragraph(spec.Doc.Text()), spec.Names[0].Name)
-		doc = strings.TrimPrefix(strings.TrimPrefix(doc, ":"), " is")
+		doc = strings.TrimPrefix(strings.TrimPrefix(doc, ":"), " is ")
 		doc = strings.TrimSpace(doc)
 		found = append(found, constant{spec.Names[0].Name, value, doc})
 		return true
@@ -55,41 +55,8 @@ func constants(file, prefix string) ([]constant, error) {
 func table(b *strings.Builder, head string, list []constant) {
 	fmt.Fprintf(b, "\n| %s | |\n|---|---|\n", head)
 	for _, c := range list {
-		doc := strings.ToUpper(c.doc[:1]) + c.doc[1:]
-		fmt.Fprintf(b, "| `%s` | %s |\n", c.value, strings.ReplaceAll(doc, "|", "\\|"))
+		fmt.Fprintf(b, "| `%s` | %s |\n", c.value, strings.ReplaceAll(capital(c.doc), "|", "\\|"))
 	}
-}
-
-// findings lists the codes of Findings by thousands.
-func findings() (string, error) {
-	list, err := constants("code.go", "Code")
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	b.WriteString("# Findings\n\nA Finding is a message about an object, with a severity, a code, a place and a remedy. A *fatal* one stops\n" +
-		"a sync before its first write; errors and warnings do not. A code never changes its meaning.\n")
-	for _, group := range []struct{ prefix, title string }{
-		{"MZ1", "Source and rendering"},
-		{"MZ2", "Form and schemas of objects"},
-		{"MZ3", "Ownership and applying"},
-	} {
-		var members, others []constant
-		for _, c := range list {
-			if strings.HasPrefix(c.value, group.prefix) {
-				members = append(members, c)
-			} else {
-				others = append(others, c)
-			}
-		}
-		list = others
-		fmt.Fprintf(&b, "\n## %s\n", group.title)
-		table(&b, "code", members)
-	}
-	if len(list) > 0 {
-		return "", fmt.Errorf("code %s belongs to no group", list[0].value)
-	}
-	return b.String(), nil
 }
 
 // reasons lists conditions and their reasons.

@@ -1,7 +1,7 @@
 // Command reference writes docs/reference from what the reference is about:
 // the custom resources from their CRDs, reasons and codes from the comments on
-// their constants, the command line from its own help. Run it in the root of
-// the checkout.
+// their constants and from codes.yaml, the command line from its own help. Run
+// it in the root of the checkout.
 package main
 
 import (
@@ -19,6 +19,7 @@ var pages = []struct {
 }{
 	{"api.md", api},
 	{"findings.md", findings},
+	{"effects.md", effects},
 	{"reasons.md", reasons},
 	{"cli.md", commandLine},
 }

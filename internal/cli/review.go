@@ -57,22 +57,26 @@ func (a *app) runReview(ctx context.Context, args []string, o planOptions) error
 		return err
 	}
 	defer d.close()
-	request, err := d.revisions(ctx, args, o)
-	if err != nil {
-		return err
+	r, err := d.review(ctx, args, o)
+	if ctx.Err() != nil {
+		return tooLate(ctx)
 	}
-	reviewer := review.Reviewer{Renderer: d.engine.Renderer}
-	r, err := reviewer.Review(ctx, request)
 	if err != nil {
-		if ctx.Err() != nil {
-			return tooLate(ctx)
-		}
 		return err
 	}
 	if err := a.showReview(r, o.output); err != nil {
 		return err
 	}
 	return reviewAnswer(r, o.failOn)
+}
+
+func (d *desk) review(ctx context.Context, args []string, o planOptions) (*mizzen.Review, error) {
+	request, err := d.revisions(ctx, args, o)
+	if err != nil {
+		return nil, err
+	}
+	reviewer := review.Reviewer{Renderer: d.engine.Renderer, Traffic: d.traffic, Analyzer: d.traffic}
+	return reviewer.Review(ctx, request)
 }
 
 // revisions opens both ends of a review.
@@ -138,10 +142,22 @@ func (a *app) showReview(r *mizzen.Review, o outputFlag) error {
 // reviewAnswer is no if something is as bad as --fail-on, or worse. What must
 // not be synced as it is counts for all values but none.
 func reviewAnswer(r *mizzen.Review, on string) error {
-	switch {
-	case on == "none":
+	decision := mizzen.Allow
+	if r.Verdict != nil {
+		decision = r.Verdict.Decision
+	}
+	bad := r.Fatal()
+	switch on {
+	case "none":
 		return nil
-	case r.Fatal(), on == "change" && r.Changed():
+	case "deny":
+		bad = bad || decision == mizzen.Deny
+	case "approval":
+		bad = bad || decision != mizzen.Allow
+	case "change":
+		bad = bad || decision != mizzen.Allow || r.Changed()
+	}
+	if bad {
 		return answer(ExitNo)
 	}
 	return nil

@@ -56,8 +56,12 @@ var renderers = []string{"helm", "kustomize", "plain"}
 // work is one directory to render, and how.
 type work struct {
 	// name is the Application's, or the directory.
-	name    string
-	options render.Options
+	name string
+	// cluster is that of the Application, "" for the one that holds it.
+	cluster string
+	// application tells that an Application says how.
+	application bool
+	options     render.Options
 }
 
 // clone is an opened path of the user's disk.
@@ -131,7 +135,7 @@ func (f *renderFlags) plain(c *clone) (work, error) {
 	for _, file := range f.values {
 		o.ValuesFiles = append(o.ValuesFiles, c.valuesFile(file))
 	}
-	return work{directory, o}, nil
+	return work{name: directory, options: o}, nil
 }
 
 func rendererNamed(name string) (render.Renderer, error) {
@@ -182,7 +186,7 @@ func (f *renderFlags) of(app *v1alpha1.Application) work {
 	o := engine.RenderOptions(app)
 	o.IsUpgrade = f.options.IsUpgrade
 	o.Capabilities.KubeVersion, o.Capabilities.APIVersions = f.options.Capabilities.KubeVersion, sorted(f.apiVersions)
-	return work{app.Name, o}
+	return work{app.Name, app.Spec.Destination.Cluster, true, o}
 }
 
 // named is the work of the Application that --application names.

@@ -1,10 +1,18 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/engine"
 )
 
 // write fills a directory that is in no clone.
@@ -75,5 +83,61 @@ func TestLintOffline(t *testing.T) {
 	mentions(t, got.out, "error MZ1007 web", "no")
 	if strings.Contains(got.out, "\x1b") {
 		t.Error("an escape sequence without a terminal")
+	}
+}
+
+// shopping is a repository whose Applications make one mesh together.
+var shopping = map[string]string{
+	"apps.yaml": "apiVersion: mizzen.dev/v1alpha1\nkind: Application\nmetadata: {name: web}\nspec: {source: {repository: r, path: web}, destination: {namespace: shop}}\n---\n" +
+		"apiVersion: mizzen.dev/v1alpha1\nkind: Application\nmetadata: {name: mesh}\nspec: {source: {repository: r, path: mesh}, destination: {namespace: shop}}\n---\n" +
+		"apiVersion: mizzen.dev/v1alpha1\nkind: Application\nmetadata: {name: far}\nspec: {source: {repository: r, path: far}, destination: {cluster: far, namespace: shop}}\n",
+	"web/web.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{name: http, port: 80}]}\n",
+	"far/far.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: wep}\nspec: {selector: {app: web}, ports: [{name: http, port: 80}]}\n",
+	"mesh/route.yaml": "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: web\n  annotations:\n    mizzen.dev/lint-ignore: IGNORE\n" +
+		"spec:\n  hosts:\n  - wep\n  http:\n  - route:\n    - destination: {host: web}\n      weight: 99\n",
+}
+
+func TestLintTogether(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/no/such/file")
+	repository := func(ignore string) {
+		files := maps.Clone(shopping)
+		files["mesh/route.yaml"] = strings.Replace(files["mesh/route.yaml"], "IGNORE", ignore, 1)
+		t.Chdir(write(t, files))
+	}
+	repository(`"MZ4101: it is the only one"`)
+	got := must(t, ExitNo, "lint --fail-on warning")
+	mentions(t, got.out, "MZ4103 mesh/route.yaml:9", "no Service for the host wep.shop")
+	mentions(t, got.err, "3 objects in 3 paths", "1 warning", "1 suppressed")
+	mentions(t, must(t, ExitYes, "lint -o json").out, `"suppressed": 1`)
+	// Of a part nothing is called missing.
+	mentions(t, must(t, ExitYes, "lint mesh --fail-on info").err, "0 warnings, 0 notes; 1 suppressed")
+	repository(`"MZ4101; MZ4103: it comes later"`)
+	got = must(t, ExitNo, "lint --fail-on warning")
+	mentions(t, got.out, "MZ4101 mesh/route.yaml:11", "MZ2012 mesh/route.yaml:6", "MZ4101 is ignored without a reason")
+	mentions(t, got.err, "2 warnings", "1 suppressed")
+}
+
+type analyzer func([]mizzen.Object) ([]mizzen.Finding, error)
+
+func (a analyzer) Analyze(_ context.Context, objects []mizzen.Object) ([]mizzen.Finding, error) {
+	return a(objects)
+}
+
+// Istio's analyzers see all objects of a cluster at once, if there are any.
+func TestLintAnalyzer(t *testing.T) {
+	ours := mizzen.Finding{Code: "IST0101"}
+	d := &desk{engine: &engine.Engine{Analyzer: analyzer(func(objects []mizzen.Object) ([]mizzen.Finding, error) {
+		if len(objects) != 2 {
+			return nil, errors.New("two were expected")
+		}
+		return []mizzen.Finding{ours}, nil
+	})}}
+	object := mizzen.Object{Unstructured: &unstructured.Unstructured{Object: map[string]any{}}}
+	j := &judged{objects: []mizzen.Object{object, object}}
+	if err := d.lintTogether(t.Context(), j); err != nil || len(j.findings) != 1 {
+		t.Errorf("%v, %v", j.findings, err)
+	}
+	if err := d.lintTogether(t.Context(), &judged{}); err == nil {
+		t.Error("the analyzer's error is lost")
 	}
 }

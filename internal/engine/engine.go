@@ -26,6 +26,14 @@ type Engine struct {
 	Renderer *render.Memo
 	Judge    *health.Judge
 	Clock    clock.Clock
+	// Analyzer asks Istio's analyzers; nil if there is no way to run them.
+	Analyzer Analyzer
+}
+
+// Analyzer says what Istio's own analyzers find wrong with the objects of one
+// cluster.
+type Analyzer interface {
+	Analyze(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error)
 }
 
 // Target is one Application to plan: what it says, where it stands in Git,

@@ -12,6 +12,7 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/diff"
 	"mizzen.dev/mizzen/internal/lint"
+	"mizzen.dev/mizzen/internal/lint/mesh"
 	"mizzen.dev/mizzen/internal/live"
 	"mizzen.dev/mizzen/internal/observe"
 	"mizzen.dev/mizzen/internal/render"
@@ -146,9 +147,24 @@ func (e *Engine) prepare(ctx context.Context, t Target, rendered []mizzen.Object
 		return nil, nil, err
 	}
 	spanned, end := observe.Span(ctx, observe.Lint)
-	checked, err := lint.Check(spanned, objects, t.Destination.Schemas)
+	checked, err := t.check(spanned, objects)
 	end(err)
 	return objects, append(findings, checked...), err
+}
+
+// check returns what is wrong with the objects by themselves: with their form,
+// and with what they mean to the mesh together. Other Applications may have
+// what is missing here.
+func (t Target) check(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error) {
+	findings, err := lint.Check(ctx, objects, t.Destination.Schemas)
+	if err != nil {
+		return nil, err
+	}
+	meant, err := mesh.Check(ctx, objects, mesh.Known{})
+	findings = append(findings, meant...)
+	mizzen.SortFindings(findings)
+	shown, _ := lint.Suppress(findings, objects)
+	return shown, err
 }
 
 // compare fills in the changes: of what is rendered, then of what is not any

@@ -1,6 +1,10 @@
 package report
 
-import "mizzen.dev/mizzen"
+import (
+	"strings"
+
+	"mizzen.dev/mizzen"
+)
 
 // codes says in a few words what each Finding is about, for formats that list
 // their rules.
@@ -27,6 +31,7 @@ var codes = map[mizzen.Code]string{
 	mizzen.CodeGenerateName:           "An object has no name",
 	mizzen.CodeInvalidMetadata:        "A name, label or annotation has an invalid form",
 	mizzen.CodeInvalidSyncOption:      "A sync wave or option cannot be understood",
+	mizzen.CodeInvalidLintIgnore:      "An annotation that silences findings is not understood",
 	mizzen.CodeAdopted:                "An existing object is adopted",
 	mizzen.CodeOwnedByAnother:         "Another application owns the object",
 	mizzen.CodeSkippedMissingCRD:      "The cluster does not know the kind",
@@ -35,12 +40,30 @@ var codes = map[mizzen.Code]string{
 	mizzen.CodeForeignField:           "Somebody else added a field",
 	mizzen.CodeKept:                   "The object left Git and is kept",
 	mizzen.CodeRefused:                "The API server refuses the object",
+
+	mizzen.CodeAnalyzerFailed:           "A check of Istio's own failed",
+	mizzen.CodeWeights:                  "The weights of a route do not add up to 100",
+	mizzen.CodeEmptySubset:              "A subset selects no workload",
+	mizzen.CodeHostWithoutService:       "A VirtualService is for a host that no Service has",
+	mizzen.CodeTLSMismatch:              "Callers speak what the server refuses",
+	mizzen.CodeEmptyPolicy:              "A policy denies or allows everything",
+	mizzen.CodeHTTPPolicyOnTCP:          "A policy asks for HTTP at a port that is TCP",
+	mizzen.CodeHiddenHost:               "A Sidecar hides a host that is routed to",
+	mizzen.CodePlainHTTPS:               "A gateway speaks plaintext at port 443",
+	mizzen.CodeTimeoutBeforeRetries:     "A timeout cuts retries off",
+	mizzen.CodeGatewayRouteTwice:        "Two VirtualServices route the same requests",
+	mizzen.CodePortOfService:            "A policy names the port of a Service for that of a workload",
+	mizzen.CodeDuplicateDestinationRule: "Two DestinationRules of a host contradict each other",
+	mizzen.CodeDelegate:                 "A route is handed to a VirtualService that cannot take it",
 }
 
 // Describe says what a code is about.
 func Describe(c mizzen.Code) string {
 	if text := codes[c]; text != "" {
 		return text
+	}
+	if strings.HasPrefix(string(c), "IST") {
+		return "Istio's analysis: https://istio.io/latest/docs/reference/config/analysis/" + strings.ToLower(string(c)) + "/"
 	}
 	return string(c)
 }

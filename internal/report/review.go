@@ -17,8 +17,9 @@ var impactColors = map[mizzen.Impact]string{
 	mizzen.ImpactDanger: red, mizzen.ImpactWarning: yellow, mizzen.ImpactNotice: bold, mizzen.ImpactInfo: faint,
 }
 
-// ReviewText writes a Review for a terminal: what happens to traffic first, the
-// worst first, then what is wrong, then the objects of each Application.
+// ReviewText writes a Review for a terminal: what happens to traffic, the worst
+// first, then the verdict if there is something to say, then what is wrong, then
+// the objects of each Application.
 func ReviewText(out io.Writer, r *mizzen.Review, s Style) error {
 	w := &printer{w: out}
 	w.printf("%s\n", s.paint(bold, reviewTitle(r)))
@@ -27,6 +28,10 @@ func ReviewText(out io.Writer, r *mizzen.Review, s Style) error {
 			w.printf("\n")
 		}
 		writeEffect(w, e, s)
+	}
+	if r.Verdict != nil && len(r.Verdict.Reasons) > 0 {
+		w.printf("\n")
+		w.verdict(r.Verdict, s)
 	}
 	if found := r.AllFindings(); len(found) > 0 {
 		w.printf("\n")
@@ -79,6 +84,9 @@ func reviewSummary(r *mizzen.Review) string {
 		parts = append(parts, fmt.Sprintf("%s in %s", c, count(changed, "application")))
 	case len(parts) == 0:
 		parts = append(parts, "nothing changes")
+	}
+	if r.Verdict != nil && r.Changed() {
+		parts = append(parts, decisionWords[r.Verdict.Decision])
 	}
 	return strings.Join(parts, "; ") + fmt.Sprintf(" (%s unchanged)", count(r.Unchanged, "application"))
 }

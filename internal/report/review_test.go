@@ -18,7 +18,8 @@ func sampleReview() *mizzen.Review {
 	at := mizzen.Origin{File: "mesh/reviews.yaml", Line: 24}
 	p := samplePlan()
 	r := &mizzen.Review{
-		Base: mizzen.Commit{ID: oldCommit}, Head: mizzen.Commit{ID: newCommit}, Unchanged: 9,
+		Verdict: sampleVerdict(),
+		Base:    mizzen.Commit{ID: oldCommit}, Head: mizzen.Commit{ID: newCommit}, Unchanged: 9,
 		Effects: []mizzen.Effect{
 			{
 				Code: mizzen.EffectWeights, Impact: mizzen.ImpactNotice, Subject: "reviews.shop:80", Message: "the shares of the destinations change",

@@ -25,6 +25,9 @@ func ReviewMarkdown(out io.Writer, r *mizzen.Review) error {
 	c := &comment{}
 	c.add(CommentMarker + "\n### Plan: " + prose(reviewSummary(r)) + "\n\n")
 	c.effects(r.Effects)
+	if r.Verdict != nil && len(r.Verdict.Reasons) > 0 {
+		c.verdict(r.Verdict)
+	}
 	c.findings(r.AllFindings())
 	for i := range r.Items {
 		c.item(&r.Items[i])

@@ -19,6 +19,11 @@ var (
 // what triggered it and what to do, and who must approve.
 func VerdictText(out io.Writer, v *mizzen.Verdict, s Style) error {
 	w := &printer{w: out}
+	w.verdict(v, s)
+	return w.err
+}
+
+func (w *printer) verdict(v *mizzen.Verdict, s Style) {
 	w.printf("%s\n", s.paint(decisionColors[v.Decision], "verdict: "+verdictSummary(v)))
 	for _, r := range v.Reasons {
 		w.printf("  %s %s: %s\n", s.paint(levelColors[r.Level], string(r.Level)), r.Rule, r.Message)
@@ -42,7 +47,6 @@ func VerdictText(out io.Writer, v *mizzen.Verdict, s Style) error {
 		}
 		w.printf("      %s\n", approvalText(a))
 	}
-	return w.err
 }
 
 // verdictSummary is the decision, and how many rules are behind it: "denied by

@@ -1,6 +1,7 @@
 // Package review says what the difference of two revisions of a repository
 // does, without a cluster: it finds the Applications of both, renders what
-// differs, compares the objects, and has the effects on traffic judged.
+// differs, compares the objects, has the effects on traffic found, and has all
+// of it judged by the policy of the base.
 //
 // Two Snapshots come in, a mizzen.Review goes out. What both revisions render
 // alike is rendered once, and shared by both sides.
@@ -10,6 +11,7 @@ import (
 	"context"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/engine/discover"
 	"mizzen.dev/mizzen/internal/render"
 )
@@ -22,18 +24,13 @@ type TrafficPlanner interface {
 	Effects(ctx context.Context, before, after []mizzen.Object) ([]mizzen.Effect, error)
 }
 
-// Analyzer says what is wrong with all objects of one cluster together.
-type Analyzer interface {
-	Analyze(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error)
-}
-
 // Reviewer makes Reviews. It is safe for concurrent use if its parts are.
 type Reviewer struct {
 	Renderer *render.Memo
 	// Traffic may be nil: then there are no Effects.
 	Traffic TrafficPlanner
 	// Analyzer may be nil.
-	Analyzer Analyzer
+	Analyzer engine.Analyzer
 }
 
 // Request is what to review.
@@ -62,6 +59,8 @@ type run struct {
 	before  *side
 	after   *side
 	review  *mizzen.Review
+	// unknown says why the effects are not known; empty if they are.
+	unknown string
 }
 
 // Review compares the two revisions. An Application that cannot be rendered is
@@ -74,7 +73,7 @@ func (r *Reviewer) Review(ctx context.Context, request Request) (*mizzen.Review,
 		review: &mizzen.Review{Base: request.Base.Commit(), Head: request.Head.Commit()},
 	}
 	for _, step := range []func(context.Context) error{
-		x.collect, x.sharpen, x.prepare, x.compare, x.judge,
+		x.collect, x.sharpen, x.prepare, x.compare, x.judge, x.rule,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err

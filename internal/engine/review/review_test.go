@@ -295,6 +295,8 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
+var errOutOfOrder = errors.New("out of order")
+
 // planner notes what it is asked.
 type planner struct {
 	asked []string
@@ -345,7 +347,7 @@ func TestWholeMesh(t *testing.T) {
 	if want := "api=1 other=1 web=1 db=<nil> -> api=1 web=2 db=<nil>"; p.asked[1] != want {
 		t.Errorf("asked %s, want %s", p.asked[1], want)
 	}
-	p.err = errors.New("out of order")
+	p.err = errOutOfOrder
 	r := b.review(t, shop, edited(shop, map[string]string{"web/cm.yaml": configMap("web", "2")}))
 	if len(r.Findings) != 1 || r.Findings[0].Code != mizzen.CodeNotJudged || !strings.Contains(r.Findings[0].Message, "out of order") {
 		t.Errorf("%+v", r.Findings)

@@ -14,19 +14,24 @@ type Normalization struct {
 	MergeSlashes bool
 }
 
-// Apply returns the path as routes and policies see it. The query is untouched.
-func (n Normalization) Apply(path string) string {
+// Apply returns the path as routes and policies see it. The query is
+// untouched. It returns false for a path that Envoy refuses to normalize, with
+// 400: one with %00.
+func (n Normalization) Apply(path string) (normalized string, ok bool) {
 	p, query := cutQuery(path)
 	if n.UnescapeSlashes && strings.IndexByte(p, '%') >= 0 {
 		p = escapedSlashes.Replace(p)
 	}
 	if n.DotSegments {
+		if strings.Contains(p, "%00") {
+			return path, false
+		}
 		p = withoutDotSegments(p)
 	}
 	if n.MergeSlashes {
 		p = mergeSlashes(p)
 	}
-	return p + query
+	return p + query, true
 }
 
 var escapedSlashes = strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`)
@@ -39,25 +44,31 @@ func cutQuery(path string) (p, query string) {
 	return path, ""
 }
 
+// unsafePath are the characters that normalize_path escapes, besides those that
+// it decodes or resolves.
+var unsafePath = strings.NewReplacer(
+	`"`, "%22", "<", "%3C", ">", "%3E", "^", "%5E", "`", "%60", "{", "%7B", "|", "%7C", "}", "%7D", `\`, "/",
+)
+
 // withoutDotSegments follows Envoy's PathCanonicalizer.
 func withoutDotSegments(p string) string {
 	if !strings.HasPrefix(p, "/") {
 		return p
 	}
-	if !strings.ContainsAny(p, `\%`) && !strings.Contains(p, "/.") {
+	if !strings.ContainsAny(p, "\\%\"<>^`{|}") && !strings.Contains(p, "/.") {
 		return p
 	}
-	p = unescapeUnreserved(strings.ReplaceAll(p, `\`, "/"))
-	segments := strings.Split(p[1:], "/")
+	segments := strings.Split(unsafePath.Replace(p)[1:], "/")
 	var kept []string
 	for i, s := range segments {
 		last := i == len(segments)-1
-		switch s {
+		decoded := unescapeUnreserved(s)
+		switch dots(s, decoded) {
 		case ".":
 		case "..":
 			kept = kept[:max(len(kept)-1, 0)]
 		default:
-			kept = append(kept, s)
+			kept = append(kept, decoded)
 			continue
 		}
 		if last {
@@ -65,6 +76,15 @@ func withoutDotSegments(p string) string {
 		}
 	}
 	return "/" + strings.Join(kept, "/")
+}
+
+// dots returns the dots that a segment stands for: alone, escaped or not, or,
+// not escaped, before a semicolon and parameters that go with them.
+func dots(raw, decoded string) string {
+	if name, _, ok := strings.Cut(raw, ";"); ok {
+		return name
+	}
+	return decoded
 }
 
 // mergeSlashes follows Envoy, which leaves two of a path of nothing but

@@ -1,0 +1,169 @@
+package review
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/policy"
+	"mizzen.dev/mizzen/internal/policy/owners"
+)
+
+// maxFiles bounds the files that policy is told of.
+const maxFiles = 10_000
+
+// rule has policy judge the Review. Policy and owners are those of the base: a
+// change must not loosen its own guard.
+func (x *run) rule(ctx context.Context) error {
+	guard, err := x.policy()
+	if err != nil {
+		return err
+	}
+	owned, err := owners.Find(x.before.snapshot, owners.Auto)
+	if err != nil {
+		return err
+	}
+	files, err := differing(ctx, x.before.snapshot, x.after.snapshot)
+	if err != nil {
+		return err
+	}
+	mizzen.SortEffects(x.review.Effects)
+	in := &policy.Input{
+		Items:   []policy.Item{{Findings: x.review.Findings}},
+		Effects: x.review.Effects, EffectsUnknown: x.unknown, Files: files, Owners: owned,
+	}
+	for i := range x.review.Items {
+		item := &x.review.Items[i]
+		judged := policy.Item{Application: item.Application, Changes: item.Changes, Findings: item.Findings}
+		if item.Broken() {
+			judged.Failed = item.Failed
+		}
+		in.Items = append(in.Items, judged)
+	}
+	if len(in.Effects) > 0 {
+		in.Where = policy.NewPlaces(x.before.all(), x.after.all()).Where
+	}
+	verdict := guard.Judge(ctx, in)
+	x.review.Verdict = &verdict
+	return nil
+}
+
+// all are the objects of every Application, sorted, so that what is found first
+// is the same each time.
+func (s *side) all() []mizzen.Object {
+	var all []mizzen.Object
+	for _, d := range s.apps {
+		all = append(all, d.objects...)
+	}
+	mizzen.SortObjects(all)
+	return all
+}
+
+// policy reads the policy file of the base, and looks whether that of the head
+// can be read. A base whose file cannot be read is judged by the guardrails
+// alone, or else nobody could mend it by a pull request.
+func (x *run) policy() (*policy.Policy, error) {
+	guard, err := policyOf(x.before.snapshot)
+	if err != nil {
+		if mizzen.KindOf(err) != mizzen.Invalid && mizzen.KindOf(err) != mizzen.TooLarge {
+			return nil, err
+		}
+		x.review.Findings = append(x.review.Findings, policyFinding(mizzen.Warning, "the base is judged by the built-in guardrails alone: ", err))
+		guard = policy.Default()
+	}
+	if _, after := policyOf(x.after.snapshot); after != nil && err == nil {
+		x.review.Findings = append(x.review.Findings, policyFinding(mizzen.Fatal, "", after))
+	}
+	return guard, nil
+}
+
+func policyOf(s mizzen.Snapshot) (*policy.Policy, error) {
+	b, err := s.ReadFile(policy.FileName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return policy.Default(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return policy.Parse(policy.FileName, b)
+}
+
+func policyFinding(severity mizzen.Severity, before string, err error) mizzen.Finding {
+	f := mizzen.Finding{
+		Code: mizzen.CodeNotJudged, Severity: severity, Message: before + err.Error(), Origin: mizzen.Origin{File: policy.FileName},
+	}
+	var e *mizzen.Error
+	if errors.As(err, &e) && e.Err != nil {
+		f.Message, f.Remedy = before+e.Err.Error(), e.Remedy
+		if e.Origin.File != "" {
+			f.Origin = e.Origin
+		}
+	}
+	return f
+}
+
+// differing lists the files that differ between two Snapshots, sorted. What is
+// equal is not descended into.
+func differing(ctx context.Context, before, after mizzen.Snapshot) ([]string, error) {
+	var files []string
+	var walk func(name string) error
+	walk = func(name string) error {
+		if err := ctx.Err(); err != nil || len(files) > maxFiles {
+			return err
+		}
+		was, wasErr := before.ID(name)
+		is, isErr := after.ID(name)
+		if wasErr == nil && isErr == nil && was == is {
+			return nil
+		}
+		entries, err := entriesOf(before, after, name)
+		if err != nil {
+			return err
+		}
+		if entries == nil {
+			files = append(files, name)
+			return nil
+		}
+		for _, e := range entries {
+			if err := walk(path.Join(name, e)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := walk("."); err != nil {
+		return nil, fmt.Errorf("compare the files: %w", err)
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// entriesOf are the names in a directory of either Snapshot; nil if it is a
+// file of both, or of the one that has it.
+func entriesOf(before, after mizzen.Snapshot, name string) ([]string, error) {
+	var names []string
+	directory := false
+	for _, s := range []mizzen.Snapshot{before, after} {
+		info, err := s.Stat(name)
+		if err != nil || !info.IsDir() {
+			continue // it is a file, or it is not there
+		}
+		directory = true
+		entries, err := s.ReadDir(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+	}
+	if !directory {
+		return nil, nil
+	}
+	slices.Sort(names)
+	return append([]string{}, slices.Compact(names)...), nil
+}
