@@ -35,10 +35,35 @@ func TestMain(m *testing.M) {
 
 // compiled is what objects make of a mesh.
 type compiled struct {
-	// Proxies have the resources of each, by the name of its workload.
-	Proxies map[string]resources
+	// Proxies have the resources of each, by the name of its workload and of the
+	// resource, as an index of Texts: proxies have much in common.
+	Proxies map[string]map[string]int
+	Texts   []string
 	// Rejected are the objects that istiod would ignore, and why.
 	Rejected []string
+}
+
+// add adds the resources of a proxy; index has the texts that are there.
+func (c *compiled) add(proxy string, r resources, index map[string]int) {
+	c.Proxies[proxy] = map[string]int{}
+	for name, text := range r {
+		i, known := index[text]
+		if !known {
+			i = len(c.Texts)
+			index[text] = i
+			c.Texts = append(c.Texts, text)
+		}
+		c.Proxies[proxy][name] = i
+	}
+}
+
+// of returns the resources of a workload's proxy.
+func (c *compiled) of(proxy string) resources {
+	r := resources{}
+	for name, i := range c.Proxies[proxy] {
+		r[name] = c.Texts[i]
+	}
+	return r
 }
 
 // compileOffline compiles objects in a process with the flags of the istiod
@@ -90,7 +115,7 @@ func compileInput(in io.Reader, out io.Writer) error {
 	for _, w := range mesh.Workloads {
 		f[w.Address] = w.Name
 	}
-	c := compiled{Proxies: map[string]resources{}}
+	c, index := compiled{Proxies: map[string]map[string]int{}}, map[string]int{}
 	for _, p := range mesh.Proxies {
 		r := resources{}
 		for _, l := range p.View.Outbound {
@@ -108,7 +133,7 @@ func compileInput(in io.Reader, out io.Writer) error {
 		for _, x := range p.View.Endpoints {
 			r.add(f, x)
 		}
-		c.Proxies[p.Name] = r
+		c.add(p.Name, r, index)
 	}
 	for _, r := range mesh.Rejected {
 		c.Rejected = append(c.Rejected, r.Ref.String()+": "+r.Reason)

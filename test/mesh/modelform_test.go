@@ -42,7 +42,7 @@ func (r resources) add(f form, m proto.Message) {
 // form knows the workloads by the addresses of their pods.
 type form map[string]string
 
-var address = regexp.MustCompile(`\b\d+\.\d+\.\d+\.\d+\b`)
+var address = regexp.MustCompile(`\d+\.\d+\.\d+\.\d+`)
 
 // named says workloads instead of addresses.
 func (f form) named(s string) string {
@@ -54,7 +54,23 @@ func (f form) named(s string) string {
 	})
 }
 
+// texts are what text returned, since proxies have much in common.
+var texts = map[string]string{}
+
 func (f form) text(m proto.Message) string {
+	key, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return err.Error()
+	}
+	known, ok := texts[string(key)]
+	if !ok {
+		known = f.write(m)
+		texts[string(key)] = known
+	}
+	return known
+}
+
+func (f form) write(m proto.Message) string {
 	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return err.Error()
@@ -71,8 +87,8 @@ func (f form) text(m proto.Message) string {
 }
 
 // plain removes what says nothing about a request: addresses of pods, names
-// that compile gives to routes, how many pods a workload has, and the order of
-// what istiod takes from a map.
+// that compile gives to routes, where and how many the pods of a workload are,
+// what traces say of the pod, and the order of what istiod takes from a map.
 func (f form) plain(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -86,15 +102,12 @@ func (f form) plain(v any) any {
 		for key, item := range v {
 			v[key] = f.plain(item)
 		}
+		f.unite(v)
 		if writtenByVirtualService(v) {
 			delete(v, "name")
 		}
 		if list, ok := v["query_parameters"].([]any); ok {
 			slices.SortFunc(list, func(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-		}
-		if list, ok := v["lb_endpoints"].([]any); ok {
-			v["lb_endpoints"] = distinct(list)
-			delete(v, "load_balancing_weight") // the sum of its pods'
 		}
 		return v
 	}
@@ -108,6 +121,34 @@ func writtenByVirtualService(route map[string]any) bool {
 	istio, _ := filters["istio"].(map[string]any)
 	config, _ := istio["config"].(string)
 	return route["match"] != nil && strings.Contains(config, "/virtual-service/")
+}
+
+// unite makes one locality of those of a priority, with each workload once, and
+// drops the pod's own tags of traces.
+func (f form) unite(v map[string]any) {
+	if localities, ok := v["endpoints"].([]any); ok {
+		byPriority := map[string][]any{}
+		for _, l := range localities {
+			locality, _ := l.(map[string]any)
+			endpoints, _ := locality["lb_endpoints"].([]any)
+			priority := fmt.Sprint(locality["priority"])
+			byPriority[priority] = append(byPriority[priority], endpoints...)
+		}
+		united := map[string]any{}
+		for priority, endpoints := range byPriority {
+			united[priority] = distinct(endpoints)
+		}
+		v["endpoints"] = united
+	}
+	if tags, ok := v["custom_tags"].([]any); ok {
+		v["custom_tags"] = slices.DeleteFunc(tags, func(t any) bool {
+			tag, _ := t.(map[string]any)
+			return tag["tag"] == "istio.canonical_revision" || tag["tag"] == "istio.canonical_service"
+		})
+	}
+	if hosts, ok := v["virtual_hosts"].([]any); ok {
+		v["virtual_hosts"] = slices.DeleteFunc(hosts, unmodelled)
+	}
 }
 
 // distinct takes pods of the same workload for one.

@@ -32,14 +32,13 @@ type dump struct {
 	listeners admin.ListenersConfigDump
 	routes    admin.RoutesConfigDump
 	clusters  admin.ClustersConfigDump
-	endpoints admin.EndpointsConfigDump
 	node      *core.Node
 }
 
 // configDump asks the Envoy of a pod what it has.
 func (m *team) configDump(pod *corev1.Pod) *dump {
 	m.Helper()
-	out := m.kubectl("exec", "-n", pod.Namespace, pod.Name, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump?include_eds")
+	out := m.kubectl("exec", "-n", pod.Namespace, pod.Name, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
 	var all struct{ Configs []json.RawMessage }
 	if err := json.Unmarshal([]byte(out), &all); err != nil {
 		m.Fatalf("config_dump of %s: %v", pod.Name, err)
@@ -53,7 +52,7 @@ func (m *team) configDump(pod *corev1.Pod) *dump {
 			m.Fatal(err)
 		}
 		into := map[string]proto.Message{
-			"Listeners": &d.listeners, "Routes": &d.routes, "Clusters": &d.clusters, "Endpoints": &d.endpoints,
+			"Listeners": &d.listeners, "Routes": &d.routes, "Clusters": &d.clusters,
 		}[strings.TrimSuffix(strings.TrimPrefix(kind.Type, "type.googleapis.com/envoy.admin.v3."), "ConfigDump")]
 		var err error
 		switch {
@@ -110,9 +109,6 @@ func (d *dump) resources(t *testing.T, f form) resources {
 	}
 	for _, c := range d.clusters.DynamicActiveClusters {
 		take(c.Cluster)
-	}
-	for _, e := range d.endpoints.DynamicEndpointConfigs {
-		take(e.EndpointConfig)
 	}
 	return r
 }
@@ -185,7 +181,11 @@ func stranger(t *testing.T, example *core.Node, pod *corev1.Pod) *core.Node {
 	for k, v := range own.Fields {
 		node.Metadata.Fields[k] = v
 	}
-	node.Id = fmt.Sprintf("sidecar~%s~%s.%s~%s.svc.cluster.local", pod.Status.PodIP, pod.Name, pod.Namespace, pod.Namespace)
+	kind := "sidecar"
+	if slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return slices.Contains(c.Args, "router") }) {
+		kind = "router"
+	}
+	node.Id = fmt.Sprintf(kind+"~%s~%s.%s~%s.svc.cluster.local", pod.Status.PodIP, pod.Name, pod.Namespace, pod.Namespace)
 	node.Cluster = pod.Labels["app"] + "." + pod.Namespace
 	return node
 }

@@ -123,14 +123,7 @@ func (m *team) try(args ...string) (string, error) {
 
 func (m *team) apply(yaml string) {
 	m.Helper()
-	m.applyTo(m.ns, yaml)
-}
-
-// applyTo applies objects to a namespace, or, if that is empty, to those that
-// they name.
-func (m *team) applyTo(namespace, yaml string) {
-	m.Helper()
-	cmd := exec.CommandContext(m.Context(), m.lab.Kubectl(), "--kubeconfig", m.lab.Kubeconfig, "apply", "--server-side", "-f", "-", "--namespace="+namespace)
+	cmd := exec.CommandContext(m.Context(), m.lab.Kubectl(), "--kubeconfig", m.lab.Kubeconfig, "apply", "--server-side", "-n", m.ns, "-f", "-")
 	cmd.Stdin = strings.NewReader(yaml)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		m.Fatalf("kubectl apply: %v\n%s", err, out)

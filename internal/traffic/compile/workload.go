@@ -107,10 +107,10 @@ func (in *input) inject(root string) {
 		if w.role == "" && w.Sidecar {
 			w.role = traffic.Sidecar
 		}
-		if w.role != "" {
-			w.Sidecar = true
+		if w.role == traffic.Sidecar {
 			w.Labels[label.SecurityTlsMode.Name] = "istio"
 		}
+		w.Sidecar = w.Sidecar || w.role != ""
 	}
 }
 
