@@ -74,6 +74,9 @@ func start(t test.Failer, in *input) (*environment, error) {
 		first := model.NewPushContext()
 		first.InitContext(env, nil, nil)
 	}
+	for _, i := range r.instances(in.workloads) {
+		gen.ServiceEntryRegistry.WorkloadInstanceHandler(i, model.EventAdd)
+	}
 	gen.Run()
 	r.publish(updater)
 	if err := env.InitNetworksManager(updater); err != nil {

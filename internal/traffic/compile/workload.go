@@ -111,9 +111,11 @@ func (w *workload) inject(byNamespace bool) {
 	if w.role == "" && w.Sidecar {
 		w.role = traffic.Sidecar
 	}
+	if w.role == traffic.Sidecar {
+		w.Labels[label.SecurityTlsMode.Name] = "istio"
+	}
 	if w.role != "" {
 		w.Sidecar = true
-		w.Labels[label.SecurityTlsMode.Name] = "istio"
 	}
 }
 
