@@ -202,14 +202,14 @@ func level(v match.Verdict) int {
 // part returns the row of those who gain, or of those who lose.
 func (r asked) part(d door, wider bool) (row, bool) {
 	out := row{wider: wider, requests: []string{callWords(r.call, d)}, http: d.http(), example: r.call.Request}
-	var before, after []string
+	var before, after []letIn
 	for i, v := range r.verdicts {
 		b, a := level(v[0]), level(v[1])
 		if b > 0 {
-			before = append(before, r.callers[i].name+asks(v[0]))
+			before = append(before, letIn{r.callers[i].name, asks(v[0])})
 		}
 		if a > 0 {
-			after = append(after, r.callers[i].name+asks(v[1]))
+			after = append(after, letIn{r.callers[i].name, asks(v[1])})
 		}
 		if wider && a > b || !wider && a < b {
 			if len(out.moved) == 0 {
@@ -225,7 +225,7 @@ func (r asked) part(d door, wider bool) (row, bool) {
 // asks says who decides where the policies do not.
 func asks(v match.Verdict) string {
 	if v.Decision == match.Undecided && len(v.Asks) > 0 {
-		return " (if " + strings.Join(v.Asks, ", ") + " agrees)"
+		return " (if " + authorizers(v.Asks) + " agrees)"
 	}
 	return ""
 }
@@ -314,17 +314,30 @@ func rows(lines []string) string {
 	return strings.Join(lines, "; ")
 }
 
+// letIn is a caller who passes, and on what condition.
+type letIn struct{ name, condition string }
+
 // who names a set of callers.
-func who(names []string, all []caller) string {
+func who(passing []letIn, all []caller) string {
+	names := make([]string, 0, len(passing))
+	condition := ""
+	for i, p := range passing {
+		if i == 0 {
+			condition = p.condition
+		} else if p.condition != condition {
+			condition = " (some only if an authorizer agrees)"
+		}
+		names = append(names, p.name)
+	}
 	switch {
 	case len(names) == 0:
 		return "nobody"
 	case len(names) == len(all):
-		return "everyone"
+		return "everyone" + condition
 	case len(names) == len(all)-1 && !slices.Contains(names, anonymous):
-		return "every workload of the mesh"
+		return "every workload of the mesh" + condition
 	}
-	return list(names, 4)
+	return list(names, 4) + condition
 }
 
 // workloadsOf returns the workloads that have the identities of callers.

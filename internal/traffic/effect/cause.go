@@ -50,6 +50,15 @@ func byRef(objects []mizzen.Object) map[mizzen.Ref]mizzen.Object {
 	return m
 }
 
+func sortedRefs(objects map[mizzen.Ref]mizzen.Object) []mizzen.Ref {
+	refs := make([]mizzen.Ref, 0, len(objects))
+	for ref := range objects {
+		refs = append(refs, ref)
+	}
+	slices.SortFunc(refs, mizzen.CompareRefs)
+	return refs
+}
+
 // differing appends the paths at which two decoded JSON values differ.
 func differing(b, a any, at mizzen.Path, to []mizzen.Path) []mizzen.Path {
 	switch b := b.(type) {

@@ -19,8 +19,9 @@ type found struct {
 	// subjects replace subject for what may hit many workloads at once: these
 	// are told together if everything else is the same.
 	subjects []string
-	// hosts tells that subjects are hosts, not workloads.
-	hosts bool
+	// noun is what subjects are, where they are too many to be named; "" means
+	// workloads.
+	noun string
 	// namespace is that of the subject: callers of others stand out.
 	namespace     string
 	message       string
@@ -52,6 +53,8 @@ func (o *collector) add(f found) {
 	o.told[string(f.code)+f.subject+strings.Join(f.subjects, "")] = true
 	have := o.byKey[key]
 	if have == nil {
+		// They grow here, and others hold them too.
+		f.callers, f.parts, f.subjects = slices.Clone(f.callers), slices.Clone(f.parts), slices.Clone(f.subjects)
 		o.byKey[key] = &f
 		o.order = append(o.order, key)
 		return
@@ -113,8 +116,8 @@ func (f *found) together(names []string) string {
 	if len(names) <= few {
 		return strings.Join(names, ", ")
 	}
-	if f.hosts {
-		return fmt.Sprintf("%d hosts", len(names))
+	if f.noun != "" {
+		return fmt.Sprintf("%d %s", len(names), f.noun)
 	}
 	var in []string
 	for _, n := range names {

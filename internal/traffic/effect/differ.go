@@ -40,7 +40,7 @@ func (m *meeting) differ(b, a fate) {
 // that is all there is to say.
 func (m *meeting) refusal(b, a fate) bool {
 	const some = 0.005
-	h := hints{"route", "destination"}
+	h := hints{"directResponse", "route", "destination"}
 	switch {
 	case b.refused == 100 && a.refused == 100:
 		if b.Kind == match.Direct && a.Kind == match.Direct && !b.unknown && !a.unknown {
@@ -149,7 +149,7 @@ func (m *meeting) add(f found, r match.Request, b, a fate, h hints) {
 	}
 	m.told[twin]++
 	m.told[key]++
-	f.subjects, f.hosts, f.namespace = subjects, true, namespaceOf(m.host)
+	f.subjects, f.noun, f.namespace = subjects, "hosts", namespaceOf(m.host)
 	if strings.Contains(f.message, "%") {
 		f.message = fmt.Sprintf(f.message, m.requestsOf(f.code, r, b, a, route))
 	}
@@ -160,7 +160,7 @@ func (m *meeting) add(f found, r match.Request, b, a fate, h hints) {
 	if w := f.witness; w.Before == w.After {
 		w.Before, w.After = f.before, f.after
 	}
-	m.c.out.add(f)
+	m.found = append(m.found, f)
 }
 
 func (m *meeting) limit(code mizzen.EffectCode) int {
@@ -301,7 +301,7 @@ func (m *meeting) causeOf(rule traffic.Rule, b, a fate, h hints) cause {
 	}
 	if rule.Ref.Kind == "" || !m.c.written(rule.Ref) {
 		// Istiod makes VirtualServices of these, with names of its own.
-		return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "Gateway"), rule.Ref.Namespace, h)
+		return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "Gateway", "EnvoyFilter"), rule.Ref.Namespace, h)
 	}
 	return m.c.cause(rule, h)
 }

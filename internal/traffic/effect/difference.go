@@ -15,8 +15,21 @@ func difference(b, a proto.Message) (before, after string) {
 	var x, y fields
 	flatten("", b.ProtoReflect(), &x, 0)
 	flatten("", a.ProtoReflect(), &y, 0)
-	before, after = changed(x, y)
-	return clip(before), clip(after)
+	return clip(own(x, y)), clip(own(y, x))
+}
+
+// own tells the fields that other has not, or has otherwise.
+func own(f, other fields) string {
+	var kept fields
+	for _, x := range f {
+		if other.get(x.name) != x.value {
+			kept.set(x.name, x.value)
+		}
+	}
+	if len(kept) == 0 {
+		return "not set"
+	}
+	return kept.without(nil)
 }
 
 // clip bounds a text that nobody wrote for readers.
@@ -52,8 +65,13 @@ func flatten(at string, m protoreflect.Message, to *fields, depth int) {
 			continue
 		}
 		name := strings.TrimPrefix(at+"."+string(fd.Name()), ".")
-		if fd.Name() == "typed_config" {
+		switch {
+		case fd.Name() == "typed_config":
 			name = at
+		case fd.Name() == "name" && strings.HasSuffix(at, "]") && fd.Kind() == protoreflect.StringKind:
+			if strings.HasSuffix(at, "["+shortFilter.Replace(m.Get(fd).String())+"]") {
+				continue // the path says it
+			}
 		}
 		flattenField(name, fd, m.Get(fd), to, depth)
 	}

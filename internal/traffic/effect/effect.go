@@ -67,10 +67,12 @@ type comparison struct {
 	// gates and groups are remembered by changedGates and vantages.
 	gates  *[]gates
 	groups *[]*vantage
+	// met are the differences of virtual hosts that were compared.
+	met map[string][]found
 }
 
 func newComparison(before, after *traffic.Mesh, o Options) *comparison {
-	c := &comparison{before: newSide(before), after: newSide(after), o: o, hash: newHasher()}
+	c := &comparison{before: newSide(before), after: newSide(after), o: o, hash: newHasher(), met: map[string][]found{}}
 	c.changes = compareObjects(o.Before, o.After)
 	c.out = newCollector(c)
 	return c

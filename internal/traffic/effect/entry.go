@@ -1,9 +1,7 @@
 package effect
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -125,14 +123,12 @@ func (e *entry) hosts() map[string]*routev3.VirtualHost {
 	return out
 }
 
-// signature returns what decides about requests to a virtual host: its rules
-// and the state of the destinations. Addresses are left out, since those of
+// signature returns what decides about requests to a virtual host, beside its
+// domains: its rules and the state of the destinations. Addresses are left out, since those of
 // Services and workloads without one are invented anew for each side.
 func (c *comparison) signature(x *index, vh *routev3.VirtualHost) string {
 	var b strings.Builder
-	domains := slices.DeleteFunc(slices.Clone(vh.GetDomains()), isAddress)
-	slices.SortFunc(domains, cmp.Compare)
-	fmt.Fprintf(&b, "%v %v %x", domains, vh.GetRequireTls(), c.hash.of(vh.GetRetryPolicy()))
+	fmt.Fprintf(&b, "%v %x", vh.GetRequireTls(), c.hash.of(vh.GetRetryPolicy()))
 	for _, r := range vh.GetRoutes() {
 		fmt.Fprintf(&b, " %x", c.hash.of(r))
 		for _, name := range clustersOf(r) {

@@ -17,6 +17,7 @@ func (c *comparison) objects() {
 	c.ignored()
 	c.conflicts()
 	c.unreachable()
+	c.delegates()
 	c.injection()
 }
 

@@ -55,8 +55,23 @@ func (c *comparison) callWitness(r row, p *traffic.Proxy) *mizzen.Witness {
 	return w
 }
 
+// authorizers names those who are asked as a reader knows them.
+func authorizers(clusters []string) string {
+	var out []string
+	for _, cluster := range clusters {
+		if n, ok := parseCluster(cluster); ok {
+			cluster = n.subject()
+		}
+		out = append(out, cluster)
+	}
+	return list(distinct(out), 3)
+}
+
 func verdictWords(v match.Verdict) string {
 	s := string(v.Decision)
+	if v.Decision == match.Undecided && len(v.Asks) > 0 {
+		s = "allowed if " + authorizers(v.Asks) + " agrees"
+	}
 	if v.Status > 0 {
 		s += fmt.Sprintf(" with %d %s", v.Status, http.StatusText(v.Status))
 	}

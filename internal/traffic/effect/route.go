@@ -22,6 +22,7 @@ type meeting struct {
 	from, to      *entry
 	host, port    string
 	trials        []trial
+	found         []found
 	told          map[string]int
 }
 
@@ -33,17 +34,66 @@ func (c *comparison) routes(v *vantage) {
 		b, a := from[key], to[key]
 		hostsB, hostsA := b.hosts(), a.hosts()
 		for _, name := range union(hostsB, hostsA) {
-			vb, va := hostsB[name], hostsA[name]
-			if vb != nil && va != nil && c.signature(before, vb) == c.signature(after, va) {
-				continue
-			}
 			m := &meeting{vantage: v, c: c, before: before, after: after, from: b, to: a, told: map[string]int{}}
-			m.host, m.port = hostPort(cmp.Or(va, vb))
-			if m.hasNoService() {
-				continue
+			m.host, m.port = hostPort(cmp.Or(hostsA[name], hostsB[name]))
+			if !m.hasNoService() {
+				m.meet(key, hostsB[name], hostsA[name])
 			}
-			m.compare(vb, va)
 		}
+	}
+}
+
+// meet compares a virtual host, unless the same has been compared: at another
+// vantage point, or for another host with the same rules.
+func (m *meeting) meet(entry string, vb, va *routev3.VirtualHost) {
+	if vb == nil || va == nil {
+		m.compare(vb, va)
+		m.tellAll()
+		return
+	}
+	b, a := m.c.signature(m.before, vb), m.c.signature(m.after, va)
+	domain := domains(vb)
+	if b+domain == a+domains(va) {
+		return
+	}
+	key := strings.Join([]string{string(m.role), entry, m.port, b, a, domain, domains(va)}, "\x00")
+	alike := domain == domains(va) && m.single(vb)
+	if alike {
+		key = strings.Join([]string{string(m.role), entry, m.port, b, a}, "\x00")
+	}
+	known, ok := m.c.met[key]
+	if !ok {
+		m.compare(vb, va)
+		m.c.met[key] = m.found
+		m.tellAll()
+		return
+	}
+	for _, f := range known {
+		if f.callers = m.callers; alike {
+			f.subjects = []string{m.subject(m.host)}
+		}
+		m.found = append(m.found, f)
+	}
+	m.tellAll()
+}
+
+// single tells whether a virtual host is for one host that is no Service's.
+// Requests to it are the same as those to any other such host.
+func (m *meeting) single(vh *routev3.VirtualHost) bool {
+	return m.role == traffic.Sidecar && !strings.HasSuffix(m.host, clusterDomain) && domains(vh) == m.host && !strings.Contains(m.host, "*")
+}
+
+// domains returns the domains of a virtual host without addresses and without
+// the form that ends in a dot.
+func domains(vh *routev3.VirtualHost) string {
+	list := slices.DeleteFunc(slices.Clone(vh.GetDomains()), func(d string) bool { return isAddress(d) || strings.HasSuffix(d, ".") })
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}
+
+func (m *meeting) tellAll() {
+	for _, f := range m.found {
+		m.c.out.add(f)
 	}
 }
 

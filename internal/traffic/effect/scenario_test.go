@@ -104,20 +104,27 @@ func checkWitnesses(t *testing.T, effects []mizzen.Effect) {
 
 func compare(t testing.TB, a *txtar.Archive) []mizzen.Effect {
 	t.Helper()
-	base, err := os.ReadFile("testdata/base.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	common := objects(t, "base.yaml", base)
+	common := objects(t, "base.yaml", read(t, "testdata/base.yaml"))
 	var meshes [2]*traffic.Mesh
 	var sides [2][]mizzen.Object
 	for i, name := range []string{"before.yaml", "after.yaml"} {
 		sides[i] = overlay(common, objects(t, name, content(a, name)))
-		if meshes[i], err = compile.Compile(t.Context(), sides[i], compile.Options{MeshConfig: content(a, strings.TrimSuffix(name, ".yaml")+".mesh")}); err != nil {
+		o := compile.Options{MeshConfig: content(a, strings.TrimSuffix(name, ".yaml")+".mesh")}
+		var err error
+		if meshes[i], err = compile.Compile(t.Context(), sides[i], o); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return effect.Compare(meshes[0], meshes[1], effect.Options{Before: sides[0], After: sides[1]})
+}
+
+func read(t testing.TB, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func content(a *txtar.Archive, name string) []byte {

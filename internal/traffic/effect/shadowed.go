@@ -27,8 +27,8 @@ func (m *meeting) shadowed(vb, va *routev3.VirtualHost) {
 		if what == "" {
 			what = "for all requests"
 		}
-		m.c.out.add(found{
-			code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subjects: []string{m.subject(m.host)}, hosts: true, namespace: namespaceOf(m.host),
+		m.found = append(m.found, found{
+			code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subjects: []string{m.subject(m.host)}, noun: "hosts", namespace: namespaceOf(m.host),
 			message: "the rule " + what + " can never match: " + ruleName(by) + " always does before it",
 			after:   "never reached", callers: m.callers,
 			cause: cause{rule.Ref, m.c.origin(rule.Ref, rule.Path)},

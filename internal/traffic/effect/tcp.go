@@ -217,7 +217,7 @@ func (c *comparison) tellConnection(v *vantage, f found, b, a *connection) {
 	if k.host == "" {
 		k = b
 	}
-	f.subjects, f.hosts, f.namespace, f.callers = []string{k.subject()}, true, namespaceOf(k.host), v.callers
+	f.subjects, f.noun, f.namespace, f.callers = []string{k.subject()}, "hosts", namespaceOf(k.host), v.callers
 	f.before, f.after = telling(b.fate, a.fate, k.host)
 	if b.host == "" || a.host == "" {
 		f.before, f.after = b.fate.words, a.fate.words

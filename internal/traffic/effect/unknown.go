@@ -70,7 +70,7 @@ func (u *residue) compare(kind, name string, b, a proto.Message, strip func(prot
 
 func (u *residue) tell(subject, before, after string) {
 	f := found{
-		code: mizzen.EffectUnknown, impact: mizzen.ImpactWarning, subject: subject, before: before, after: after,
+		code: mizzen.EffectUnknown, impact: mizzen.ImpactWarning, subjects: []string{subject}, noun: "resources of the proxies", before: before, after: after,
 		message: "the proxies' configuration changes in a way that is not understood", callers: u.callers,
 	}
 	for _, kind := range []string{"EnvoyFilter", "WasmPlugin", "Sidecar", "DestinationRule", "Gateway", "VirtualService"} {

@@ -37,7 +37,7 @@ func (c *comparison) unreachable() {
 			}
 			path := mizzen.Path("spec").Key("http").Index(i)
 			c.out.add(found{
-				code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subjects: shortHosts(o), hosts: true,
+				code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subjects: shortHosts(o), noun: "hosts",
 				message: fmt.Sprintf("the rule spec.http[%d] can never match: spec.http[%d] takes every request before it", i, all),
 				after:   "never reached", cause: cause{ref, c.origin(ref, path)},
 			})
