@@ -51,6 +51,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	answered map[string]bool // types that Envoy acknowledged or refused
+	open     int             // answers that Envoy has not acknowledged or refused
 	refused  []string
 	missing  map[string]bool
 	changed  chan struct{}
@@ -136,6 +137,13 @@ func (s *Server) Wait(ctx context.Context) error {
 	}
 }
 
+// Settled tells whether Envoy has acknowledged or refused all that it got.
+func (s *Server) Settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open == 0
+}
+
 // Refused returns what Envoy refused and why, and what it asked for in vain,
 // in a fixed order.
 func (s *Server) Refused() []string {
@@ -185,6 +193,9 @@ func (s *Server) stream(to stream) error {
 		}
 		sent[kind] = key
 		response := &discovery.DiscoveryResponse{TypeUrl: kind, VersionInfo: "1", Nonce: "1", Resources: s.pick(kind, names)}
+		s.mu.Lock()
+		s.open++
+		s.mu.Unlock()
 		if err := to.Send(response); err != nil {
 			return err
 		}
@@ -194,6 +205,7 @@ func (s *Server) stream(to stream) error {
 func (s *Server) answer(kind string, request *discovery.DiscoveryRequest) {
 	s.mu.Lock()
 	s.answered[kind] = true
+	s.open--
 	if request.ErrorDetail != nil {
 		s.refused = append(s.refused, fmt.Sprintf("%s: %s", kind[strings.LastIndexByte(kind, '.')+1:], request.ErrorDetail.Message))
 	}

@@ -116,6 +116,9 @@ func (t *Trial) call(ctx context.Context, c *client.Client, a *CallAsked, id str
 	if err != nil {
 		// Envoy may end a connection at once, in the handshake, or after it.
 		a.Observed, a.Failure = Fate{Kind: closed}, err
+		if a.Call.HTTP2 && a.Predicted.Kind == badRequest {
+			a.Observed = a.Predicted // as HTTP/2 refuses
+		}
 		return nil
 	}
 	a.Observed = observeCall(answer, t.hits(ctx, id, a.Predicted), a.Predicted)
