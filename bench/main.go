@@ -30,6 +30,8 @@ var measurements = []measurement{
 	{"idle", idle},
 	{"drift", drift},
 	{"memory", memory},
+	{"plan-demo", planDemo},
+	{"plan-city", planCity},
 	{"mesh-ready", meshReady},
 	// These go on with the last lab of mesh-ready.
 	{"mesh-rest", meshRest},

@@ -27,6 +27,7 @@ import (
 	"mizzen.dev/mizzen/internal/source"
 	"mizzen.dev/mizzen/internal/source/dir"
 	"mizzen.dev/mizzen/internal/source/git"
+	"mizzen.dev/mizzen/internal/traffic/worker"
 	"mizzen.dev/mizzen/internal/webhook"
 )
 
@@ -35,6 +36,7 @@ type desk struct {
 	app     *app
 	pool    *render.Pool
 	engine  *engine.Engine
+	traffic *worker.Planner
 	closers []func()
 	// sources holds what was fetched, made by the first fetch; ready names it.
 	sources *source.Sources
@@ -70,9 +72,11 @@ func (a *app) deskOn(config render.PoolConfig) (*desk, error) {
 	memo := render.NewMemo(render.MemoConfig{Pool: pool, Hooks: render.Hooks{
 		Rendered: func(render.Renderer, time.Duration, error) { warn() },
 	}})
+	// It starts with its first question.
+	planner := &worker.Planner{Client: &worker.Client{AllowUnsandboxed: config.AllowUnsandboxed}}
 	return &desk{
-		app: a, pool: pool, closers: []func(){pool.Close}, ready: map[mizzen.Name]bool{},
-		engine: &engine.Engine{Renderer: memo, Judge: judge, Clock: a.clock},
+		app: a, pool: pool, closers: []func(){pool.Close, planner.Client.Close}, ready: map[mizzen.Name]bool{}, traffic: planner,
+		engine: &engine.Engine{Renderer: memo, Judge: judge, Clock: a.clock, Analyzer: planner},
 	}, nil
 }
 

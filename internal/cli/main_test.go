@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(worker.Main(os.Args[2:]))
 	}
 	if len(os.Args) > 1 && os.Args[1] == traffic.Command {
-		os.Exit(traffic.Main())
+		os.Exit(traffic.Main(os.Args[2:]))
 	}
 	os.Exit(m.Run())
 }

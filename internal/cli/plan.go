@@ -177,7 +177,7 @@ func (a *app) showPlan(p *mizzen.Plan, o outputFlag) error {
 	case "markdown":
 		return report.PlanMarkdown(a.Out, p)
 	case "sarif", "github":
-		return a.printFindings(p.Findings, o)
+		return a.printFindings(&linted{Items: p.Findings}, o)
 	}
 	return o.write(a.Out, "plan", p, func() error { return report.PlanText(a.Out, p, a.style()) })
 }
@@ -191,7 +191,7 @@ func (a *app) showPlans(plans []*mizzen.Plan, o outputFlag) error {
 		for _, p := range plans {
 			findings = append(findings, p.Findings...)
 		}
-		return a.printFindings(findings, o)
+		return a.printFindings(&linted{Items: findings}, o)
 	}
 	return o.write(a.Out, "plans", list, func() error {
 		for i, p := range plans {

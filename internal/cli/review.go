@@ -57,22 +57,26 @@ func (a *app) runReview(ctx context.Context, args []string, o planOptions) error
 		return err
 	}
 	defer d.close()
-	request, err := d.revisions(ctx, args, o)
-	if err != nil {
-		return err
+	r, err := d.review(ctx, args, o)
+	if ctx.Err() != nil {
+		return tooLate(ctx)
 	}
-	reviewer := review.Reviewer{Renderer: d.engine.Renderer}
-	r, err := reviewer.Review(ctx, request)
 	if err != nil {
-		if ctx.Err() != nil {
-			return tooLate(ctx)
-		}
 		return err
 	}
 	if err := a.showReview(r, o.output); err != nil {
 		return err
 	}
 	return reviewAnswer(r, o.failOn)
+}
+
+func (d *desk) review(ctx context.Context, args []string, o planOptions) (*mizzen.Review, error) {
+	request, err := d.revisions(ctx, args, o)
+	if err != nil {
+		return nil, err
+	}
+	reviewer := review.Reviewer{Renderer: d.engine.Renderer, Traffic: d.traffic, Analyzer: d.traffic}
+	return reviewer.Review(ctx, request)
 }
 
 // revisions opens both ends of a review.

@@ -100,6 +100,7 @@ func TestReviewFailOn(t *testing.T) {
 	for on, code := range map[string]int{"none": ExitYes, "error": ExitNo, "deny": ExitNo, "approval": ExitNo, "change": ExitNo} {
 		mentions(t, must(t, code, "plan --base HEAD --fail-on "+on).out, "web: cannot be rendered")
 	}
+	mentions(t, must(t, ExitTimeout, "plan --base HEAD --timeout 1ns").err, "it is over")
 	for args, want := range map[string]string{
 		"plan --head HEAD":                    "name a base",
 		"plan --base HEAD --all":              "leave out --all",

@@ -13,7 +13,6 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/report"
 	"mizzen.dev/mizzen/internal/traffic/trace"
-	"mizzen.dev/mizzen/internal/traffic/worker"
 )
 
 // traceFlags are the request, as far as it is no argument.
@@ -116,9 +115,7 @@ func (d *desk) trace(ctx context.Context, paths []string, f *traceFlags) (*mizze
 	if err != nil {
 		return nil, err
 	}
-	var client worker.Client
-	defer client.Close()
-	compiled, err := client.Mesh(mesh.Objects, string(settings))
+	compiled, err := d.traffic.Client.Mesh(mesh.Objects, string(settings))
 	if err != nil {
 		return nil, err
 	}

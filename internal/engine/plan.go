@@ -161,7 +161,9 @@ func (t Target) check(ctx context.Context, objects []mizzen.Object) ([]mizzen.Fi
 		return nil, err
 	}
 	meant, err := mesh.Check(ctx, objects, mesh.Known{})
-	shown, _ := lint.Suppress(append(findings, meant...), objects)
+	findings = append(findings, meant...)
+	mizzen.SortFindings(findings)
+	shown, _ := lint.Suppress(findings, objects)
 	return shown, err
 }
 

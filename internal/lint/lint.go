@@ -37,6 +37,7 @@ func Check(ctx context.Context, objects []mizzen.Object, schemas Schemas) ([]miz
 			return nil, fmt.Errorf("check %s: %w", o.Ref(), err)
 		}
 		findings = append(findings, of...)
+		findings = append(findings, checkIgnore(o)...)
 	}
 	mizzen.SortFindings(findings)
 	return findings, nil

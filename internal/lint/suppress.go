@@ -10,32 +10,37 @@ import (
 
 // Suppress takes out the Findings that their objects ask to ignore, by the
 // annotation mizzen.dev/lint-ignore: "CODE: reason; CODE: reason". It returns
-// the others, sorted, and how many were taken out.
+// the others, in their order, and how many were taken out.
 //
-// Who silences a check owes the reader a reason: without one the annotation has
-// no effect and is a Finding itself.
+// Who silences a check owes the reader a reason: a code without one is not
+// ignored, which Check says.
 func Suppress(findings []mizzen.Finding, objects []mizzen.Object) (shown []mizzen.Finding, suppressed int) {
 	ignored := map[mizzen.Ref]map[mizzen.Code]bool{}
 	for _, o := range objects {
-		text, ok := o.GetAnnotations()[mizzen.AnnotationLintIgnore]
-		if !ok {
-			continue
-		}
-		codes, problem := ignoredBy(text)
-		ignored[o.Ref()] = codes
-		if problem != "" {
-			shown = append(shown, badIgnore(o, problem))
+		if text, ok := o.GetAnnotations()[mizzen.AnnotationLintIgnore]; ok {
+			ignored[o.Ref()], _ = ignoredBy(text)
 		}
 	}
 	for _, f := range findings {
-		if ignored[f.Ref][f.Code] {
+		if ignored[f.Ref][f.Code] && f.Code != mizzen.CodeInvalidLintIgnore {
 			suppressed++
 			continue
 		}
 		shown = append(shown, f)
 	}
-	mizzen.SortFindings(shown)
 	return shown, suppressed
+}
+
+// checkIgnore judges the annotation that silences Findings.
+func checkIgnore(o mizzen.Object) []mizzen.Finding {
+	text, ok := o.GetAnnotations()[mizzen.AnnotationLintIgnore]
+	if !ok {
+		return nil
+	}
+	if _, problem := ignoredBy(text); problem != "" {
+		return []mizzen.Finding{badIgnore(o, problem)}
+	}
+	return nil
 }
 
 // codeForm is how the code of a Finding looks: one of ours, or of Istio's.

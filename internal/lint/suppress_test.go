@@ -42,7 +42,12 @@ func TestSuppress(t *testing.T) {
 			for _, code := range []mizzen.Code{"MZ4101", "IST0101", "MZ2001"} {
 				findings = append(findings, mizzen.Finding{Code: code, Ref: o.Ref(), Origin: o.Origins.Object})
 			}
-			shown, suppressed := lint.Suppress(findings, []mizzen.Object{o})
+			checked := check(t, lint.Offline(), o.Object)
+			for i := range checked {
+				checked[i].Origin = o.Origins.Object
+			}
+			shown, suppressed := lint.Suppress(append(findings, checked...), []mizzen.Object{o})
+			mizzen.SortFindings(shown)
 			var codes []mizzen.Code
 			for _, f := range shown[1:] {
 				codes = append(codes, f.Code)

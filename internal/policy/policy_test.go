@@ -207,6 +207,19 @@ func TestWithoutOwners(t *testing.T) {
 	}
 }
 
+// Anybody may agree to what nobody owns, and an owner of something else is
+// anybody.
+func TestOwnersStandInForNobody(t *testing.T) {
+	in := &Input{Owners: owned(t, "/apps/web/ @web-team\n", owners.GitHub), Effects: []mizzen.Effect{
+		effect(mizzen.EffectFails, mizzen.ImpactDanger, "web/web"),
+		effect(mizzen.EffectFails, mizzen.ImpactDanger, "orders/orders"),
+	}}
+	want := "needsApproval\napproval requests-fail (MT1003 web/web) (MT1003 orders/orders)\n1 of [@web-team]  for [apps/web/all.yaml]\n"
+	if diff := cmp.Diff(want, judge(t, "", in)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 const scoped = `
 policy:
   guardrails:

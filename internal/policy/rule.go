@@ -66,9 +66,11 @@ func compile(env *cel.Env, source string) (cel.Program, error) {
 	default:
 		return nil, fmt.Errorf("the expression yields %s, neither a bool nor a list", got)
 	}
+	// The check must be at every step: with a higher frequency the steps of an
+	// inner loop can fall on every check, and the outer loops never end.
 	return env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit), cel.CostTracking(meter{}),
-		cel.InterruptCheckFrequency(16))
+		cel.InterruptCheckFrequency(1))
 }
 
 // meter prices every call by the strings that go in and come out: CEL's own
@@ -109,6 +111,10 @@ func (r *rule) judge(ctx context.Context, f *facts) ([]hit, string) {
 		return nil, ""
 	}
 	out, _, err := r.program.ContextEval(ctx, vars)
+	if err == nil && ctx.Err() != nil {
+		// What was cut off in the midst may still have yielded something.
+		err = ctx.Err()
+	}
 	if err == nil {
 		var triggered []hit
 		if triggered, err = result(out, elements); err == nil {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -86,5 +87,24 @@ func TestRuleThatCannotBeEvaluated(t *testing.T) {
 		if v.Decision != mizzen.Deny || !strings.Contains(v.Reasons[0].Message, "cannot be evaluated") {
 			t.Errorf("%s: %+v", name, v)
 		}
+	}
+}
+
+// Time is a bound, too: once it is over, the outer loops end as well, and do not
+// run on until the cost is exceeded.
+func TestTimeEndsNestedLoops(t *testing.T) {
+	var many []mizzen.Change
+	for i := range 200 {
+		many = append(many, change(mizzen.Create, fmt.Sprintf("ConfigMap a/%d", i), "a.yaml"))
+	}
+	p, err := Parse(FileName, []byte(withRule("deny", `changes.all(a, changes.all(b, changes.all(c, a.name + b.name != c.name)))`, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	v := p.Judge(over, &Input{Items: []Item{{Application: app("a"), Changes: many}}})
+	if v.Decision != mizzen.Deny || !strings.Contains(v.Reasons[0].Message, "interrupted") {
+		t.Errorf("%+v", v)
 	}
 }

@@ -112,7 +112,8 @@ func (x *run) findings(ctx context.Context, s *side, d *deployed) ([]mizzen.Find
 		return append(all, f), nil
 	}
 	checked, err := lint.Check(ctx, d.objects, lint.Offline())
-	return append(all, checked...), err
+	shown, _ := lint.Suppress(append(all, checked...), d.objects)
+	return shown, err
 }
 
 // news returns what is found and was not known. The line does not count, since

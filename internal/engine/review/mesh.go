@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/lint"
+	lintmesh "mizzen.dev/mizzen/internal/lint/mesh"
 )
 
 // mesh is what the repository renders for one cluster.
@@ -20,9 +22,6 @@ type mesh struct {
 
 // judge has each mesh that changes looked at as a whole.
 func (x *run) judge(ctx context.Context) error {
-	if x.Traffic == nil && x.Analyzer == nil {
-		return nil
-	}
 	meshes := x.meshes()
 	for _, m := range meshes {
 		if !m.changed {
@@ -76,19 +75,28 @@ func (x *run) effects(ctx context.Context, m *mesh, where string) error {
 }
 
 func (x *run) analyze(ctx context.Context, m *mesh, _ string) error {
-	if x.Analyzer == nil {
-		return nil
-	}
-	known, err := x.Analyzer.Analyze(ctx, m.before)
+	known, err := x.found(ctx, m.before)
 	if err != nil {
 		return fmt.Errorf("the base is not analyzed: %w", err)
 	}
-	found, err := x.Analyzer.Analyze(ctx, m.after)
+	found, err := x.found(ctx, m.after)
 	if err != nil {
 		return fmt.Errorf("the change is not analyzed: %w", err)
 	}
 	x.review.Findings = append(x.review.Findings, news(slices.Concat(known, x.review.Findings), found)...)
 	return nil
+}
+
+// found is what is wrong with all objects of a cluster together.
+func (x *run) found(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error) {
+	findings, err := lintmesh.Check(ctx, objects, lintmesh.Known{Complete: true})
+	if err == nil && x.Analyzer != nil {
+		var more []mizzen.Finding
+		more, err = x.Analyzer.Analyze(ctx, objects)
+		findings = append(findings, more...)
+	}
+	shown, _ := lint.Suppress(findings, objects)
+	return shown, err
 }
 
 // meshes sorts the Applications by the cluster that they go to.

@@ -11,6 +11,7 @@ import (
 	"context"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/engine/discover"
 	"mizzen.dev/mizzen/internal/render"
 )
@@ -23,18 +24,13 @@ type TrafficPlanner interface {
 	Effects(ctx context.Context, before, after []mizzen.Object) ([]mizzen.Effect, error)
 }
 
-// Analyzer says what is wrong with all objects of one cluster together.
-type Analyzer interface {
-	Analyze(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error)
-}
-
 // Reviewer makes Reviews. It is safe for concurrent use if its parts are.
 type Reviewer struct {
 	Renderer *render.Memo
 	// Traffic may be nil: then there are no Effects.
 	Traffic TrafficPlanner
 	// Analyzer may be nil.
-	Analyzer Analyzer
+	Analyzer engine.Analyzer
 }
 
 // Request is what to review.

@@ -28,7 +28,11 @@ func (t *Router) act(out *Outcome, req *Request, matched int) {
 	case *routev3.Route_DirectResponse:
 		out.Kind = Direct
 		out.Body = action.DirectResponse.GetBody().GetInlineString()
-		out.answer(int(action.DirectResponse.GetStatus()), req)
+		status := int(action.DirectResponse.GetStatus())
+		if status == 201 || status/100 == 3 {
+			out.Location = req.scheme() + "://" + req.Host + req.Path
+		}
+		out.answer(status, req)
 	case *routev3.Route_Redirect:
 		out.Kind = Redirect
 		out.Location = location(action.Redirect, req, matched)
@@ -53,25 +57,17 @@ var redirectStatus = map[routev3.RedirectAction_RedirectResponseCode]int{
 	routev3.RedirectAction_PERMANENT_REDIRECT: 308,
 }
 
-// abort answers with an injected failure.
+// abort answers with an injected failure. One that is given as a gRPC status
+// has HTTP status 200 for every client.
 func (out *Outcome) abort(f *FaultPolicy, req *Request) {
 	if f.AbortStatus != 0 {
 		out.answer(f.AbortStatus, req)
 		return
 	}
-	out.Status = httpStatus(f.AbortGRPC)
+	out.Status = 200
 	if req.grpc() {
 		out.GRPCStatus = int(f.AbortGRPC)
 	}
-}
-
-// httpStatus is Envoy's table (Grpc::Utility::grpcToHttpStatus).
-func httpStatus(grpc uint32) int {
-	table := [...]int{200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401}
-	if int(grpc) < len(table) {
-		return table[grpc]
-	}
-	return 500
 }
 
 // forward sets the destination and what it sees.

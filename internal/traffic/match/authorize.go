@@ -23,8 +23,8 @@ const (
 // Verdict is what the filters of an inbound chain say of a request.
 type Verdict struct {
 	Decision Decision
-	// Status is 401 or 403 for a request that is denied; 0 if its connection is
-	// closed instead.
+	// Status is 401 or 403 for a request that is denied, 400 for one that no
+	// filter gets to see; 0 if the connection is closed instead.
 	Status int
 	// Policy is the one that decided, as istiod names it: the one that denies,
 	// or the last one that allows. It is "" if no policy applies, and if none
@@ -84,7 +84,11 @@ func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
 		v.deny(status, "", why)
 		return v.Verdict
 	}
-	prepared := req.prepared(s.Options())
+	prepared, why := req.prepared(s.Options())
+	if why != "" {
+		v.deny(400, "", why)
+		return v.Verdict
+	}
 	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, &peer)
 	v.pass(s.http, sub)
 	return v.Verdict

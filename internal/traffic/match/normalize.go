@@ -1,36 +1,37 @@
 package match
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // Normalization is how the connection manager treats a path before anything
 // looks at it, in this order.
 type Normalization struct {
 	// UnescapeSlashes decodes %2F and %5C (path_with_escaped_slashes_action).
 	UnescapeSlashes bool
-	// DotSegments resolves . and .., turns backslashes into slashes, decodes
-	// escapes of unreserved characters and escapes some others
-	// (normalize_path).
+	// DotSegments resolves . and .., turns backslashes into slashes and decodes
+	// escapes of unreserved characters (normalize_path).
 	DotSegments bool
 	// MergeSlashes makes one slash of several (merge_slashes).
 	MergeSlashes bool
 }
 
-// Apply returns the path as routes and policies see it. The query is untouched.
-func (n Normalization) Apply(path string) string {
+// Apply returns the path as routes and policies see it. The query is
+// untouched. It returns false for a path that Envoy refuses to normalize, with
+// 400: one with %00.
+func (n Normalization) Apply(path string) (normalized string, ok bool) {
 	p, query := cutQuery(path)
 	if n.UnescapeSlashes && strings.IndexByte(p, '%') >= 0 {
 		p = escapedSlashes.Replace(p)
 	}
 	if n.DotSegments {
+		if strings.Contains(p, "%00") {
+			return path, false
+		}
 		p = withoutDotSegments(p)
 	}
 	if n.MergeSlashes {
 		p = mergeSlashes(p)
 	}
-	return p + query
+	return p + query, true
 }
 
 var escapedSlashes = strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`)
@@ -43,25 +44,31 @@ func cutQuery(path string) (p, query string) {
 	return path, ""
 }
 
+// unsafePath are the characters that normalize_path escapes, besides those that
+// it decodes or resolves.
+var unsafePath = strings.NewReplacer(
+	`"`, "%22", "<", "%3C", ">", "%3E", "^", "%5E", "`", "%60", "{", "%7B", "|", "%7C", "}", "%7D", `\`, "/",
+)
+
 // withoutDotSegments follows Envoy's PathCanonicalizer.
 func withoutDotSegments(p string) string {
 	if !strings.HasPrefix(p, "/") {
 		return p
 	}
-	if !strings.ContainsAny(p, `\%`+mustEscape) && !strings.Contains(p, "/.") {
+	if !strings.ContainsAny(p, "\\%\"<>^`{|}") && !strings.Contains(p, "/.") {
 		return p
 	}
-	p = canonical(strings.ReplaceAll(p, `\`, "/"))
-	segments := strings.Split(p[1:], "/")
+	segments := strings.Split(unsafePath.Replace(p)[1:], "/")
 	var kept []string
 	for i, s := range segments {
 		last := i == len(segments)-1
-		switch s {
+		decoded := unescapeUnreserved(s)
+		switch dots(s, decoded) {
 		case ".":
 		case "..":
 			kept = kept[:max(len(kept)-1, 0)]
 		default:
-			kept = append(kept, s)
+			kept = append(kept, decoded)
 			continue
 		}
 		if last {
@@ -69,6 +76,15 @@ func withoutDotSegments(p string) string {
 		}
 	}
 	return "/" + strings.Join(kept, "/")
+}
+
+// dots returns the dots that a segment stands for: alone, escaped or not, or,
+// not escaped, before a semicolon and parameters that go with them.
+func dots(raw, decoded string) string {
+	if name, _, ok := strings.Cut(raw, ";"); ok {
+		return name
+	}
+	return decoded
 }
 
 // mergeSlashes follows Envoy, which leaves two of a path of nothing but
@@ -89,30 +105,24 @@ func mergeSlashes(p string) string {
 	return b.String()
 }
 
-// mustEscape are the characters that Envoy escapes in a path.
-const mustEscape = "\"<>^`{|}"
-
-// canonical decodes escapes of letters, digits, "-", ".", "_" and "~", and
-// escapes what must be; a broken escape stays.
-func canonical(p string) string {
-	if !strings.ContainsAny(p, "%"+mustEscape) {
+// unescapeUnreserved decodes escapes of letters, digits, "-", ".", "_" and
+// "~"; a broken escape stays.
+func unescapeUnreserved(p string) string {
+	if strings.IndexByte(p, '%') < 0 {
 		return p
 	}
 	var b strings.Builder
 	for i := 0; i < len(p); i++ {
-		switch {
-		case strings.IndexByte(mustEscape, p[i]) >= 0:
-			fmt.Fprintf(&b, "%%%02X", p[i])
-		case p[i] != '%' || i+2 >= len(p) || !isHex(p[i+1]) || !isHex(p[i+2]):
+		if p[i] != '%' || i+2 >= len(p) || !isHex(p[i+1]) || !isHex(p[i+2]) {
 			b.WriteByte(p[i])
-		default:
-			if c := unhex(p[i+1])<<4 | unhex(p[i+2]); unreserved(c) {
-				b.WriteByte(c)
-			} else {
-				b.WriteString(p[i : i+3])
-			}
-			i += 2
+			continue
 		}
+		if c := unhex(p[i+1])<<4 | unhex(p[i+2]); unreserved(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteString(p[i : i+3])
+		}
+		i += 2
 	}
 	return b.String()
 }

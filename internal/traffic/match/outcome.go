@@ -51,7 +51,8 @@ type Outcome struct {
 	AutoHost bool
 	// Body is what a direct response says, if it is written in the route.
 	Body string
-	// Location is where a redirect leads.
+	// Location is where a redirect leads. Envoy also sends it with a direct
+	// response of status 201 or 3xx.
 	Location string
 	// Destinations are all clusters that requests like this one go to, in the
 	// order of the configuration, and Cluster the one that Request.Bucket picks.

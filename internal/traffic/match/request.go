@@ -30,7 +30,8 @@ type Request struct {
 	Method string
 	// Path begins with a slash and carries the query.
 	Path string
-	// Host is the authority, with a port if the client sent one.
+	// Host is the authority, with a port if the client sent one. It is sent also
+	// if it is empty.
 	Host string
 	// Scheme is http or https; "" means http.
 	Scheme string
@@ -129,17 +130,29 @@ func (r *Request) first(name string) string {
 }
 
 // joined are the headers that Envoy keeps in a fixed slot: repeated lines are
-// appended to one value with a comma (HeaderMapImpl::insertByKey; the list is
-// INLINE_REQ_HEADERS and what Envoy's own filters register).
+// appended to one value with a comma. Which they are was measured, and follows
+// from INLINE_REQ_HEADERS and from what Envoy's own filters register.
 var joined = map[string]bool{
-	"accept-encoding": true, "access-control-request-headers": true, "access-control-request-method": true,
-	"authorization": true, "cache-control": true, "connection": true, "content-length": true,
-	"content-type": true, "expect": true, "grpc-timeout": true, "if-match": true, "if-modified-since": true,
-	"if-none-match": true, "if-range": true, "if-unmodified-since": true, "keep-alive": true, "origin": true,
-	"pragma": true, "proxy-connection": true, "te": true, "transfer-encoding": true, "upgrade": true,
-	"user-agent": true, "via": true, "x-client-trace-id": true, "x-forwarded-client-cert": true,
-	"x-forwarded-for": true, "x-forwarded-host": true, "x-forwarded-port": true, "x-forwarded-proto": true,
-	"x-request-id": true,
+	"accept": true, "accept-encoding": true, "access-control-request-headers": true,
+	"access-control-request-method": true, "access-control-request-private-network": true, "authorization": true,
+	"cache-control": true, "content-encoding": true, "content-type": true, "expect": true,
+	"grpc-accept-encoding": true, "grpc-timeout": true, "if-match": true, "if-modified-since": true,
+	"if-none-match": true, "if-range": true, "if-unmodified-since": true, "origin": true, "pragma": true,
+	"referer": true, "user-agent": true, "via": true, "x-client-trace-id": true,
+	"x-envoy-decorator-operation": true, "x-envoy-downstream-service-cluster": true,
+	"x-envoy-downstream-service-node": true, "x-envoy-external-address": true, "x-envoy-original-path": true,
+	"x-forwarded-client-cert": true, "x-forwarded-for": true, "x-forwarded-host": true,
+	"x-forwarded-port": true, "x-forwarded-proto": true, "x-request-id": true,
+}
+
+// methods are those that Envoy's HTTP/1.1 parser knows; any other is refused.
+var methods = map[string]bool{
+	"ACL": true, "BIND": true, "CHECKOUT": true, "CONNECT": true, "COPY": true, "DELETE": true, "GET": true,
+	"HEAD": true, "LINK": true, "LOCK": true, "MERGE": true, "MKACTIVITY": true, "MKCALENDAR": true,
+	"MKCOL": true, "MOVE": true, "NOTIFY": true, "OPTIONS": true, "PATCH": true, "POST": true,
+	"PROPFIND": true, "PROPPATCH": true, "PURGE": true, "PUT": true, "REBIND": true, "REPORT": true,
+	"SEARCH": true, "SOURCE": true, "SUBSCRIBE": true, "TRACE": true, "UNBIND": true, "UNLINK": true,
+	"UNLOCK": true, "UNSUBSCRIBE": true,
 }
 
 func (r *Request) scheme() string {
@@ -171,61 +184,69 @@ func (r *Request) refusal() (status int, why string) {
 	switch {
 	case size > maxHeaderBytes:
 		return 431, "path and headers are larger than 60 KiB"
-	case !isToken(r.Method):
-		return 400, "the method is not a token"
-	case r.Host == "":
-		return 400, "there is no host"
-	case strings.IndexFunc(r.Host, notInHost) >= 0:
+	case !methods[r.Method]:
+		return 400, "the method is not one of HTTP/1.1"
+	case !allIn(r.Host, &hostChars):
 		return 400, "the host has a character that hosts must not have"
+	case r.Method == "OPTIONS" && r.Path == "*":
+		return 404, "the request is to no path at all"
 	case !strings.HasPrefix(r.Path, "/"):
 		return 400, "the path does not begin with a slash"
-	case strings.IndexFunc(r.Path, notInPath) >= 0:
+	case !allIn(r.Path, &pathChars):
 		return 400, "the path has a character that must be escaped"
 	}
 	return 0, ""
 }
 
-// isToken follows RFC 9110, section 5.6.2.
-func isToken(s string) bool {
+// charset is a set of bytes.
+type charset [256]bool
+
+// hostChars are what Envoy lets an authority have, pathChars what it lets a
+// path have. A fragment is among that: Istio's bootstrap switches
+// http_reject_path_with_fragment off, and Envoy then cuts it off.
+var (
+	hostChars = charsOf(func(c byte) bool { return unreserved(c) || strings.IndexByte("%!$&'()*+,;=:@[]", c) >= 0 })
+	pathChars = charsOf(func(c byte) bool { return c > ' ' && c <= '~' })
+)
+
+func charsOf(in func(byte) bool) (set charset) {
+	for c := range set {
+		set[c] = in(byte(c))
+	}
+	return set
+}
+
+func allIn(s string, set *charset) bool {
 	for i := range len(s) {
-		c := s[i] | 32
-		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
+		if !set[s[i]] {
 			return false
 		}
 	}
-	return s != ""
-}
-
-// notInPath allows a fragment: Istio's bootstrap switches
-// http_reject_path_with_fragment off, and Envoy then cuts it off.
-func notInPath(c rune) bool { return c <= ' ' || c > '~' }
-
-// notInHost follows Envoy's check of the authority.
-func notInHost(c rune) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		return false
-	}
-	return !strings.ContainsRune("-._~%!$&'()*+,;=:@[]", c)
+	return true
 }
 
 // prepared returns the request as a route sees it: several Host headers become
 // one value, the path loses its fragment and is normalized, the host stripped.
-func (r Request) prepared(o Options) Request {
+// Why says what is wrong with a path that cannot be normalized.
+func (r Request) prepared(o Options) (out Request, why string) {
 	for i := range r.Headers {
 		if strings.EqualFold(r.Headers[i].Name, "host") && r.Headers[i].Value != "" {
 			r.Host += "," + r.Headers[i].Value
 		}
 	}
 	path, _, _ := strings.Cut(r.Path, "#")
-	r.Path = o.Normalization.Apply(path)
+	path, ok := o.Normalization.Apply(path)
+	if !ok {
+		return r, "the path has %00, which cannot be normalized"
+	}
+	r.Path = path
 	if o.StripTrailingDot {
 		r.Host = withoutTrailingDot(r.Host)
 	}
 	if o.StripPort {
 		r.Host = withoutPort(r.Host)
 	}
-	return r
+	return r, ""
 }
 
 // withoutTrailingDot removes a dot at the end of an authority or of the host

@@ -18,7 +18,10 @@ func (t *Router) Route(req Request, o Options) Outcome {
 	if status, why := req.refusal(); status != 0 {
 		return Outcome{Kind: BadRequest, Status: status, Why: why, Path: req.Path, Host: req.Host}
 	}
-	req = req.prepared(o)
+	req, why := req.prepared(o)
+	if why != "" {
+		return Outcome{Kind: BadRequest, Status: 400, Why: why, Path: req.Path, Host: req.Host}
+	}
 	out := Outcome{Path: req.Path, Host: req.Host}
 	out.VirtualHost = t.Host(req.Host)
 	if out.VirtualHost == nil {

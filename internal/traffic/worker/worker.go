@@ -21,7 +21,7 @@ import (
 
 // handlers answer jobs by what they ask for.
 var handlers = map[Ask]func(context.Context, *session, Job) (any, error){
-	AskTrace: traceRequest, AskTraceKnown: traceKnown,
+	AskTrace: traceRequest, AskTraceKnown: traceKnown, AskEffects: effects, AskAnalyze: analyzed,
 }
 
 // dataBytes bounds the memory of a worker, in bytes.

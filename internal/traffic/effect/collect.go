@@ -1,0 +1,189 @@
+package effect
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// found is an Effect before it is merged with those that say the same of other
+// callers or other ports.
+type found struct {
+	code    mizzen.EffectCode
+	impact  mizzen.Impact
+	subject string
+	// subjects replace subject for what may hit many workloads at once: these
+	// are told together if everything else is the same.
+	subjects []string
+	// hosts tells that subjects are hosts, not workloads.
+	hosts bool
+	// namespace is that of the subject: callers of others stand out.
+	namespace     string
+	message       string
+	before, after string
+	callers       []string
+	// parts are what the message says in brackets, such as ports.
+	parts   []string
+	cause   cause
+	witness *mizzen.Witness
+	// group keeps apart what is told together only within it.
+	group string
+}
+
+// collector merges what several proxies tell of one change.
+type collector struct {
+	c     *comparison
+	order []string
+	byKey map[string]*found
+	// told are the codes and subjects that were found.
+	told map[string]bool
+}
+
+func newCollector(c *comparison) *collector {
+	return &collector{c: c, byKey: map[string]*found{}, told: map[string]bool{}}
+}
+
+func (o *collector) add(f found) {
+	key := strings.Join([]string{string(f.code), f.subject, f.message, f.before, f.after, f.cause.ref.String(), f.cause.origin.String(), f.group}, "\x00")
+	o.told[string(f.code)+f.subject+strings.Join(f.subjects, "")] = true
+	have := o.byKey[key]
+	if have == nil {
+		o.byKey[key] = &f
+		o.order = append(o.order, key)
+		return
+	}
+	have.callers = append(have.callers, f.callers...)
+	have.parts = append(have.parts, f.parts...)
+	have.subjects = append(have.subjects, f.subjects...)
+	if have.witness == nil {
+		have.witness = f.witness
+	}
+}
+
+// tells reports whether an effect of the code has been found for the subject.
+func (o *collector) tells(code mizzen.EffectCode, subject string) bool {
+	return o.told[string(code)+subject]
+}
+
+// effects returns what was found, sorted, the worst first.
+func (o *collector) effects() []mizzen.Effect {
+	everyone := o.c.everyone()
+	out := make([]mizzen.Effect, 0, len(o.order))
+	for _, key := range o.order {
+		out = append(out, o.byKey[key].effect(everyone))
+	}
+	mizzen.SortEffects(out)
+	return out
+}
+
+func (f *found) effect(everyone []string) mizzen.Effect {
+	e := mizzen.Effect{
+		Code: f.code, Impact: f.impact, Subject: f.subject, Message: f.message, Before: f.before, After: f.after,
+		Cause: f.cause.ref, Origin: f.cause.origin, Witness: f.witness,
+	}
+	parts := distinct(f.parts)
+	if len(f.subjects) > 0 {
+		names := distinct(f.subjects)
+		if e.Subject = f.together(names); len(names) > few {
+			parts = append(parts, list(names, 6))
+		}
+	}
+	if len(parts) > 0 {
+		e.Message += " (" + list(parts, 6) + ")"
+	}
+	e.Callers = distinct(f.callers)
+	if foreign := foreigners(e.Callers, f.namespace); len(foreign) > 0 {
+		e.Message += "; also for callers in other namespaces: " + list(foreign, 4)
+	}
+	if len(everyone) > 1 && !slices.ContainsFunc(everyone, func(name string) bool { return !slices.Contains(e.Callers, name) }) {
+		e.Callers = []string{"*"}
+	}
+	return e
+}
+
+// few is how many workloads a subject names one by one.
+const few = 3
+
+// together names several workloads or hosts as one subject.
+func (f *found) together(names []string) string {
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	if f.hosts {
+		return fmt.Sprintf("%d hosts", len(names))
+	}
+	var in []string
+	for _, n := range names {
+		in = append(in, namespaceOfWorkload(n))
+	}
+	if in = distinct(in); len(in) > few {
+		return fmt.Sprintf("%d workloads of %d namespaces", len(names), len(in))
+	}
+	return fmt.Sprintf("%d workloads of %s", len(names), strings.Join(in, ", "))
+}
+
+// foreigners returns the namespaces of callers other than the subject's own.
+func foreigners(callers []string, namespace string) []string {
+	if namespace == "" {
+		return nil
+	}
+	var out []string
+	for _, caller := range callers {
+		if ns, _, ok := strings.Cut(caller, "/"); ok && ns != namespace {
+			out = append(out, ns)
+		}
+	}
+	return distinct(out)
+}
+
+// scope makes one of the many hosts that a Sidecar's list shows or hides: their
+// destinations are not what changes.
+func (f *found) scope() {
+	switch {
+	case f.cause.ref.Kind != "Sidecar":
+	case f.code == mizzen.EffectHostRemoved:
+		f.before = "known"
+	case f.code == mizzen.EffectHostAdded:
+		f.after = "known"
+	}
+}
+
+// everyone returns the names of all sidecars that are on both sides.
+func (c *comparison) everyone() []string {
+	var out []string
+	for name, p := range c.after.proxies {
+		if p.Role == traffic.Sidecar && c.before.proxies[name] != nil {
+			out = append(out, name)
+		}
+	}
+	return distinct(out)
+}
+
+// distinct returns the elements sorted and each once.
+func distinct(elements []string) []string {
+	out := slices.Clone(elements)
+	slices.SortFunc(out, natural)
+	return slices.Compact(out)
+}
+
+// natural orders numbers by their value and the rest by bytes.
+func natural(a, b string) int {
+	if digits(a) && digits(b) {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	}
+	return cmp.Compare(a, b)
+}
+
+func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// list joins at most n elements and says how many there are besides.
+func list(elements []string, n int) string {
+	if len(elements) <= n {
+		return strings.Join(elements, ", ")
+	}
+	return strings.Join(elements[:n], ", ") + fmt.Sprintf(" and %d more", len(elements)-n)
+}

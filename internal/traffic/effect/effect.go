@@ -1,0 +1,76 @@
+// Package effect says what a change does to traffic, security and exposure: it
+// compares two compiled meshes and returns the differences as Effects. It
+// compares what becomes of requests and connections, not bytes, so that a
+// change of form without a change of meaning yields nothing.
+//
+// What comes in are two traffic.Mesh values and the objects they were compiled
+// from; what goes out are Effects, each with a before and an after in a
+// reviewer's words, the callers it touches, the line that causes it, and, where
+// one request shows it, that request. Nothing here does I/O, and the same input
+// gives the same output.
+//
+// Each file is one question: route and fate (where requests go), aspect (how
+// they are treated), tcp (connections), cluster (how callers connect), mtls,
+// authorize and jwt (what servers accept), gateway, telemetry, object (what is
+// ignored or injected), and unknown (what nothing else explained). cause finds
+// the line, collect merges what is told by several proxies.
+package effect
+
+import (
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// Options help to name causes; the effects themselves do not depend on them,
+// but for the conflicts of two objects for one host.
+type Options struct {
+	// Before and After are the objects that the meshes were compiled from.
+	// Without them causes are named by the compiled configuration alone, which
+	// does not tell of a PeerAuthentication, a Telemetry or a RequestAuthentication.
+	Before, After []mizzen.Object
+	// MaxCandidates bounds the requests that are tried for one host at one
+	// vantage point; 0 means 2,000. What is beyond it is not looked at.
+	MaxCandidates int
+}
+
+// Compare returns what changes between two meshes, the worst first. A nil mesh
+// is an empty one.
+func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
+	if o.MaxCandidates == 0 {
+		o.MaxCandidates = 2000
+	}
+	c := newComparison(before, after, o)
+	c.mismatches()
+	for _, v := range c.vantages() {
+		c.clusters(v)
+		c.routes(v)
+		c.connections(v)
+		c.egressPolicy(v)
+	}
+	c.gateways()
+	c.mtls()
+	c.authorization()
+	c.jwt()
+	c.telemetry()
+	c.objects()
+	c.unknowns()
+	return c.out.effects()
+}
+
+// comparison holds both sides and what has been found.
+type comparison struct {
+	before, after *side
+	o             Options
+	changes       *changes
+	out           *collector
+	hash          *hasher
+	// gates are remembered by changedGates.
+	gates *[]gates
+}
+
+func newComparison(before, after *traffic.Mesh, o Options) *comparison {
+	c := &comparison{before: newSide(before), after: newSide(after), o: o, hash: newHasher()}
+	c.changes = compareObjects(o.Before, o.After)
+	c.out = newCollector(c)
+	return c
+}

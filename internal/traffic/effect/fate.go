@@ -1,0 +1,185 @@
+package effect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"mizzen.dev/mizzen/internal/traffic/match"
+)
+
+// share is a destination and its part of the requests.
+type share struct {
+	destination
+	percent float64 // 0..100
+}
+
+// fate is what becomes of a request on one side.
+type fate struct {
+	match.Outcome
+	shares []share
+	// refused is the part of the requests that fails, in per cent of 0..100.
+	refused float64
+	// unknown says that the host is none that the proxy knows.
+	unknown bool
+	words   string
+}
+
+// fate decides about a request for a host at one entry; a nil entry is one that
+// this side does not have. Then a sidecar does what it does with all that it
+// does not know, and a gateway does not listen.
+func (x *index) fate(e *entry, host string, r match.Request) fate {
+	if e == nil && egress(x.View) == passthrough {
+		return fate{unknown: true, words: unknownTo(x.View)}
+	}
+	if e == nil {
+		return fate{refused: 100, unknown: true, words: "refused: nothing listens"}
+	}
+	return x.judge(e.router.Route(r, e.options), host)
+}
+
+func (x *index) judge(o match.Outcome, host string) fate {
+	f := fate{Outcome: o, unknown: o.Kind == match.NoHost || o.VirtualHost != nil && fallback(o.VirtualHost)}
+	switch o.Kind {
+	case match.Forward, match.Fault, match.Preflight:
+		x.follow(&f, host)
+		return f
+	case match.Redirect:
+		f.words = fmt.Sprintf("%d to %s", o.Status, o.Location)
+		return f
+	case match.Direct:
+		f.words = fmt.Sprintf("answered with %d", o.Status)
+		if o.Status < 400 {
+			return f
+		}
+	case match.NoRoute:
+		f.words = "404: no rule matches"
+	case match.NoHost:
+		f.words = "404: the host is not known"
+	default:
+		f.words = fmt.Sprintf("%d: %s", o.Status, o.Why)
+	}
+	f.refused = 100
+	return f
+}
+
+// follow looks up where a route leads.
+func (x *index) follow(f *fate, host string) {
+	for _, d := range f.Destinations {
+		s := share{destination: x.destination(d.Cluster), percent: d.Percent}
+		if s.problem != "" {
+			f.refused += s.percent
+		}
+		f.shares = append(f.shares, s)
+	}
+	f.words = f.where(host)
+	if f.Kind == match.Fault {
+		f.words = fmt.Sprintf("%d, injected", f.Status)
+	}
+}
+
+// fallback tells whether a virtual host is the one that istiod makes for hosts
+// that it does not know.
+func fallback(vh *routev3.VirtualHost) bool {
+	return vh.Name == "allow_any" || vh.Name == "block_all" || strings.HasPrefix(vh.Name, "blackhole:")
+}
+
+// where tells the destinations and their shares: "v1 90 %, v2 10 %".
+func (f *fate) where(host string) string {
+	var served, failing []string
+	for _, s := range f.shares {
+		if s.percent == 0 {
+			continue
+		}
+		if s.problem != "" {
+			failing = append(failing, s.failing())
+			continue
+		}
+		w := s.words(host)
+		if s.percent < 100 {
+			w += " " + number(s.percent) + " %"
+		}
+		served = append(served, w)
+	}
+	if len(failing) == 0 {
+		return strings.Join(served, ", ")
+	}
+	why := "503"
+	if f.refused < 99.995 {
+		why = "503 for " + number(f.refused) + " %"
+	}
+	return strings.Join(append(served, why+": "+strings.Join(distinct(failing), ", ")), ", ")
+}
+
+// telling returns the words of two fates, with the workloads where the names of
+// the destinations are the same but not what is behind them.
+func telling(b, a fate, host string) (before, after string) {
+	if b.words != a.words || b.refused > 0 || a.refused > 0 {
+		return b.words, a.words
+	}
+	return b.words + " (" + b.behind(host) + ")", a.words + " (" + a.behind(host) + ")"
+}
+
+func (f *fate) behind(host string) string {
+	var out []string
+	for _, s := range f.shares {
+		if len(s.workloads) > 0 {
+			out = append(out, s.pods(host))
+		} else {
+			out = append(out, list(s.outside, 3))
+		}
+	}
+	return strings.Join(distinct(out), ", ")
+}
+
+// answered tells whether the proxy answers by itself, as the rule says.
+func (f *fate) answered() bool { return f.Kind == match.Redirect || f.Kind == match.Direct }
+
+// sameDestinations tells whether two fates lead to the same, whatever the
+// shares.
+func sameDestinations(b, a fate) bool {
+	if b.answered() || a.answered() {
+		return b.Kind == a.Kind && b.Status == a.Status
+	}
+	x, y := served(b.shares), served(a.shares)
+	in := func(all []share, s share) bool {
+		return slices.ContainsFunc(all, func(t share) bool { return s.same(t.destination) })
+	}
+	for _, s := range x {
+		if !in(y, s) {
+			return false
+		}
+	}
+	for _, s := range y {
+		if !in(x, s) {
+			return false
+		}
+	}
+	return true
+}
+
+func served(shares []share) []share {
+	return slices.DeleteFunc(slices.Clone(shares), func(s share) bool { return s.percent == 0 || s.problem != "" })
+}
+
+// sameShares tells whether each destination gets the same part of the requests.
+func sameShares(b, a fate) bool {
+	for _, s := range slices.Concat(b.shares, a.shares) {
+		if diff := total(b.shares, s) - total(a.shares, s); diff > 0.005 || diff < -0.005 {
+			return false
+		}
+	}
+	return true
+}
+
+func total(shares []share, of share) float64 {
+	sum := 0.0
+	for _, s := range shares {
+		if s.same(of.destination) {
+			sum += s.percent
+		}
+	}
+	return sum
+}

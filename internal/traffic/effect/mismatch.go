@@ -1,0 +1,200 @@
+package effect
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// mismatches tells of callers that speak what the server refuses, where they
+// did not before.
+func (c *comparison) mismatches() {
+	moved := map[string]bool{}
+	for _, g := range c.changedGates() {
+		if g.before.words() != g.after.words() {
+			moved[g.proxy] = true
+		}
+	}
+	for _, v := range c.callers(len(moved) > 0) {
+		for _, name := range sortedKeys(v.after.Clusters) {
+			n, known := parseCluster(name)
+			if !known || !c.mayMismatch(v, name, moved) {
+				continue
+			}
+			c.mismatch(v, name, n)
+		}
+	}
+}
+
+// callers groups proxies by what they send; all of them, or only those whose
+// outbound configuration differs.
+func (c *comparison) callers(all bool) []*vantage {
+	if !all {
+		return c.vantages()
+	}
+	groups := map[uint64]*vantage{}
+	for _, name := range sortedKeys(c.after.proxies) {
+		b, a := c.before.proxies[name], c.after.proxies[name]
+		if b == nil {
+			continue
+		}
+		key := c.hash.outbound(a)
+		if groups[key] == nil {
+			groups[key] = &vantage{role: a.Role, before: viewOf(b), after: viewOf(a)}
+		}
+		groups[key].callers = append(groups[key].callers, name)
+	}
+	out := make([]*vantage, 0, len(groups))
+	for _, g := range groups {
+		out = append(out, g)
+	}
+	slices.SortFunc(out, func(a, b *vantage) int { return cmp.Compare(a.callers[0], b.callers[0]) })
+	return out
+}
+
+// mayMismatch leaves out the clusters at which nothing changed.
+func (c *comparison) mayMismatch(v *vantage, name string, moved map[string]bool) bool {
+	b, a := v.before.Clusters[name], v.after.Clusters[name]
+	if b == nil {
+		return false
+	}
+	if c.hash.of(b) != c.hash.of(a) || c.hash.of(v.before.Endpoints[name]) != c.hash.of(v.after.Endpoints[name]) {
+		return true
+	}
+	for _, w := range c.after.index(v.after).destination(name).workloads {
+		if moved[w] {
+			return true
+		}
+	}
+	return false
+}
+
+// mismatch compares what callers speak with what each endpoint accepts.
+func (c *comparison) mismatch(v *vantage, name string, n clusterName) {
+	before, after := c.before.refusals(v.before, name), c.after.refusals(v.after, name)
+	for _, workload := range sortedKeys(after) {
+		a := after[workload]
+		if b, there := before[workload]; !a.refused || !there || b.refused {
+			continue
+		}
+		f := found{
+			code: mizzen.EffectTLSMismatch, impact: mizzen.ImpactDanger, subject: n.subject(), namespace: namespaceOf(n.host),
+			message: "calls fail: callers speak what the server refuses",
+			before:  before[workload].words(), after: a.words(), callers: v.callers, parts: []string{workload},
+		}
+		f.cause = c.mismatchCause(v, name, workload)
+		f.witness = &mizzen.Witness{
+			From: v.callers[0], Method: "GET", URL: fmt.Sprintf("http://%s/", n.subject()),
+			Before: "reaches the server", After: "503: the connection is refused",
+		}
+		c.out.add(f)
+	}
+}
+
+func (c *comparison) mismatchCause(v *vantage, name, workload string) cause {
+	after, _ := traffic.RuleOfCluster(v.after.Clusters[name])
+	before, _ := traffic.RuleOfCluster(v.before.Clusters[name])
+	if rule, ok := c.firstChanged(after, before); ok && c.changes.changed(rule.Ref) {
+		return c.cause(rule, hints{"tls"})
+	}
+	if w := c.after.workload(workload); w != nil {
+		if found := c.policyFor("PeerAuthentication", w, hints{"portLevelMtls", "mode", "mtls"}); found.ref.Kind != "" {
+			return found
+		}
+	}
+	found, _ := c.workload(workload)
+	return found
+}
+
+// talk is what callers speak to an endpoint, and what it accepts.
+type talk struct {
+	speaks, accepts string
+	refused         bool
+}
+
+func (t talk) words() string {
+	return "callers speak " + t.speaks + ", the server accepts " + t.accepts
+}
+
+// refusals returns what is spoken to each workload behind a cluster.
+func (s *side) refusals(v *traffic.View, cluster string) map[string]talk {
+	out := map[string]talk{}
+	cl := v.Clusters[cluster]
+	for _, locality := range v.Endpoints[cluster].GetEndpoints() {
+		for _, e := range locality.GetLbEndpoints() {
+			address := e.GetEndpoint().GetAddress().GetSocketAddress()
+			w := s.byAddress[address.GetAddress()]
+			if w == nil {
+				continue
+			}
+			speaks := spoken(cl, e)
+			out[w.Name] = s.talk(w, address.GetPortValue(), speaks)
+		}
+	}
+	return out
+}
+
+func (s *side) talk(w *traffic.Workload, port uint32, speaks string) talk {
+	p := s.proxies[w.Name]
+	if p == nil {
+		// Without a proxy there is nobody to end mTLS.
+		return talk{speaks: speaks, accepts: "plaintext only", refused: speaks == mtls}
+	}
+	g := gateOf(p, port)
+	t := talk{speaks: speaks, accepts: g.words()}
+	if p.Role == traffic.Sidecar {
+		t.refused = speaks == mtls && g.secured == nil || speaks != mtls && g.plain == nil
+	}
+	return t
+}
+
+// mtls is what callers speak within the mesh.
+const mtls = "mTLS"
+
+// spoken returns what a cluster speaks to an endpoint.
+func spoken(cl *clusterv3.Cluster, e *endpointv3.LbEndpoint) string {
+	socket := cl.GetTransportSocket()
+	for _, m := range cl.GetTransportSocketMatches() {
+		if labels(e.GetMetadata(), m) {
+			socket = m.GetTransportSocket()
+			break
+		}
+	}
+	t, ok := unpack(socket.GetTypedConfig(), &tlsv3.UpstreamTlsContext{})
+	switch {
+	case !ok:
+		return plaintext
+	case istioIssued(t.GetCommonTlsContext()):
+		return mtls
+	}
+	return "TLS"
+}
+
+// labels tells whether an endpoint's metadata has all that a match asks for.
+func labels(m *corev3.Metadata, of *clusterv3.Cluster_TransportSocketMatch) bool {
+	has := m.GetFilterMetadata()["envoy.transport_socket_match"].GetFields()
+	for k, v := range of.GetMatch().GetFields() {
+		if has[k].GetStringValue() != v.GetStringValue() {
+			return false
+		}
+	}
+	return true
+}
+
+// workload returns a workload by name, or nil.
+func (s *side) workload(name string) *traffic.Workload {
+	for _, w := range s.Workloads {
+		if w.Name == name {
+			return w
+		}
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package effect
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/match"
+)
+
+// meeting is one virtual host at one entry, seen from one vantage point, on
+// both sides. Either side may lack the entry or the virtual host.
+type meeting struct {
+	*vantage
+	c             *comparison
+	before, after *index
+	from, to      *entry
+	host, port    string
+	trials        []trial
+	told          map[string]int
+}
+
+// routes tells what becomes of requests whose virtual host differs.
+func (c *comparison) routes(v *vantage) {
+	before, after := c.before.index(v.before), c.after.index(v.after)
+	from, to := entries(v.before, v.role), entries(v.after, v.role)
+	for _, key := range union(from, to) {
+		b, a := from[key], to[key]
+		hostsB, hostsA := b.hosts(), a.hosts()
+		for _, name := range union(hostsB, hostsA) {
+			vb, va := hostsB[name], hostsA[name]
+			if vb != nil && va != nil && c.signature(before, vb) == c.signature(after, va) {
+				continue
+			}
+			m := &meeting{vantage: v, c: c, before: before, after: after, from: b, to: a, told: map[string]int{}}
+			m.host, m.port = hostPort(cmp.Or(va, vb))
+			if m.hasNoService() {
+				continue
+			}
+			m.compare(vb, va)
+		}
+	}
+}
+
+// hasNoService tells whether a virtual host is one that istiod makes for a port
+// that the Service does not have, since a VirtualService speaks of the host at
+// all ports that any Service has.
+func (m *meeting) hasNoService() bool {
+	if m.role != traffic.Sidecar || !strings.HasSuffix(m.host, clusterDomain) {
+		return false
+	}
+	b, a := m.before.ports[m.host], m.after.ports[m.host]
+	if len(b)+len(a) == 0 {
+		return false
+	}
+	return !b[m.port] && !a[m.port]
+}
+
+// compare tries the requests that either side tells apart.
+func (m *meeting) compare(vb, va *routev3.VirtualHost) {
+	if m.role == traffic.Sidecar && (vb == nil || va == nil) {
+		m.known(vb, va)
+		return
+	}
+	for _, r := range m.requests(vb, va) {
+		m.differ(m.try(r))
+	}
+	m.report()
+	m.shadowed(vb, va)
+}
+
+// try asks both sides about a request.
+func (m *meeting) try(r match.Request) (b, a fate) {
+	b, a = m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
+	m.trials = append(m.trials, trial{request: r, b: b, a: a})
+	return b, a
+}
+
+// requests returns the requests to try, the simplest first.
+func (m *meeting) requests(vhosts ...*routev3.VirtualHost) []match.Request {
+	var rcs []*routev3.RouteConfiguration
+	var domains []string
+	for _, vh := range vhosts {
+		if vh != nil {
+			rcs = append(rcs, &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{vh}})
+			domains = append(domains, vh.Domains...)
+		}
+	}
+	domains = slices.DeleteFunc(domains, func(d string) bool { return isAddress(d) || strings.HasSuffix(d, ".") })
+	entry := cmp.Or(m.to, m.from)
+	var out []match.Request
+	seen := map[string]bool{}
+	candidates := match.Candidates(match.CandidateOptions{Max: m.c.o.MaxCandidates}, rcs...)
+	for _, r := range m.elsewhere(candidates, vhosts...) {
+		r.Host = m.authority(r.Host, domains)
+		r.Scheme = entry.scheme
+		key := requestKey(r)
+		if seen[key] || strings.HasSuffix(withoutPort(r.Host), ".") || !entry.takes(withoutPort(r.Host)) {
+			continue
+		}
+		seen[key] = true
+		out = append(out, r)
+	}
+	slices.SortStableFunc(out, simpler)
+	return out
+}
+
+// elsewhere adds the same requests for domains that only one side has: rules are
+// tried at the first domain of a virtual host, and these may be others.
+func (m *meeting) elsewhere(requests []match.Request, vhosts ...*routev3.VirtualHost) []match.Request {
+	const most = 20
+	count := map[string]int{}
+	for _, vh := range vhosts {
+		for _, d := range vh.GetDomains() {
+			count[d]++
+		}
+	}
+	domains := slices.DeleteFunc(sortedKeys(count), func(d string) bool {
+		return count[d] > 1 || isAddress(d) || strings.HasSuffix(m.host, clusterDomain)
+	})
+	out := requests
+	for _, d := range domains[:min(len(domains), most)] {
+		for _, r := range requests[:min(len(requests), m.c.o.MaxCandidates/most)] {
+			r.Host = strings.Replace(d, "*", "any", 1)
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// authority turns the many names of a Service, one for each way to write it,
+// into the one that a reader knows.
+func (m *meeting) authority(host string, domains []string) string {
+	if strings.HasSuffix(m.host, clusterDomain) && slices.Contains(domains, m.host) {
+		return m.host
+	}
+	return host
+}
+
+func withoutPort(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && digits(host[i+1:]) {
+		return host[:i]
+	}
+	return host
+}
+
+func requestKey(r match.Request) string {
+	var b strings.Builder
+	b.WriteString(r.Method + " " + r.Host + r.Path)
+	for _, h := range r.Headers {
+		b.WriteString("\x00" + h.Name + ":" + h.Value)
+	}
+	if r.Token != nil {
+		b.WriteString("\x00token " + r.Token.Issuer + r.Token.Subject)
+	}
+	return b.String()
+}
+
+// simpler orders requests by how easily a reader reproduces them.
+func simpler(a, b match.Request) int {
+	return cmp.Or(
+		cmp.Compare(len(a.Headers), len(b.Headers)),
+		cmp.Compare(btoi(a.Token != nil), btoi(b.Token != nil)),
+		cmp.Compare(btoi(a.Method != http.MethodGet), btoi(b.Method != http.MethodGet)),
+		cmp.Compare(btoi(strings.Contains(a.Path, "?")), btoi(strings.Contains(b.Path, "?"))),
+		cmp.Compare(len(a.Path), len(b.Path)),
+		cmp.Compare(requestKey(a), requestKey(b)),
+	)
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// known tells of a host that callers know on one side only. One request is
+// asked: its rules are as new, or as gone, as the host.
+func (m *meeting) known(vb, va *routev3.VirtualHost) {
+	defer m.report()
+	for _, r := range m.requests(vb, va) {
+		b, a := m.try(r)
+		switch {
+		case b.unknown && a.unknown:
+		case b.unknown || a.unknown:
+			m.tell(m.appears(va != nil, b, a), nil)
+			return
+		default:
+			// Another virtual host, such as one with a wildcard, takes it.
+			m.differ(b, a)
+		}
+	}
+}
+
+// appears says what it means that callers know a host, or no longer.
+func (m *meeting) appears(known bool, b, a fate) found {
+	f := found{code: mizzen.EffectHostAdded, impact: mizzen.ImpactInfo, message: "the host becomes known to callers"}
+	seen := a
+	if !known {
+		f.code, f.impact, f.message, seen = mizzen.EffectHostRemoved, mizzen.ImpactWarning, "the host is no longer known to callers", b
+	}
+	if seen.external() {
+		m.egress(&f, b, a)
+	}
+	switch {
+	case b.refused < 100 && a.refused > b.refused:
+		f.impact = mizzen.ImpactDanger
+	case known && a.refused == 100:
+		f.impact, f.message = mizzen.ImpactWarning, "the host becomes known to callers, and every request to it fails"
+	}
+	return f
+}
+
+// external tells whether all that a fate leads to is outside of the mesh.
+func (f *fate) external() bool {
+	for _, s := range f.shares {
+		if !s.external() {
+			return false
+		}
+	}
+	return len(f.shares) > 0
+}
+
+// egress tells of a host outside of the mesh: what counts is whether it can be
+// reached, not whether it is known.
+func (m *meeting) egress(f *found, b, a fate) {
+	switch {
+	case b.refused == 100 && a.refused < 100:
+		f.code, f.impact, f.message = mizzen.EffectEgressOpened, mizzen.ImpactWarning, "the host outside of the mesh can be reached"
+	case b.refused < 100 && a.refused == 100:
+		f.code, f.message = mizzen.EffectEgressClosed, "the host outside of the mesh can no longer be reached"
+	case f.code == mizzen.EffectHostRemoved:
+		f.impact = mizzen.ImpactNotice
+	}
+}

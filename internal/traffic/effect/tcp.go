@@ -1,0 +1,294 @@
+package effect
+
+import (
+	"fmt"
+	"strings"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/match"
+)
+
+// connection is what a proxy does with connections that it does not read as
+// HTTP.
+type connection struct {
+	// host is that of the Service that is addressed, or the server name asked
+	// for in TLS, or an address.
+	host string
+	port uint32
+	tls  bool
+	fate fate
+	rule traffic.Rule
+}
+
+// connections tells where connections of TCP and TLS go.
+func (c *comparison) connections(v *vantage) {
+	before, after := connectionsOf(c.before.index(v.before), v.role), connectionsOf(c.after.index(v.after), v.role)
+	for _, key := range union(before, after) {
+		b, a := before[key], after[key]
+		switch {
+		case b == nil:
+			c.connectionKnown(v, a, mizzen.EffectHostAdded)
+		case a == nil:
+			c.connectionKnown(v, b, mizzen.EffectHostRemoved)
+		default:
+			c.connection(v, b, a)
+		}
+	}
+}
+
+func connectionsOf(x *index, role traffic.Role) map[string]*connection {
+	out := map[string]*connection{}
+	listeners := x.Outbound
+	if role != traffic.Sidecar {
+		listeners = x.Inbound
+	}
+	names := x.names()
+	for _, l := range listeners {
+		if l.GetName() == "virtualOutbound" {
+			continue // egressPolicy tells of it
+		}
+		for _, chain := range chains(l) {
+			p := tcpProxy(chain)
+			if p == nil {
+				continue
+			}
+			for _, found := range x.connectionsOf(l, chain, p, names) {
+				key := fmt.Sprintf("%s %d %v", found.host, found.port, found.tls)
+				if _, there := out[key]; !there {
+					out[key] = found
+				}
+			}
+		}
+	}
+	return out
+}
+
+// names returns the hosts of the addresses of Services, as the routes of HTTP
+// tell them.
+func (x *index) names() map[string]string {
+	out := map[string]string{}
+	for _, rc := range x.Routes {
+		for _, vh := range rc.GetVirtualHosts() {
+			for _, d := range vh.GetDomains() {
+				if isAddress(d) {
+					out[d], _ = hostPort(vh)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (x *index) connectionsOf(l *listenerv3.Listener, chain *listenerv3.FilterChain, p *tcpv3.TcpProxy, names map[string]string) []*connection {
+	if p.GetCluster() == passthrough || p.GetCluster() == blackHole {
+		return nil // what no rule takes: egressPolicy tells of it
+	}
+	base := connection{fate: x.tcpFate(p), port: l.GetAddress().GetSocketAddress().GetPortValue()}
+	base.rule, _ = traffic.RuleOfMetadata(chain.GetMetadata())
+	address := addressOf(l.GetAddress())
+	base.host = names[address]
+	if base.host == "" {
+		base.host = address
+		if len(base.fate.shares) > 0 && base.fate.shares[0].known {
+			base.host = base.fate.shares[0].name.host
+		}
+	}
+	servers := chain.GetFilterChainMatch().GetServerNames()
+	if len(servers) == 0 {
+		return []*connection{base.named()}
+	}
+	var out []*connection
+	for _, s := range servers {
+		named := base
+		named.host, named.tls = s, true
+		out = append(out, named.named())
+	}
+	return out
+}
+
+// named completes the words of the fate, which depend on the host.
+func (k connection) named() *connection {
+	k.fate.words = k.fate.where(k.host)
+	return &k
+}
+
+func (x *index) tcpFate(p *tcpv3.TcpProxy) fate {
+	f := fate{Outcome: match.Outcome{Kind: match.Forward}}
+	add := func(cluster string, percent float64) {
+		s := share{destination: x.destination(cluster), percent: percent}
+		if s.problem != "" {
+			f.refused += percent
+		}
+		f.shares = append(f.shares, s)
+	}
+	if p.GetCluster() != "" {
+		add(p.GetCluster(), 100)
+		return f
+	}
+	sum := 0.0
+	for _, w := range p.GetWeightedClusters().GetClusters() {
+		sum += float64(w.GetWeight())
+	}
+	for _, w := range p.GetWeightedClusters().GetClusters() {
+		if sum > 0 {
+			add(w.GetName(), 100*float64(w.GetWeight())/sum)
+		}
+	}
+	return f
+}
+
+func (k *connection) subject() string { return fmt.Sprintf("%s:%d", shortHost(k.host), k.port) }
+
+func (k *connection) what() string {
+	if k.tls {
+		return "TLS connections"
+	}
+	return "connections"
+}
+
+// connection tells how the fates of one connection differ.
+func (c *comparison) connection(v *vantage, b, a *connection) {
+	var f found
+	switch {
+	case b.fate.refused == 100 && a.fate.refused == 100:
+		return
+	case a.fate.refused > b.fate.refused:
+		f = found{code: mizzen.EffectFails, impact: mizzen.ImpactDanger, message: a.what() + " fail"}
+	case a.fate.refused < b.fate.refused:
+		f = found{code: mizzen.EffectServed, impact: mizzen.ImpactNotice, message: a.what() + " are served that failed"}
+	case !sameDestinations(b.fate, a.fate):
+		f = found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: a.what() + " go to another destination"}
+	case !sameShares(b.fate, a.fate):
+		f = found{code: mizzen.EffectWeights, impact: mizzen.ImpactNotice, message: "the shares of the destinations change for " + a.what()}
+	default:
+		return
+	}
+	c.tellConnection(v, f, b, a)
+}
+
+// connectionKnown tells of connections that have a rule on one side only. A
+// gateway exposes or withdraws them; a sidecar learns or forgets a host.
+func (c *comparison) connectionKnown(v *vantage, k *connection, code mizzen.EffectCode) {
+	f := found{code: code, impact: mizzen.ImpactInfo, message: "the host becomes known to callers"}
+	b, a := &connection{fate: fate{words: unknownTo(v.before)}}, k
+	if code == mizzen.EffectHostRemoved {
+		f.impact, f.message = mizzen.ImpactWarning, "the host is no longer known to callers"
+		b, a = k, &connection{fate: fate{words: unknownTo(v.after)}}
+	}
+	switch {
+	case v.role == traffic.Gateway && code == mizzen.EffectHostAdded:
+		f.code, f.impact, f.message = mizzen.EffectExposed, mizzen.ImpactWarning, "the gateway serves "+k.what()
+	case v.role == traffic.Gateway:
+		f.code, f.impact, f.message = mizzen.EffectWithdrawn, mizzen.ImpactDanger, "the gateway no longer serves "+k.what()
+	case k.fate.external() && c.closed(v, code):
+		f.code, f.impact, f.message = mizzen.EffectEgressOpened, mizzen.ImpactWarning, "the host outside of the mesh can be reached"
+		if code == mizzen.EffectHostRemoved {
+			f.code, f.impact, f.message = mizzen.EffectEgressClosed, mizzen.ImpactDanger, "the host outside of the mesh can no longer be reached"
+		}
+	}
+	c.tellConnection(v, f, b, a)
+}
+
+// closed tells whether hosts that are not known are refused on the side that
+// does not know this one.
+func (c *comparison) closed(v *vantage, code mizzen.EffectCode) bool {
+	side := v.before
+	if code == mizzen.EffectHostRemoved {
+		side = v.after
+	}
+	return egress(side) == blackHole
+}
+
+// unknownTo tells what a proxy does with connections to a host that it does not
+// know.
+func unknownTo(v *traffic.View) string {
+	if egress(v) == passthrough {
+		return destination{cluster: passthrough}.words("")
+	}
+	return "refused: the host is not known"
+}
+
+func (c *comparison) tellConnection(v *vantage, f found, b, a *connection) {
+	k := a
+	if k.host == "" {
+		k = b
+	}
+	f.subjects, f.hosts, f.namespace, f.callers = []string{k.subject()}, true, namespaceOf(k.host), v.callers
+	f.before, f.after = telling(b.fate, a.fate, k.host)
+	if b.host == "" || a.host == "" {
+		f.before, f.after = b.fate.words, a.fate.words
+	}
+	scheme := "tcp"
+	if k.tls {
+		scheme = "tls"
+	}
+	from := v.callers[0]
+	if v.role == traffic.Gateway {
+		from = "outside"
+	}
+	f.witness = &mizzen.Witness{From: from, Method: "CONNECT", URL: scheme + "://" + k.subject(), Before: f.before, After: f.after}
+	m := &meeting{vantage: v, c: c, before: c.before.index(v.before), after: c.after.index(v.after), host: k.host}
+	rule, _ := c.firstChanged(a.rule, b.rule)
+	f.cause = m.causeOf(rule, b.fate, a.fate, hints{"weight", "destination", "route", "tcp", "tls"})
+	f.scope()
+	c.out.add(f)
+}
+
+// egressPolicy tells whether workloads may reach hosts that the mesh does not
+// know (outboundTrafficPolicy).
+func (c *comparison) egressPolicy(v *vantage) {
+	if v.role != traffic.Sidecar {
+		return
+	}
+	b, a := egress(v.before), egress(v.after)
+	if b == a || b == "" || a == "" {
+		return
+	}
+	words := map[string]string{blackHole: "refused", passthrough: "passed on"}
+	f := found{
+		code: mizzen.EffectEgressOpened, impact: mizzen.ImpactDanger, subject: "hosts outside of the mesh",
+		message: "workloads reach every host that the mesh does not know", before: words[b], after: words[a], callers: v.callers,
+	}
+	if a == blackHole {
+		f.code, f.message = mizzen.EffectEgressClosed, "workloads no longer reach hosts that the mesh does not know"
+	}
+	f.witness = &mizzen.Witness{From: v.callers[0], Method: "CONNECT", URL: "tcp://unknown.example:443", Before: f.before, After: f.after}
+	f.cause = c.oneOf(c.changes.egressPolicies(), namespaceOfWorkload(v.callers[0]), hints{"outboundTrafficPolicy", "mesh"})
+	c.out.add(f)
+}
+
+// egressPolicies are the changed objects that can say what happens to requests
+// to hosts that the mesh does not know.
+func (c *changes) egressPolicies() []mizzen.Ref {
+	out := c.ofKind("Sidecar")
+	for _, ref := range c.ofKind("ConfigMap") {
+		if ref.Name == "istio" {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
+// egress returns the cluster that takes what nothing else takes.
+func egress(v *traffic.View) string {
+	for _, l := range v.Outbound {
+		if l.GetName() != "virtualOutbound" {
+			continue
+		}
+		for _, chain := range chains(l) {
+			if p := tcpProxy(chain); p != nil && (p.GetCluster() == passthrough || p.GetCluster() == blackHole) && chain.GetName() != "virtualOutbound-blackhole" {
+				return p.GetCluster()
+			}
+		}
+	}
+	return ""
+}
+
+func namespaceOfWorkload(name string) string {
+	namespace, _, _ := strings.Cut(name, "/")
+	return namespace
+}

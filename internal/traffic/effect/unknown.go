@@ -1,0 +1,264 @@
+package effect
+
+import (
+	"regexp"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// unknowns tells of what differs and has no words of its own: what an
+// EnvoyFilter or a WasmPlugin adds, and settings that only Envoy's manual names.
+func (c *comparison) unknowns() {
+	seen := map[[2]uint64][2]string{}
+	for _, name := range sortedKeys(c.after.proxies) {
+		b, a := c.before.proxies[name], c.after.proxies[name]
+		if b == nil {
+			continue
+		}
+		u := &residue{c: c, proxy: a, seen: seen}
+		u.listeners(viewOf(b).Inbound, viewOf(a).Inbound)
+		u.listeners(viewOf(b).Outbound, viewOf(a).Outbound)
+		u.clusters(viewOf(b), viewOf(a))
+		u.routes(viewOf(b), viewOf(a))
+	}
+}
+
+// residue compares what is left of a proxy's resources.
+type residue struct {
+	c     *comparison
+	proxy *traffic.Proxy
+	// seen remembers differences by the hashes of both sides, since proxies
+	// share resources.
+	seen map[[2]uint64][2]string
+}
+
+// compare tells how two resources differ once strip has left out what is told
+// elsewhere.
+func (u *residue) compare(kind, name string, b, a proto.Message, strip func(proto.Message) proto.Message) {
+	pair := [2]uint64{u.c.hash.of(b), u.c.hash.of(a)}
+	if pair[0] == pair[1] {
+		return
+	}
+	words, ok := u.seen[pair]
+	if !ok {
+		x, y := strip(b), strip(a)
+		if !proto.Equal(x, y) {
+			words[0], words[1] = difference(x, y)
+		}
+		u.seen[pair] = words
+	}
+	if words[0] != words[1] {
+		u.tell(kind+" "+name, words[0], words[1])
+	}
+}
+
+func (u *residue) tell(subject, before, after string) {
+	f := found{
+		code: mizzen.EffectUnknown, impact: mizzen.ImpactWarning, subject: subject, before: before, after: after,
+		message: "the proxies' configuration changes in a way that is not understood", callers: []string{u.proxy.Name},
+	}
+	for _, kind := range []string{"EnvoyFilter", "WasmPlugin", "Sidecar", "DestinationRule", "Gateway", "VirtualService"} {
+		if refs := u.c.changes.ofKind(kind); len(refs) > 0 {
+			f.cause = u.c.oneOf(refs, u.proxy.Workload.Namespace, hints{"configPatches"})
+			break
+		}
+	}
+	u.c.out.add(f)
+}
+
+// presence tells of resources that only one side has, unless istiod makes
+// them of what is told elsewhere.
+func (u *residue) presence(kind, name string, before, after bool) {
+	if before == after || istiods.MatchString(name) {
+		return
+	}
+	words := map[bool]string{true: "there", false: ""}
+	u.tell(kind+" "+name, words[before], words[after])
+}
+
+// istiods are the names that istiod gives to listeners, clusters and virtual
+// hosts by itself.
+var istiods = regexp.MustCompile(`^(outbound|inbound)(\||_|-vip)|^[0-9a-fA-F.:]+_\d+|^(virtual|connect|main_internal)|Cluster|^[^ ]+:\d+$|^(allow_any|block_all)$`)
+
+func (u *residue) listeners(before, after []*listenerv3.Listener) {
+	b, a := map[string]*listenerv3.Listener{}, map[string]*listenerv3.Listener{}
+	for _, l := range before {
+		b[l.GetName()] = l
+	}
+	for _, l := range after {
+		a[l.GetName()] = l
+	}
+	for _, name := range union(b, a) {
+		if b[name] == nil || a[name] == nil {
+			u.presence("listener", name, b[name] != nil, a[name] != nil)
+			continue
+		}
+		if u.c.hash.of(b[name]) != u.c.hash.of(a[name]) {
+			u.chains(name, b[name], a[name])
+		}
+	}
+}
+
+// chains compares the filter chains that have the same name on both sides.
+func (u *residue) chains(listener string, before, after *listenerv3.Listener) {
+	b, a := map[string]*listenerv3.FilterChain{}, map[string]*listenerv3.FilterChain{}
+	for _, chain := range chains(before) {
+		b[chainKey(chain)] = chain
+	}
+	for _, chain := range chains(after) {
+		a[chainKey(chain)] = chain
+	}
+	for _, key := range union(b, a) {
+		if b[key] != nil && a[key] != nil {
+			u.compare("listener", listener, b[key], a[key], bareChain)
+		}
+	}
+	u.compare("listener", listener, before, after, bareListener)
+}
+
+func chainKey(chain *listenerv3.FilterChain) string {
+	return chain.GetName() + " " + chain.GetFilterChainMatch().String()
+}
+
+// bareListener leaves what is no filter chain.
+func bareListener(m proto.Message) proto.Message {
+	l := m.(*listenerv3.Listener)
+	out := &listenerv3.Listener{ConnectionBalanceConfig: l.ConnectionBalanceConfig, SocketOptions: l.SocketOptions}
+	for _, f := range l.GetListenerFilters() {
+		if !strings.HasSuffix(f.GetName(), "_inspector") && !strings.HasSuffix(f.GetName(), "original_dst") {
+			out.ListenerFilters = append(out.ListenerFilters, f)
+		}
+	}
+	return out
+}
+
+// bareChain leaves out what mtls, gateways, routes, policies and telemetry tell.
+func bareChain(m proto.Message) proto.Message {
+	chain := proto.Clone(m).(*listenerv3.FilterChain)
+	chain.FilterChainMatch, chain.TransportSocket, chain.Metadata = nil, nil, nil
+	chain.Filters = nil
+	for _, f := range m.(*listenerv3.FilterChain).GetFilters() {
+		if !told(f.GetName()) {
+			chain.Filters = append(chain.Filters, &listenerv3.Filter{Name: f.GetName(), ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: bareFilter(f.GetTypedConfig())}})
+		}
+	}
+	return chain
+}
+
+// bareFilter leaves out what differs for reasons that are told elsewhere.
+func bareFilter(config *anypb.Any) *anypb.Any {
+	if p, ok := unpack(config, &tcpv3.TcpProxy{}); ok {
+		p.ClusterSpecifier, p.AccessLog, p.StatPrefix, p.HashPolicy = nil, nil, "", nil
+		return packed(p, config)
+	}
+	h, ok := unpack(config, &hcmv3.HttpConnectionManager{})
+	if !ok {
+		return config
+	}
+	h.RouteSpecifier, h.AccessLog, h.Tracing, h.StatPrefix = nil, nil, nil, ""
+	kept := h.HttpFilters[:0]
+	for _, f := range h.HttpFilters {
+		if !told(f.GetName()) {
+			kept = append(kept, f)
+		}
+	}
+	h.HttpFilters = kept
+	return packed(h, config)
+}
+
+func packed(m proto.Message, instead *anypb.Any) *anypb.Any {
+	a, err := anypb.New(m)
+	if err != nil {
+		return instead
+	}
+	return a
+}
+
+// told tells whether a filter's settings are compared by what they do.
+func told(filter string) bool {
+	for _, name := range []string{
+		"envoy.filters.http.rbac", "envoy.filters.network.rbac", "envoy.filters.http.jwt_authn", "envoy.filters.http.ext_authz",
+		"envoy.filters.network.ext_authz", "envoy.filters.http.fault", "envoy.filters.http.cors", statsFilter, "istio_authn",
+		"envoy.filters.http.grpc_stats", "envoy.filters.network.sni_cluster",
+	} {
+		if strings.HasPrefix(filter, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *residue) clusters(before, after *traffic.View) {
+	if hashMap(u.c.hash, before.Clusters) == hashMap(u.c.hash, after.Clusters) {
+		return
+	}
+	for _, name := range union(before.Clusters, after.Clusters) {
+		b, a := before.Clusters[name], after.Clusters[name]
+		if b == nil || a == nil {
+			u.presence("cluster", name, b != nil, a != nil)
+			continue
+		}
+		u.compare("cluster", name, b, a, bareCluster)
+	}
+}
+
+// bareCluster leaves out what clusters and routes tell, and what follows from
+// where a destination is.
+func bareCluster(m proto.Message) proto.Message {
+	cl := proto.Clone(m).(*clusterv3.Cluster)
+	cl.CircuitBreakers, cl.OutlierDetection, cl.ConnectTimeout, cl.UpstreamConnectionOptions = nil, nil, nil, nil
+	cl.LbPolicy, cl.LbConfig, cl.LoadBalancingPolicy, cl.CommonLbConfig, cl.LbSubsetConfig = 0, nil, nil, nil, nil
+	cl.TransportSocket, cl.TransportSocketMatches, cl.Metadata, cl.LoadAssignment = nil, nil, nil, nil
+	cl.EdsClusterConfig, cl.ClusterDiscoveryType, cl.AltStatName, cl.TypedExtensionProtocolOptions = nil, nil, "", nil
+	cl.Filters = nil
+	for _, f := range m.(*clusterv3.Cluster).GetFilters() {
+		if f.GetName() != "istio.metadata_exchange" {
+			cl.Filters = append(cl.Filters, f)
+		}
+	}
+	return cl
+}
+
+func (u *residue) routes(before, after *traffic.View) {
+	if hashMap(u.c.hash, before.Routes) == hashMap(u.c.hash, after.Routes) {
+		return
+	}
+	for _, name := range sortedKeys(before.Routes) {
+		b, a := before.Routes[name], after.Routes[name]
+		if a == nil || u.c.hash.of(b) == u.c.hash.of(a) {
+			continue
+		}
+		u.compare("routes", name, b, a, bareRoutes)
+		old := map[string]*routev3.VirtualHost{}
+		for _, vh := range b.GetVirtualHosts() {
+			old[vh.GetName()] = vh
+		}
+		for _, vh := range a.GetVirtualHosts() {
+			if was := old[vh.GetName()]; was != nil {
+				u.compare("host", vh.GetName(), was, vh, bareHost)
+			}
+		}
+	}
+}
+
+func bareRoutes(m proto.Message) proto.Message {
+	rc := proto.Clone(m).(*routev3.RouteConfiguration)
+	rc.Name, rc.VirtualHosts = "", nil
+	return rc
+}
+
+func bareHost(m proto.Message) proto.Message {
+	vh := proto.Clone(m).(*routev3.VirtualHost)
+	vh.Name, vh.Domains, vh.Routes, vh.RequireTls, vh.RetryPolicy = "", nil, nil, 0, nil
+	return vh
+}

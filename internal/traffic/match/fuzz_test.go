@@ -1,0 +1,106 @@
+package match
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+)
+
+// FuzzRoute: nothing that a client sends and nothing that a rule contains makes
+// the decision panic, or differ from itself.
+func FuzzRoute(f *testing.F) {
+	f.Add("/a/..;x//b?q=1", "reviews.shop:80", "end-user", "jason", "/v[0-9]+", `\1`)
+	f.Add("/%", "[::1]", ":authority", "", "(", `\`)
+	f.Add("*", "", "content-type", "application/grpc", "a|b", "$")
+	f.Fuzz(func(t *testing.T, path, host, name, value, expr, substitution string) {
+		rc := hosts(t, bookshop)
+		rc.VirtualHosts[0].Routes = append(fuzzRoutes(name, value, expr, substitution), rc.VirtualHosts[0].Routes...)
+		rc.VirtualHosts[0].Domains = append(rc.VirtualHosts[0].Domains, value, "*")
+		r := Request{Method: "GET", Path: path, Host: host, Headers: []Header{{name, value}}}
+		for _, n := range []Normalization{{}, {DotSegments: true}, {DotSegments: true, MergeSlashes: true, UnescapeSlashes: true}} {
+			o := Options{Normalization: n, StripPort: true, StripTrailingDot: true}
+			got, again := Route(rc, r, o), Route(rc, r, o)
+			if say(got) != say(again) || !reflect.DeepEqual(got.Tried, again.Tried) {
+				t.Errorf("%s and %s", say(got), say(again))
+			}
+		}
+		Shadowed(rc)
+		for i, r := range Candidates(CandidateOptions{Max: 200}, rc) {
+			if o := Route(rc, r, Options{WithoutTried: true}); o.Kind == BadRequest && i == 0 {
+				t.Logf("%+v: %s", r, o.Why)
+			}
+		}
+	})
+}
+
+func fuzzRoutes(name, value, expr, substitution string) []*routev3.Route {
+	regex := &matcherv3.RegexMatcher{Regex: expr}
+	header := &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regex}}}}
+	rewrite := &matcherv3.RegexMatchAndSubstitute{Pattern: regex, Substitution: substitution}
+	matches := []*routev3.RouteMatch{
+		{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: regex}, Headers: []*routev3.HeaderMatcher{header}},
+		{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: value}, QueryParameters: []*routev3.QueryParameterMatcher{{Name: name}}},
+		{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: value}},
+	}
+	var out []*routev3.Route
+	for i, m := range matches {
+		out = append(out, &routev3.Route{
+			Name: fmt.Sprint("fuzz", i), Match: m,
+			Action: &routev3.Route_Route{Route: &routev3.RouteAction{RegexRewrite: rewrite, ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: "c"}}},
+		})
+	}
+	return append(out, &routev3.Route{
+		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/f"}},
+		Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{PathRewriteSpecifier: &routev3.RedirectAction_RegexRewrite{RegexRewrite: rewrite}}},
+	})
+}
+
+// FuzzMembers: every member matches, whatever the expression.
+func FuzzMembers(f *testing.F) {
+	for _, s := range []string{"a*", "(a|b){3}", `\x00`, "[^a]", "((x*)*)*", "(?i:K)"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, expr string) {
+		for _, m := range Members(expr) {
+			if !compiled(expr).matches(m) {
+				t.Errorf("%q does not match %q", expr, m)
+			}
+		}
+	})
+}
+
+// FuzzTemplate: a template either is a valid expression or matches nothing.
+func FuzzTemplate(f *testing.F) {
+	for _, s := range []string{"/a/{*}/b", "/{**}", "/{x=a/*}", "{", "/a.*", "/{a=b={c}}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(_ *testing.T, template string) { compiled(templateRegex(template)).matches("/a/b") })
+}
+
+func BenchmarkRoute(b *testing.B) {
+	router := NewRouter(hosts(b, bookshop))
+	requests := []Request{
+		{Method: "GET", Path: "/exact", Host: "reviews.shop"},
+		{Method: "POST", Path: "/wp?q=1", Host: "reviews.shop:80", Headers: []Header{{"user-agent", "x"}, {"end-user", "jason"}}},
+		{Method: "GET", Path: "/v10/users/7", Host: "reviews.shop"},
+		{Method: "GET", Path: "/other", Host: "www.unknown.example.org"},
+	}
+	o := Options{Normalization: Normalization{DotSegments: true}, WithoutTried: true}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		router.Route(requests[i%len(requests)], o)
+	}
+}
+
+func BenchmarkAuthorize(b *testing.B) {
+	s := httpStack(b, "", httpRBAC("DENY", "d: "+policy(path("prefix", "/secret"), "{any: true}")),
+		httpRBAC("ALLOW", "a: "+policy(path("prefix", "/api"), fmt.Sprintf(identity, web))+", b: "+policy("{any: true}", "{authenticated: {principalName: {safeRegex: {regex: '.*/ns/ops/.*'}}}}")))
+	r, p := get("/api/x"), as(ops)
+	b.ReportAllocs()
+	for b.Loop() {
+		Authorize(s, r, p)
+	}
+}

@@ -1,0 +1,96 @@
+package worker
+
+import (
+	"context"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/analyze"
+	"mizzen.dev/mizzen/internal/traffic/compile"
+	"mizzen.dev/mizzen/internal/traffic/effect"
+)
+
+// What is asked about a whole mesh: what a change does, and what is wrong.
+const (
+	AskEffects Ask = "effects"
+	AskAnalyze Ask = "analyze"
+)
+
+// Planner asks a Client what a change does to a mesh, and what is wrong with
+// one.
+type Planner struct {
+	Client *Client
+	// MeshConfig is YAML, laid over what the objects say of the mesh.
+	MeshConfig string
+}
+
+// Effects says what becomes different in a mesh, the worst first. Objects that
+// are on both sides are the same pointer; they are not changed. Without a
+// change that matters to traffic nothing is asked.
+func (p *Planner) Effects(ctx context.Context, before, after []mizzen.Object) ([]mizzen.Effect, error) {
+	both, gone, come := divide(before, after)
+	if len(gone)+len(come) == 0 {
+		return nil, nil
+	}
+	changed := append(append([]mizzen.Object{}, gone...), come...)
+	job := Job{
+		Ask: AskEffects, Both: Send(compile.Slice(both, changed)), Before: Send(gone), After: Send(come), MeshConfig: p.MeshConfig,
+	}
+	var effects []mizzen.Effect
+	err := p.Client.Do(ctx, job, &effects)
+	return effects, err
+}
+
+// Analyze says what Istio's analyzers find wrong with objects.
+func (p *Planner) Analyze(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error) {
+	job := Job{Ask: AskAnalyze, MeshConfig: p.MeshConfig}
+	for _, o := range objects {
+		job.Both = append(job.Both, Object{Content: o.Object, Origins: o.Origins})
+	}
+	var findings []mizzen.Finding
+	err := p.Client.Do(ctx, job, &findings)
+	return findings, err
+}
+
+// divide tells what is on both sides from what only one has, of all that
+// matters to traffic.
+func divide(before, after []mizzen.Object) (both, gone, come []mizzen.Object) {
+	type key struct{ object any }
+	there := make(map[key]bool, len(after))
+	for _, o := range after {
+		there[key{o.Unstructured}] = true
+	}
+	for _, o := range before {
+		switch k := (key{o.Unstructured}); {
+		case !Relevant(o.Ref()):
+		case there[k]:
+			delete(there, k)
+			both = append(both, o)
+		default:
+			gone = append(gone, o)
+		}
+	}
+	for _, o := range after {
+		if there[key{o.Unstructured}] && Relevant(o.Ref()) {
+			come = append(come, o)
+		}
+	}
+	return both, gone, come
+}
+
+func effects(ctx context.Context, s *session, job Job) (any, error) {
+	before, err := s.mesh(ctx, job, job.Both, job.Before)
+	if err != nil {
+		return nil, err
+	}
+	after, err := s.mesh(ctx, job, job.Both, job.After)
+	if err != nil {
+		return nil, err
+	}
+	return effect.Compare(before, after, effect.Options{
+		Before: received(job.Both, job.Before), After: received(job.Both, job.After),
+	}), nil
+}
+
+func analyzed(ctx context.Context, _ *session, job Job) (any, error) {
+	return analyze.Analyze(ctx, received(job.Both), analyze.Known{}, analyze.Options{MeshConfig: job.MeshConfig, RootNamespace: job.RootNamespace})
+}
