@@ -10,20 +10,16 @@ const (
 	httpInspector = "envoy.filters.listener.http_inspector"
 )
 
-// seen returns a connection as a listener sees it. Where nothing inspects how
-// it begins, it is bytes: istiod switches the inspectors off for ports that
-// expect no TLS or no HTTP. Envoy adds an inspector of TLS by itself to a
-// listener that needs one and has none; it never adds one of HTTP.
+// seen returns a connection as a listener sees it: bytes, where an inspector is
+// switched off, as istiod does for ports that expect no TLS or no HTTP. A
+// listener without any inspector of its own is taken to have what its filter
+// chains ask for: Envoy adds that of TLS by itself.
 func seen(l *listenerv3.Listener, c Connection) Connection {
-	if c.TLS {
-		if f := inspector(l, tlsInspector); f != nil && disabled(f.GetFilterDisabled(), c) {
-			c.TLS, c.ServerName, c.ALPN = false, "", nil
-		}
-	}
-	if !c.TLS && len(c.ALPN) > 0 {
-		if f := inspector(l, httpInspector); f == nil || disabled(f.GetFilterDisabled(), c) {
-			c.ALPN = nil
-		}
+	switch {
+	case c.TLS && disabled(inspector(l, tlsInspector).GetFilterDisabled(), c):
+		c.TLS, c.ServerName, c.ALPN = false, "", nil
+	case !c.TLS && disabled(inspector(l, httpInspector).GetFilterDisabled(), c):
+		c.ALPN = nil
 	}
 	return c
 }

@@ -89,7 +89,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{get("/%00"), Options{Normalization: Normalization{DotSegments: true}}, "bad-request 400"},
 		{get("/%00"), Options{}, "direct 200"},
-		{get("/#"), Options{}, "bad-request 400"},
+		{get("/#f"), Options{}, "direct 200"}, // Istio switches the refusal off; Envoy cuts it off
 		{get("/\x7f"), Options{}, "bad-request 400"},
 		{get("/é"), Options{}, "bad-request 400"},
 		{get("x"), Options{}, "bad-request 400"},

@@ -32,7 +32,7 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 	switch kind, ok := localDetails[details]; {
 	case ok:
 		f.Kind = kind
-	case details == "direct_response" && a.Status/100 == 3:
+	case details == "direct_response" && a.Header.Get("Location") != "" && a.Status != http.StatusCreated:
 		f.Kind, f.Location = redirect, a.Header.Get("Location")
 	case details == "direct_response":
 		f.Kind = direct
