@@ -4,6 +4,7 @@ package ads
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -81,39 +82,26 @@ func Serve(s Snapshot) (*Server, error) {
 func (s *Server) Close() { s.grpc.Stop() }
 
 func (s *Server) pack(snapshot Snapshot) error {
-	add := func(kind, name string, m proto.Message) error {
+	return errors.Join(
+		pack(s, clusterType, snapshot.Clusters, (*clusterv3.Cluster).GetName),
+		pack(s, listenerType, snapshot.Listeners, (*listenerv3.Listener).GetName),
+		pack(s, routeType, snapshot.Routes, (*routev3.RouteConfiguration).GetName),
+		pack(s, secretType, snapshot.Secrets, (*tlsv3.Secret).GetName),
+	)
+}
+
+// pack keeps resources of one type by name.
+func pack[T proto.Message](s *Server, kind string, list []T, name func(T) string) error {
+	s.resources[kind] = map[string]*anypb.Any{}
+	for _, m := range list {
 		packed, err := anypb.New(m)
 		if err != nil {
-			return fmt.Errorf("ads: %s %s: %w", kind, name, err)
+			return fmt.Errorf("ads: %s %s: %w", kind, name(m), err)
 		}
-		if s.resources[kind] == nil {
-			s.resources[kind] = map[string]*anypb.Any{}
+		if s.resources[kind][name(m)] != nil {
+			return fmt.Errorf("ads: %s %s is there twice", kind, name(m))
 		}
-		if s.resources[kind][name] != nil {
-			return fmt.Errorf("ads: %s %s is there twice", kind, name)
-		}
-		s.resources[kind][name] = packed
-		return nil
-	}
-	for _, c := range snapshot.Clusters {
-		if err := add(clusterType, c.Name, c); err != nil {
-			return err
-		}
-	}
-	for _, l := range snapshot.Listeners {
-		if err := add(listenerType, l.Name, l); err != nil {
-			return err
-		}
-	}
-	for _, r := range snapshot.Routes {
-		if err := add(routeType, r.Name, r); err != nil {
-			return err
-		}
-	}
-	for _, secret := range snapshot.Secrets {
-		if err := add(secretType, secret.Name, secret); err != nil {
-			return err
-		}
+		s.resources[kind][name(m)] = packed
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -178,11 +177,11 @@ func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, connection match.
 	if stack.TLS != nil {
 		peer.Identity = a.Call.Identity
 	}
-	switch v := judge(stack, request, peer); {
-	case v.Decision == match.Undecided:
+	switch v := judge(stack, request, peer); v.Decision {
+	case match.Undecided:
 		a.Predicted = Fate{Kind: other, Why: v.Why}
 		return
-	case v.Decision == match.Denied:
+	case match.Denied:
 		a.deny(v)
 		return
 	}
