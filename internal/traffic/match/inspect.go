@@ -10,18 +10,33 @@ const (
 	httpInspector = "envoy.filters.listener.http_inspector"
 )
 
-// seen returns a connection as a listener sees it: bytes, where an inspector is
-// switched off, as istiod does for ports that expect no TLS or no HTTP. A
-// listener without any inspector of its own is taken to have what its filter
-// chains ask for: Envoy adds that of TLS by itself.
+// seen returns a connection as a listener sees it: bytes, where nothing looks
+// for TLS or HTTP. istiod switches the inspectors off for ports that expect
+// neither, and leaves that of TLS out where no port does.
 func seen(l *listenerv3.Listener, c Connection) Connection {
 	switch {
-	case c.TLS && disabled(inspector(l, tlsInspector).GetFilterDisabled(), c):
+	case c.TLS && !looksForTLS(l, c):
 		c.TLS, c.ServerName, c.ALPN = false, "", nil
 	case !c.TLS && disabled(inspector(l, httpInspector).GetFilterDisabled(), c):
 		c.ALPN = nil
 	}
 	return c
+}
+
+// looksForTLS tells whether a listener inspects a connection for TLS. Envoy adds
+// an inspector to a listener that has none if its filter chains need one.
+func looksForTLS(l *listenerv3.Listener, c Connection) bool {
+	if f := inspector(l, tlsInspector); f != nil {
+		return !disabled(f.GetFilterDisabled(), c)
+	}
+	for _, chain := range l.GetFilterChains() {
+		m := chain.GetFilterChainMatch()
+		names := len(m.GetServerNames()) > 0 || len(m.GetApplicationProtocols()) > 0
+		if m.GetTransportProtocol() == "tls" || m.GetTransportProtocol() == "" && names {
+			return true
+		}
+	}
+	return l.GetFilterChainMatcher() != nil
 }
 
 func inspector(l *listenerv3.Listener, name string) *listenerv3.ListenerFilter {

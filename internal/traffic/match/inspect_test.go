@@ -62,7 +62,23 @@ func TestSeen(t *testing.T) {
 			t.Errorf("switched off %s: HTTP is seen as %+v", c.name, got)
 		}
 	}
-	if got := seen(&listenerv3.Listener{}, Connection{TLS: true}); !got.TLS {
-		t.Error("a listener without an inspector of its own sees no TLS")
+}
+
+// TestSeenWithout has no inspector: Envoy adds one if a chain needs it.
+func TestSeenWithout(t *testing.T) {
+	for _, c := range []struct {
+		match *listenerv3.FilterChainMatch
+		tls   bool
+	}{
+		{nil, false},
+		{&listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: []string{"h2c"}}, false},
+		{&listenerv3.FilterChainMatch{TransportProtocol: "tls"}, true},
+		{&listenerv3.FilterChainMatch{ServerNames: []string{"a"}}, true},
+		{&listenerv3.FilterChainMatch{ApplicationProtocols: []string{"istio"}}, true},
+	} {
+		l := &listenerv3.Listener{FilterChains: []*listenerv3.FilterChain{{FilterChainMatch: c.match}}}
+		if got := seen(l, Connection{TLS: true}); got.TLS != c.tls {
+			t.Errorf("%v: TLS is seen: %v, want %v", c.match, got.TLS, c.tls)
+		}
 	}
 }

@@ -140,7 +140,7 @@ func sendable(r *Request, f forms) {
 	r.Path = strings.ReplaceAll(r.Path, " ", "%20")
 	switch {
 	case repeats(r.Header, "host", 1), // which HTTP/2 does not have
-		repeats(r.Header, "cookie", 2), // which its codec joins
+		repeats(r.Header, "cookie", 2), slices.Contains(r.Header, [2]string{"cookie", ""}), // which its codec joins, or leaves out
 		strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' }): // which it refuses
 		r.HTTP2 = false
 	}

@@ -28,8 +28,12 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 	}
 	f := Fate{Status: a.Status, Route: present(a.Header.Get("x-o-route")), Delayed: strings.Contains(a.Header.Get("x-o-flags"), "DI")}
 	switch kind := localDetails[details]; {
-	case kind == direct && a.Header.Get("Location") != "" && a.Status != http.StatusCreated:
-		f.Kind, f.Location = redirect, a.Header.Get("Location")
+	case kind == direct:
+		// Envoy tells a location with 201, too.
+		f.Kind, f.Location = direct, a.Header.Get("Location")
+		if f.Location != "" && a.Status != http.StatusCreated {
+			f.Kind = redirect
+		}
 	case kind != "":
 		f.Kind = kind
 	case details == "via_upstream" && len(hits) > 0:
