@@ -17,10 +17,15 @@ func seen(l *listenerv3.Listener, c Connection) Connection {
 	switch {
 	case c.TLS && !looksForTLS(l, c):
 		c.TLS, c.ServerName, c.ALPN = false, "", nil
-	case !c.TLS && disabled(inspector(l, httpInspector).GetFilterDisabled(), c):
+	case !c.TLS && !looksForHTTP(l, c):
 		c.ALPN = nil
 	}
 	return c
+}
+
+func looksForHTTP(l *listenerv3.Listener, c Connection) bool {
+	f := inspector(l, httpInspector)
+	return f != nil && !disabled(f.GetFilterDisabled(), c)
 }
 
 // looksForTLS tells whether a listener inspects a connection for TLS. Envoy adds
