@@ -74,8 +74,9 @@ test-stories: build lab
 	p=$$(hack/packages.sh stories) && go test -count=1 $(TEST_FLAGS) $$p
 
 .PHONY: verify
-verify: test ## As test, and every fuzz test for a while
+verify: test ## As test, every fuzz test for a while, and a million requests to Envoy
 	hack/fuzz.sh
+	go test -count=1 -timeout 3h ./test/oracle -run TestPredictions -oracle.requests 1000000 -oracle.meshes 500
 
 .PHONY: bench
 bench: build lab ## Measure, and write bench/RESULTS.md

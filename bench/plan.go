@@ -25,7 +25,7 @@ func planDemo(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // of no further use
 	if out, err := exec.CommandContext(ctx, "bin/lab", "demo", "--write", dir).CombinedOutput(); err != nil {
 		return fmt.Errorf("bin/lab demo: %w: %s", err, out)
 	}
@@ -46,7 +46,7 @@ func planCity(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // of no further use
 	services := b.n(1000)
 	for i := range services {
 		if err := writeService(dir, i); err != nil {

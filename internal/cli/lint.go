@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/diff"
@@ -253,7 +252,7 @@ func (d *desk) lintOne(ctx context.Context, c *clone, w work) (judged, int, erro
 	findings = append(findings, result.Output.Findings...)
 	objects, prepared, err := diff.Prepare(result.Output.Objects, diff.PrepareOptions{
 		Application: mizzen.Name{Namespace: mizzen.SystemNamespace, Name: w.name}, Namespace: w.options.Namespace,
-		Scope: func(gvk schema.GroupVersionKind) (namespaced, known bool) { return lint.Scope(gvk.GroupKind()) },
+		Scope: lint.Scope,
 	})
 	if err != nil {
 		return judged{}, 0, err

@@ -72,18 +72,25 @@ func (d *desk) meshRequest(ctx context.Context, args []string, f *meshFlags) (re
 			return review.Request{}, err
 		}
 	}
-	if c.Clone == nil {
-		if f.revision != "" {
-			return review.Request{}, &mizzen.Error{
-				Kind: mizzen.Invalid, Object: at, Err: errors.New("it is in no clone, so that it has no revisions"), Remedy: "leave out --revision",
-			}
+	switch {
+	case c.Clone == nil && f.revision != "":
+		return review.Request{}, &mizzen.Error{
+			Kind: mizzen.Invalid, Object: at, Err: errors.New("it is in no clone, so that it has no revisions"), Remedy: "leave out --revision",
 		}
+	case c.Clone == nil:
 		return request, nil
 	}
-	if f.revision != "" {
-		if request.Head, err = c.Clone.Snapshot(ctx, f.revision); err != nil {
+	return ofClone(ctx, c, request, f.revision)
+}
+
+// ofClone adds what a clone knows: another revision, and where it came from.
+func ofClone(ctx context.Context, c *clone, request review.Request, revision string) (review.Request, error) {
+	if revision != "" {
+		snapshot, err := c.Clone.Snapshot(ctx, revision)
+		if err != nil {
 			return review.Request{}, err
 		}
+		request.Head = snapshot
 	}
 	if url, err := c.Clone.OriginURL(ctx); err == nil && url != "" {
 		request.Remotes = []string{url}

@@ -20,6 +20,7 @@ import (
 type reviewFlags struct {
 	base         string
 	head         string
+	comment      bool
 	capabilities render.Capabilities
 }
 
@@ -27,6 +28,7 @@ func (f *reviewFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.base, "base", "", "review what changed since this revision, such as origin/main, without a cluster")
 	flags.StringVar(&f.head, "head", "", "with --base: review this revision (default: the files as they are)")
+	flags.BoolVar(&f.comment, "comment", false, "with --base: in a CI job, keep a comment of the pull request and the commit status mizzen/plan up to date")
 	flags.StringVar(&f.capabilities.KubeVersion, "kube-version", "", "with --base: Kubernetes version that charts see")
 	flags.StringSliceVar(&f.capabilities.APIVersions, "api-versions", nil, "with --base: API versions that charts see, as group/version or group/version/Kind")
 }
@@ -36,6 +38,8 @@ func (o planOptions) checkReview(args []string) error {
 	switch {
 	case o.review.base == "" && o.review.head != "":
 		return errors.New("--head is the other end of --base: name a base, such as --base origin/main")
+	case o.review.base == "" && o.review.comment:
+		return errors.New("--comment tells a pull request of a review: name a base, such as --base origin/main")
 	case o.review.base == "":
 		return nil
 	case o.all:
@@ -50,24 +54,37 @@ func (o planOptions) checkReview(args []string) error {
 	return nil
 }
 
-// runReview compares two revisions of the clone that the user stands in.
+// runReview compares two revisions of the clone that the user stands in, and
+// tells the pull request of it.
 func (a *app) runReview(ctx context.Context, args []string, o planOptions) error {
-	d, err := a.desk()
+	pull, err := pullRequestOf(o.review)
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	r, err := d.review(ctx, args, o)
-	if ctx.Err() != nil {
-		return tooLate(ctx)
-	}
+	r, err := a.review(ctx, args, o)
 	if err != nil {
-		return err
+		if ctx.Err() != nil {
+			err = tooLate(ctx)
+		}
+		return errors.Join(err, pull.failed(ctx))
 	}
 	if err := a.showReview(r, o.output); err != nil {
 		return err
 	}
-	return reviewAnswer(r, o.failOn)
+	answered := reviewAnswer(r, o.failOn)
+	if err := pull.tell(ctx, r, answered != nil); err != nil {
+		return err
+	}
+	return answered
+}
+
+func (a *app) review(ctx context.Context, args []string, o planOptions) (*mizzen.Review, error) {
+	d, err := a.desk()
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	return d.review(ctx, args, o)
 }
 
 func (d *desk) review(ctx context.Context, args []string, o planOptions) (*mizzen.Review, error) {
@@ -123,7 +140,10 @@ func ends(ctx context.Context, clone *git.Local, f reviewFlags, request *review.
 	if err != nil {
 		return err
 	}
-	request.Base, err = clone.Snapshot(ctx, parted.ID)
+	if request.Base, err = clone.Snapshot(ctx, parted.ID); err != nil {
+		return err
+	}
+	request.Guard, err = clone.Snapshot(ctx, f.base)
 	return err
 }
 

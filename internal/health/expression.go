@@ -72,7 +72,7 @@ func (e *environment) program(source string, want *cel.Type) (cel.Program, error
 	}
 	return e.env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit), cel.CostTracking(meter{}),
-		cel.InterruptCheckFrequency(16))
+		cel.InterruptCheckFrequency(1)) // a count starts anew in each nested loop
 }
 
 // meter prices every call by the strings that go in and come out. CEL's own
@@ -107,6 +107,9 @@ func textLength(v ref.Val) int {
 func evaluate[T any](ctx context.Context, p cel.Program, vars map[string]any) (T, error) {
 	var zero T
 	out, _, err := p.ContextEval(ctx, vars)
+	if err == nil {
+		err = ctx.Err() // an interrupted loop may yield a value all the same
+	}
 	if err != nil {
 		return zero, err
 	}

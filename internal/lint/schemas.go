@@ -33,6 +33,20 @@ func Offline() Schemas { return offline }
 
 var offline = &builtIn{}
 
+// Scope tells whether a kind that is built in lives in a namespace.
+func Scope(gvk schema.GroupVersionKind) (namespaced, known bool) {
+	archives, err := schemas.Archives()
+	if err != nil {
+		return false, false
+	}
+	for _, a := range archives {
+		if k, ok := a.Find(gvk); ok {
+			return k.Namespaced, true
+		}
+	}
+	return false, false
+}
+
 type builtIn struct{ cache cache }
 
 func (b *builtIn) Lookup(_ context.Context, gvk schema.GroupVersionKind) (*objectschema.Schema, error) {

@@ -103,13 +103,7 @@ func writeHop(w *printer, n int, h *mizzen.TraceHop, s Style) {
 		w.printf("\n")
 	}
 	writeConnection(line, h)
-	for _, p := range h.Policies {
-		w.printf("    policy     ")
-		writePolicy(w, p, s)
-	}
-	if len(h.Policies) == 0 && h.Direction == mizzen.TraceInbound && h.Proxy && h.FilterChain != "" {
-		line("policy", "none: whoever gets here may call")
-	}
+	writePolicies(w, h, s)
 	if h.VirtualHost != "" && h.Direction != mizzen.TraceInbound {
 		line("host", "%s", h.VirtualHost)
 	}
@@ -168,6 +162,16 @@ func writeConnection(line func(name, format string, args ...any), h *mizzen.Trac
 		text += "; the port takes " + strings.Join(h.Accepts, " and ")
 	}
 	line("arrives", "%s", text)
+}
+
+func writePolicies(w *printer, h *mizzen.TraceHop, s Style) {
+	for _, p := range h.Policies {
+		w.printf("    policy     ")
+		writePolicy(w, p, s)
+	}
+	if len(h.Policies) == 0 && h.Direction == mizzen.TraceInbound && h.Proxy && h.FilterChain != "" {
+		w.printf("    policy     none: whoever gets here may call\n")
+	}
 }
 
 func writePolicy(w *printer, p mizzen.TracePolicy, s Style) {

@@ -110,7 +110,9 @@ func written(t *testing.T, text []byte) *traffic.Proxy {
 	add(rootListener)
 	for _, config := range configs {
 		for _, change := range []map[string]any{
-			{}, {"normalize_path": true}, {"normalize_path": true, "merge_slashes": true},
+			{},
+			{"normalize_path": true},
+			{"normalize_path": true, "merge_slashes": true},
 			{"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"},
 			{"strip_any_host_port": true, "strip_trailing_host_dot": true},
 		} {

@@ -83,9 +83,9 @@ func (r *Reconciler) SetUp(mgr ctrl.Manager) error {
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
 		}).
 		// Our own status does not wake the loop; what others wait for does.
-		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(
+		For(&v1alpha1.Application{}, builder.WithPredicates(r.outdating(), predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
-		), r.outdating())).
+		))).
 		WatchesRawSource(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			r.queue.Store(&q)
 			return nil
@@ -189,12 +189,28 @@ func (m *memory) refresh(app *v1alpha1.Application) {
 	if m.written == nil {
 		return
 	}
-	order, err := resourceversion.CompareResourceVersion(app.ResourceVersion, m.writtenVersion)
-	if err == nil && order < 0 {
+	if older(app.ResourceVersion, m.writtenVersion) {
 		app.Status = *m.written.DeepCopy()
 		return
 	}
 	m.written = nil
+}
+
+// arrived notes which version the cache has: a status that it has is not kept
+// a second time.
+func (m *memory) arrived(version string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cached = version
+	if m.written != nil && !older(version, m.writtenVersion) {
+		m.written = nil
+	}
+}
+
+// older tells whether a resource version is known to be before another.
+func older(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order < 0
 }
 
 // save writes the status once, if it changed.
@@ -209,6 +225,8 @@ func (x *run) save(ctx context.Context) error {
 	}
 	x.m.mu.Lock()
 	defer x.m.mu.Unlock()
-	x.m.written, x.m.writtenVersion = &status, patched.ResourceVersion
+	if x.m.cached == "" || older(x.m.cached, patched.ResourceVersion) {
+		x.m.written, x.m.writtenVersion = &status, patched.ResourceVersion
+	}
 	return nil
 }

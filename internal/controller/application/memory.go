@@ -43,6 +43,8 @@ type memory struct {
 	// written is the last status that was written, until the cache has it.
 	written        *v1alpha1.ApplicationStatus
 	writtenVersion string
+	// cached is the version of the last event of the cache.
+	cached string
 	// drifted and touched are what watches reported since the last reconcile.
 	drifted map[mizzen.Ref]live.Event
 	touched map[mizzen.Ref]struct{}

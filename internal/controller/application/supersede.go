@@ -62,11 +62,14 @@ func (m *memory) outdate(generation int64) {
 }
 
 // outdating passes every event on, and ends the sync of a spec that has been
-// replaced: a rollback, a hold or a deletion must not wait for its waves.
+// replaced: a rollback, a hold or a deletion must not wait for its waves. It
+// also notes what the cache has, so that no status is kept twice.
 func (r *Reconciler) outdating() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		name := client.ObjectKeyFromObject(e.ObjectNew)
-		r.memories.of(mizzen.Name{Namespace: name.Namespace, Name: name.Name}).outdate(e.ObjectNew.GetGeneration())
+		m := r.memories.of(mizzen.Name{Namespace: name.Namespace, Name: name.Name})
+		m.outdate(e.ObjectNew.GetGeneration())
+		m.arrived(e.ObjectNew.GetResourceVersion())
 		return true
 	}}
 }

@@ -39,21 +39,29 @@ func directories(ctx context.Context, s mizzen.Snapshot, name string, depth int,
 		return err
 	}
 	r := rendererOf(entries)
-	if r == render.Helm && !isLibrary(s, name) || r == render.Kustomize && !isComponent(s, name) {
+	if r != "" && !isPart(s, name, r) {
 		*found = append(*found, directory(name, r))
 	}
 	if r == render.Helm {
-		return nil
+		return nil // what is below a chart belongs to it
 	}
-	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		if err := directories(ctx, s, path.Join(name, e.Name()), depth+1, found); err != nil {
+	for _, below := range subdirectories(entries) {
+		if err := directories(ctx, s, path.Join(name, below), depth+1, found); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// subdirectories are those that are not hidden.
+func subdirectories(entries []fs.DirEntry) []string {
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 func directory(name string, r render.Renderer) *Application {
@@ -79,6 +87,14 @@ func rendererOf(entries []fs.DirEntry) render.Renderer {
 		}
 	}
 	return r
+}
+
+// isPart tells whether a directory is nothing by itself.
+func isPart(s mizzen.Snapshot, name string, r render.Renderer) bool {
+	if r == render.Helm {
+		return isLibrary(s, name)
+	}
+	return isComponent(s, name)
 }
 
 // isLibrary tells whether a chart only lends templates to others.

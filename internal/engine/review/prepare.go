@@ -20,7 +20,7 @@ func (s scopes) of(gvk schema.GroupVersionKind) (namespaced, known bool) {
 	if namespaced, known = s[gvk.GroupKind()]; known {
 		return namespaced, true
 	}
-	return lint.Scope(gvk.GroupKind())
+	return lint.Scope(gvk)
 }
 
 // prepare gives the objects of both sides the form in which they are compared.

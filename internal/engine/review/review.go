@@ -38,6 +38,10 @@ type Request struct {
 	// Base is where Head parted from the branch that it is going to be merged
 	// into; both are of one clone.
 	Base, Head mizzen.Snapshot
+	// Guard is the tip of that branch: its policy and owners judge, since a
+	// change must neither loosen its own guard nor escape a newer one. Nil
+	// means Base.
+	Guard mizzen.Snapshot
 	// Remotes are the addresses of the clone: Applications of other repositories
 	// are left out.
 	Remotes []string

@@ -16,14 +16,21 @@ import (
 // maxFiles bounds the files that policy is told of.
 const maxFiles = 10_000
 
-// rule has policy judge the Review. Policy and owners are those of the base: a
-// change must not loosen its own guard.
+// guard is the revision whose policy and owners judge.
+func (x *run) guard() mizzen.Snapshot {
+	if x.request.Guard != nil {
+		return x.request.Guard
+	}
+	return x.request.Base
+}
+
+// rule has policy judge the Review.
 func (x *run) rule(ctx context.Context) error {
 	guard, err := x.policy()
 	if err != nil {
 		return err
 	}
-	owned, err := owners.Find(x.before.snapshot, owners.Auto)
+	owned, err := owners.Find(x.guard(), owners.Auto)
 	if err != nil {
 		return err
 	}
@@ -67,7 +74,7 @@ func (s *side) all() []mizzen.Object {
 // can be read. A base whose file cannot be read is judged by the guardrails
 // alone, or else nobody could mend it by a pull request.
 func (x *run) policy() (*policy.Policy, error) {
-	guard, err := policyOf(x.before.snapshot)
+	guard, err := policyOf(x.guard())
 	if err != nil {
 		if mizzen.KindOf(err) != mizzen.Invalid && mizzen.KindOf(err) != mizzen.TooLarge {
 			return nil, err

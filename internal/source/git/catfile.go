@@ -131,7 +131,12 @@ func (c *catFile) request(command, name string) (object, error) {
 	if err != nil || size < 0 {
 		return object{}, fmt.Errorf("unexpected answer %q", printable(line, 80))
 	}
-	return object{id: fields[0], kind: fields[1], size: size}, nil
+	// What is remembered of an object must not hold on to the whole line.
+	o := object{id: name, kind: strings.Clone(fields[1]), size: size}
+	if fields[0] != name {
+		o.id = strings.Clone(fields[0])
+	}
+	return o, nil
 }
 
 func (c *catFile) start() error {

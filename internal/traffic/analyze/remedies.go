@@ -35,7 +35,6 @@ var remedies = map[string]string{
 	"IST0144": "run the container as another user: traffic of user 1337 is not captured by the sidecar",
 	"IST0145": "give the servers different hosts or ports, or merge the Gateways",
 	"IST0146": "label the namespace or the pod for injection, so that the image is filled in",
-	"IST0147": "label the namespace or the pod for injection: without it the image auto cannot be pulled",
 	"IST0148": "label the namespace istio-injection=disabled if it is to stay out of the mesh",
 	"IST0149": "add a RequestAuthentication that selects the gateway's pods",
 	"IST0150": "name the port http-…, https-… or tls-…, as its protocol is",

@@ -83,6 +83,9 @@ var rules = []rule{
 		namespace, name, _ := strings.Cut(m.param(2), "/")
 		return !c.has(gvk.Gateway, namespace, name)
 	}},
+	{"IST0146", "", "the labels of a namespace that no object describes are not known, nor is an injector that is installed from elsewhere", func(c *catalog, m claim) bool {
+		return c.partial() && (!c.has(gvk.Namespace, "", m.about.object.GetNamespace()) || len(c.all(gvk.MutatingWebhookConfiguration)) == 0)
+	}},
 	{"IST0161", "", "the content of a Secret may be encrypted in Git, and is not asked of a cluster", (*catalog).sealed},
 	{"IST0162", "", "the Service of a gateway that is not known may have the port", func(c *catalog, m claim) bool {
 		return c.partial() && strings.Contains(m.param(1), "istio=")
@@ -95,6 +98,7 @@ var rules = []rule{
 // neverShown are the messages that files cannot bring or cannot prove.
 var neverShown = map[string]string{
 	"IST0103": "a pod in Git gets its sidecar when it is created",
+	"IST0147": "a pod in Git gets its image when it is created; IST0146 says it of its workload",
 	"IST0158": "the image of a sidecar is chosen when the pod is created",
 	"IST0141": "asks what the user may do in a cluster: a check before an installation, not of objects",
 	"IST0142": "asks for the version of a cluster: a check before an installation, not of objects",

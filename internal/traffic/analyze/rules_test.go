@@ -23,6 +23,11 @@ var proofs = []struct {
 		right: "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n" + deployment("shop"),
 	},
 	{
+		code:   "IST0146",
+		reason: "the labels of a namespace that no object describes are not known, nor is an injector that is installed from elsewhere",
+		wrong:  autoImage, right: autoImage + injector + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
+	},
+	{
 		code: "IST0101", of: "selector", reason: "Istio's own charts install gateways that say what they are in the label istio",
 		wrong: deployment("shop") + gateway("istio: egressgateway", ""), right: deployment("shop") + gateway("app: edge", ""),
 	},
@@ -203,3 +208,26 @@ func TestRules(t *testing.T) {
 		}
 	}
 }
+
+// autoImage is a gateway whose image the injector fills in.
+const autoImage = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {matchLabels: {app: edge}}
+  template:
+    metadata: {labels: {app: edge}}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
+`
+
+const injector = `---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: istio-sidecar-injector}
+webhooks:
+- name: namespace.sidecar-injector.istio.io
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  clientConfig: {url: https://istiod.example/inject}
+  namespaceSelector: {matchLabels: {istio-injection: enabled}}
+`

@@ -29,27 +29,28 @@ type Options struct {
 // Compile returns the mesh that objects make. Objects that istiod ignores are
 // in the result's Rejected; an error means that nothing can be said.
 func Compile(ctx context.Context, objects []mizzen.Object, o Options) (mesh *traffic.Mesh, err error) {
+	if o.RootNamespace == "" {
+		o.RootNamespace = "istio-system"
+	}
+	// The function runs in a goroutine of its own.
+	failed := test.Wrap(func(t test.Failer) {
+		mesh, err = build(ctx, t, objects, o)
+	})
+	return mesh, errors.Join(err, failed)
+}
+
+// build compiles objects. The istiod that it starts ends with t.
+func build(ctx context.Context, t test.Failer, objects []mizzen.Object, o Options) (mesh *traffic.Mesh, err error) {
 	// A defect of istiod's code must not take the whole plan with it.
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("istiod's code panics: %v\n%s", p, debug.Stack())
 		}
 	}()
-	if o.RootNamespace == "" {
-		o.RootNamespace = "istio-system"
-	}
 	in, err := read(objects, o)
 	if err != nil {
 		return nil, err
 	}
-	failed := test.Wrap(func(t test.Failer) {
-		mesh, err = build(ctx, t, in)
-	})
-	return mesh, errors.Join(err, failed)
-}
-
-// build compiles what was read. The istiod that it starts ends with t.
-func build(ctx context.Context, t test.Failer, in *input) (*traffic.Mesh, error) {
 	e, err := start(t, in)
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func build(ctx context.Context, t test.Failer, in *input) (*traffic.Mesh, error)
 	if err != nil {
 		return nil, err
 	}
-	mesh := &traffic.Mesh{
+	mesh = &traffic.Mesh{
 		Proxies: proxies, Rejected: in.rejected, Origins: in.origins, Injected: in.injected,
 		TrustDomain: trustDomain(in.mesh), RootNamespace: in.mesh.RootNamespace,
 	}

@@ -19,8 +19,8 @@ import (
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
-// Git has no times of creation: all objects are equally old, and their names
-// decide where istiod lets the older one win.
+// Git has no times of creation: its objects are equally old, and their names
+// decide where istiod lets the older one win. Those of a cluster have theirs.
 var created = time.Unix(1_700_000_000, 0)
 
 // addConfig files an object of Istio's own. One that istiod's webhook refuses
@@ -65,10 +65,14 @@ func configOf(s resource.Schema, object mizzen.Object) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, err
 	}
+	since := created
+	if t := object.GetCreationTimestamp(); !t.IsZero() {
+		since = t.Time
+	}
 	return config.Config{
 		Meta: config.Meta{
 			GroupVersionKind: s.GroupVersionKind(), Name: object.GetName(), Namespace: object.GetNamespace(), Domain: domain,
-			Labels: object.GetLabels(), Annotations: object.GetAnnotations(), CreationTimestamp: created,
+			Labels: object.GetLabels(), Annotations: object.GetAnnotations(), CreationTimestamp: since,
 		},
 		Spec: typed,
 	}, nil

@@ -65,7 +65,7 @@ func start(t test.Failer, in *input) (*environment, error) {
 	}
 	gen := core.NewConfigGenTest(t, options)
 	env := gen.Env()
-	updater.FakeEndpointIndexUpdater.Index = env.EndpointIndex
+	updater.Index = env.EndpointIndex
 	if api != nil {
 		env.GatewayAPIController = api.gateway
 		api.client.RunAndWait(test.NewStop(t))
@@ -73,6 +73,9 @@ func start(t test.Failer, in *input) (*environment, error) {
 		// the push context asks it for routes: it needs a first one.
 		first := model.NewPushContext()
 		first.InitContext(env, nil, nil)
+	}
+	for _, i := range r.instances(in.workloads) {
+		gen.ServiceEntryRegistry.WorkloadInstanceHandler(i, model.EventAdd)
 	}
 	gen.Run()
 	r.publish(updater)

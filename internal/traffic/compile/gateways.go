@@ -72,14 +72,19 @@ func taken(selector map[string]string, w *workload) bool {
 	return true
 }
 
-// standIn adds a gateway's workload, and a Service with its ports.
+// standIn adds a gateway's workload, and a Service with its ports, unless the
+// objects have them: those of a cluster do.
 func (in *input) standIn(namespace, name string, labels map[string]string, ports []uint32, cause mizzen.Ref) {
-	w := podWorkload(namespace, name, metav1.ObjectMeta{Labels: labels}, corev1.PodSpec{ServiceAccountName: name})
-	w.role, w.Sidecar = traffic.Gateway, true
-	w.Identity = trustDomain(in.mesh) + "/ns/" + namespace + "/sa/" + name
-	w.Labels["security.istio.io/tlsMode"] = "istio"
-	w.Origin = in.origins[cause].Object
-	in.workloads = append(in.workloads, w)
+	if !slices.ContainsFunc(in.workloads, func(w *workload) bool { return w.Name == namespace+"/"+name }) {
+		w := podWorkload(namespace, name, metav1.ObjectMeta{Labels: labels}, corev1.PodSpec{ServiceAccountName: name})
+		w.role, w.Sidecar = traffic.Gateway, true
+		w.Identity = trustDomain(in.mesh) + "/ns/" + namespace + "/sa/" + name
+		w.Origin = in.origins[cause].Object
+		in.workloads = append(in.workloads, w)
+	}
+	if slices.ContainsFunc(in.services, func(s *corev1.Service) bool { return s.Namespace == namespace && s.Name == name }) {
+		return
+	}
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: maps.Clone(labels)}}
 	svc.Spec.Selector = maps.Clone(labels)
 	slices.Sort(ports)

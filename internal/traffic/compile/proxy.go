@@ -50,7 +50,7 @@ func (e *environment) node(w *workload) *model.Proxy {
 		ID: shortName(w) + "." + w.Namespace, Type: kind, IPAddresses: []string{w.Address}, ConfigNamespace: w.Namespace, Labels: w.Labels,
 		Metadata: &model.NodeMetadata{
 			Labels: w.Labels, Namespace: w.Namespace, ClusterID: clusterID, IstioVersion: istioVersion, WorkloadName: shortName(w),
-			ServiceAccount: w.serviceAccount,
+			ServiceAccount: w.serviceAccount, MeshID: trustDomain(e.push.Mesh),
 		},
 	})
 }

@@ -76,16 +76,28 @@ func (r *registry) attach(svc *corev1.Service, converted *model.Service, w *work
 		r.targets[w.Address] = append(r.targets[w.Address], model.ServiceTarget{
 			Service: converted, Port: model.ServiceInstancePort{ServicePort: port, TargetPort: target},
 		})
-		tlsMode := model.DisabledTLSModeLabel
-		if w.Sidecar {
-			tlsMode = model.IstioMutualTLSModeLabel
-		}
-		r.endpoints[converted.Hostname] = append(r.endpoints[converted.Hostname], &model.IstioEndpoint{
-			Addresses: []string{w.Address}, EndpointPort: target, ServicePortName: port.Name, LegacyClusterPortKey: port.Port,
-			Labels: w.Labels, TLSMode: tlsMode, Namespace: w.Namespace, WorkloadName: shortName(w),
-			ServiceAccount: spiffe.URIPrefix + w.Identity, HealthStatus: model.Healthy,
-		})
+		e := w.endpoint()
+		e.EndpointPort, e.ServicePortName, e.LegacyClusterPortKey = target, port.Name, port.Port
+		r.endpoints[converted.Hostname] = append(r.endpoints[converted.Hostname], e)
 	}
+}
+
+// endpoint returns the workload's pod as istiod sees it, without a port. Only
+// what the webhook labels so is reached with mutual TLS: no gateway is.
+func (w *workload) endpoint() *model.IstioEndpoint {
+	return &model.IstioEndpoint{
+		Addresses: []string{w.Address}, Labels: w.Labels, TLSMode: model.GetTLSModeFromEndpointLabels(w.Labels),
+		Namespace: w.Namespace, WorkloadName: shortName(w), ServiceAccount: spiffe.URIPrefix + w.Identity,
+		Locality: model.Locality{ClusterID: clusterID}, HealthStatus: model.Healthy,
+	}
+}
+
+// instances are the pods as what a ServiceEntry may select.
+func (r *registry) instances(workloads []*workload) (out []*model.WorkloadInstance) {
+	for _, w := range workloads {
+		out = append(out, &model.WorkloadInstance{Name: shortName(w), Namespace: w.Namespace, Kind: model.PodKind, Endpoint: w.endpoint()})
+	}
+	return out
 }
 
 func shortName(w *workload) string { return w.Name[len(w.Namespace)+1:] }

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,18 +100,22 @@ func (in *input) inject(root string) {
 	}
 	for _, w := range in.workloads {
 		w.Identity = fmt.Sprintf("%s/ns/%s/sa/%s", trustDomain(in.mesh), w.Namespace, w.serviceAccount)
-		asked := w.Labels[label.SidecarInject.Name]
-		if asked == "" {
-			asked = w.annotations[annotation.SidecarInject.Name]
-		}
-		w.Sidecar = in.injected[w.Namespace] && asked != "false" || asked == "true"
-		if w.role == "" && w.Sidecar {
-			w.role = traffic.Sidecar
-		}
-		if w.role != "" {
-			w.Sidecar = true
-			w.Labels[label.SecurityTlsMode.Name] = "istio"
-		}
+		w.inject(in.injected[w.Namespace])
+	}
+}
+
+// inject gives a workload the sidecar that its labels and its namespace ask for.
+func (w *workload) inject(byNamespace bool) {
+	asked := cmp.Or(w.Labels[label.SidecarInject.Name], w.annotations[annotation.SidecarInject.Name])
+	w.Sidecar = byNamespace && asked != "false" || asked == "true"
+	if w.role == "" && w.Sidecar {
+		w.role = traffic.Sidecar
+	}
+	if w.role == traffic.Sidecar {
+		w.Labels[label.SecurityTlsMode.Name] = "istio"
+	}
+	if w.role != "" {
+		w.Sidecar = true
 	}
 }
 

@@ -2,12 +2,15 @@ package effect
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/match"
 )
 
 // mtls tells where workloads accept plaintext that they refused, or refuse
@@ -84,14 +87,40 @@ func (c *comparison) plaintextWitness(w *traffic.Workload, g gates) *mizzen.Witn
 	if (g.before.plain == nil) == (g.after.plain == nil) {
 		return nil
 	}
-	words := map[bool]string{true: "the connection is closed", false: "reaches the workload"}
 	at := w.Name
 	if g.port != others {
 		at += fmt.Sprintf(":%d", g.port)
 	}
 	return &mizzen.Witness{
 		From: "outside", Method: "GET", URL: "http://" + at + "/",
-		Before: words[g.before.plain == nil], After: words[g.after.plain == nil],
+		Before: plaintextFate(g.before.plain, w, g.port), After: plaintextFate(g.after.plain, w, g.port),
+	}
+}
+
+// plaintextFate is what becomes of a request without TLS, that no policy can
+// know the sender of.
+func plaintextFate(chain *listenerv3.FilterChain, w *traffic.Workload, port uint32) string {
+	const closed = "the connection is closed"
+	if chain == nil {
+		return closed
+	}
+	const reaches = "reaches the workload"
+	stack, err := match.Open(chain)
+	if err != nil {
+		return reaches
+	}
+	var peer match.Peer
+	peer.Source = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 40000)
+	if address, err := netip.ParseAddr(w.Address); err == nil {
+		peer.Destination = netip.AddrPortFrom(address, uint16(max(port, 1)))
+	}
+	switch v := match.Authorize(stack, match.Request{Method: "GET", Path: "/", Host: hostOf(w)}, peer); {
+	case v.Decision != match.Denied:
+		return reaches
+	case v.Status == 0:
+		return closed + " by a policy"
+	default:
+		return fmt.Sprintf("%d by a policy", v.Status)
 	}
 }
 
@@ -182,4 +211,9 @@ func (c *comparison) meshConfig() []mizzen.Ref {
 		}
 	}
 	return out
+}
+
+// hostOf makes a host name of a workload's name, as its Service may have it.
+func hostOf(w *traffic.Workload) string {
+	return strings.TrimPrefix(w.Name, w.Namespace+"/") + "." + w.Namespace
 }

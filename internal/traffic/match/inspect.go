@@ -10,22 +10,38 @@ const (
 	httpInspector = "envoy.filters.listener.http_inspector"
 )
 
-// seen returns a connection as a listener sees it. Where nothing inspects how
-// it begins, it is bytes: istiod switches the inspectors off for ports that
-// expect no TLS or no HTTP. Envoy adds an inspector of TLS by itself to a
-// listener that needs one and has none; it never adds one of HTTP.
+// seen returns a connection as a listener sees it: bytes, where nothing looks
+// for TLS or HTTP. istiod switches the inspectors off for ports that expect
+// neither, and leaves that of TLS out where no port does.
 func seen(l *listenerv3.Listener, c Connection) Connection {
-	if c.TLS {
-		if f := inspector(l, tlsInspector); f != nil && disabled(f.GetFilterDisabled(), c) {
-			c.TLS, c.ServerName, c.ALPN = false, "", nil
-		}
-	}
-	if !c.TLS && len(c.ALPN) > 0 {
-		if f := inspector(l, httpInspector); f == nil || disabled(f.GetFilterDisabled(), c) {
-			c.ALPN = nil
-		}
+	switch {
+	case c.TLS && !looksForTLS(l, c):
+		c.TLS, c.ServerName, c.ALPN = false, "", nil
+	case !c.TLS && !looksForHTTP(l, c):
+		c.ALPN = nil
 	}
 	return c
+}
+
+func looksForHTTP(l *listenerv3.Listener, c Connection) bool {
+	f := inspector(l, httpInspector)
+	return f != nil && !disabled(f.GetFilterDisabled(), c)
+}
+
+// looksForTLS tells whether a listener inspects a connection for TLS. Envoy adds
+// an inspector to a listener that has none if its filter chains need one.
+func looksForTLS(l *listenerv3.Listener, c Connection) bool {
+	if f := inspector(l, tlsInspector); f != nil {
+		return !disabled(f.GetFilterDisabled(), c)
+	}
+	for _, chain := range l.GetFilterChains() {
+		m := chain.GetFilterChainMatch()
+		names := len(m.GetServerNames()) > 0 || len(m.GetApplicationProtocols()) > 0
+		if m.GetTransportProtocol() == "tls" || m.GetTransportProtocol() == "" && names {
+			return true
+		}
+	}
+	return l.GetFilterChainMatcher() != nil
 }
 
 func inspector(l *listenerv3.Listener, name string) *listenerv3.ListenerFilter {

@@ -166,7 +166,7 @@ func authorizer(cluster, filter string) string {
 var harmless = map[string]bool{
 	"envoy.filters.http.router": true, "envoy.filters.http.fault": true, "envoy.filters.http.cors": true,
 	"envoy.filters.http.grpc_stats": true, "envoy.filters.http.grpc_web": true, "envoy.filters.http.set_filter_state": true,
-	"envoy.filters.http.stateful_session": true, "envoy.filters.http.peer_metadata": true, "istio.stats": true,
+	"envoy.filters.http.header_to_metadata": true, "envoy.filters.http.stateful_session": true, "envoy.filters.http.peer_metadata": true, "istio.stats": true,
 	"istio.alpn": true, "istio.metadata_exchange": true, "istio_authn": true, "waypoint_upstream_peer_metadata": true,
 	"waypoint_downstream_peer_metadata": true, "connect_authority": true, "envoy.filters.network.set_filter_state": true,
 	"envoy.filters.network.metadata_exchange": true, "forward_downstream_sni": true, "envoy.filters.network.sni_cluster": true,

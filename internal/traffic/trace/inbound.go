@@ -144,14 +144,20 @@ func (t *tracer) enter(a *arrival, l *leg, chain *listenerv3.FilterChain, peer m
 
 // handshake says why the two sides cannot talk; empty if they can.
 func (t *tracer) handshake(a *arrival, chain *listenerv3.FilterChain, why string) string {
-	if chain == nil {
-		if a.via.security == plaintext && !a.seen.encrypted {
-			return "it takes mTLS only, and the caller speaks plaintext"
-		}
+	switch {
+	case chain == nil && a.security(a.via) == plaintext:
+		return "it takes mTLS only, and the caller speaks plaintext"
+	case chain == nil:
 		return withoutEnd(why)
 	}
+	return a.mismatch(chain)
+}
+
+// mismatch says how the two sides of a connection that a chain takes differ.
+func (a *arrival) mismatch(chain *listenerv3.FilterChain) string {
 	ends, demands := terminates(chain)
-	switch identity := a.proxy.Workload.Identity; {
+	identity := a.proxy.Workload.Identity
+	switch {
 	case ends && demands && a.via.security != mutualTLS:
 		return "it demands a certificate of the mesh, and the caller shows none"
 	case ends && a.via.istio && !a.via.trusts(identity):

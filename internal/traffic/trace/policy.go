@@ -35,29 +35,8 @@ func (t *tracer) admit(l *leg, chain *listenerv3.FilterChain, s *match.Stack, pe
 		missed = append(missed, t.policy(tried.Policy, actions, misses, tried.Why))
 	}
 	hop.Policies = append(hop.Policies, missed...)
-	for _, name := range v.Audited {
-		hop.Policies = append(hop.Policies, t.policy(name, actions, audits, ""))
-	}
-	for _, dry := range v.Shadow {
-		result := "would allow"
-		if dry.Denied {
-			result = "would deny"
-		} else if dry.Policy == "" {
-			continue // none of them is about this request
-		}
-		hop.Policies = append(hop.Policies, t.policy(dry.Policy, actions, result, "dry run"))
-	}
-	for _, authorizer := range v.Asks {
-		if to, ok := targetOf(authorizer); ok {
-			authorizer = fmt.Sprintf("%s:%d", to.host, to.port)
-		}
-		hop.Policies = append(hop.Policies, mizzen.TracePolicy{Name: authorizer, Action: "CUSTOM", Result: unknown, Reason: "it is asked, and may deny"})
-		l.doubt = fmt.Sprintf("%s asks the external authorizer %s", hop.Workload, authorizer)
-	}
-	for _, what := range v.Unsure {
-		hop.Policies = append(hop.Policies, mizzen.TracePolicy{Action: "FILTER", Result: unknown, Reason: what})
-		l.doubt = fmt.Sprintf("at %s, %s", hop.Workload, what)
-	}
+	t.watched(l, &v, actions)
+	t.doubted(l, &v)
 	switch v.Decision {
 	case match.Denied:
 		t.deny(l, &v, actions, missed)
@@ -72,33 +51,70 @@ func (t *tracer) admit(l *leg, chain *listenerv3.FilterChain, s *match.Stack, pe
 	return true
 }
 
+// watched tells what policies say that decide nothing: audits and dry runs.
+func (t *tracer) watched(l *leg, v *match.Verdict, actions map[string]string) {
+	hop := l.hop
+	for _, name := range v.Audited {
+		hop.Policies = append(hop.Policies, t.policy(name, actions, audits, ""))
+	}
+	for _, dry := range v.Shadow {
+		result := "would allow"
+		if dry.Denied {
+			result = "would deny"
+		} else if dry.Policy == "" {
+			continue // none of them is about this request
+		}
+		hop.Policies = append(hop.Policies, t.policy(dry.Policy, actions, result, "dry run"))
+	}
+}
+
+// doubted tells who may refuse the request without that it can be told here.
+func (t *tracer) doubted(l *leg, v *match.Verdict) {
+	hop := l.hop
+	for _, authorizer := range v.Asks {
+		if to, ok := targetOf(authorizer); ok {
+			authorizer = fmt.Sprintf("%s:%d", to.host, to.port)
+		}
+		hop.Policies = append(hop.Policies, mizzen.TracePolicy{Name: authorizer, Action: "CUSTOM", Result: unknown, Reason: "it is asked, and may deny"})
+		l.doubt = fmt.Sprintf("%s asks the external authorizer %s", hop.Workload, authorizer)
+	}
+	for _, what := range v.Unsure {
+		hop.Policies = append(hop.Policies, mizzen.TracePolicy{Action: "FILTER", Result: unknown, Reason: what})
+		l.doubt = fmt.Sprintf("at %s, %s", hop.Workload, what)
+	}
+}
+
 // deny ends a request that policy refuses.
 func (t *tracer) deny(l *leg, v *match.Verdict, actions map[string]string, missed []mizzen.TracePolicy) {
-	why := v.Why
-	if v.Policy == "" && v.Status != 401 && (len(missed) > 0 || len(actions) > 0) {
-		why = "some rules allow requests, and none matches this one"
-	}
-	p := mizzen.TracePolicy{Action: "ALLOW", Result: denies, Reason: why}
-	switch {
-	case v.Status != 0 && v.Status != 401 && v.Status != 403:
+	if !slices.Contains([]int{0, 401, 403}, v.Status) {
 		t.refuse(l, v.Status, v.Why, mizzen.TraceRule{}) // no policy, but Envoy itself
 		return
-	case v.Policy != "":
-		p = t.policy(v.Policy, actions, denies, "")
-	case v.Status == 401, !slices.ContainsFunc(missed, isAllow) && len(actions) == 0:
-		p.Action = "JWT"
-	case len(missed) > 0 && isAllow(missed[len(missed)-1]):
-		p.Rule = t.rule(traffic.Rule{Ref: missed[len(missed)-1].Rule.Ref})
 	}
+	p := t.refusal(v, actions, missed)
 	l.hop.Policies = append(l.hop.Policies, p)
-	message := fmt.Sprintf("%s refuses it: %s", l.hop.Workload, why)
-	if p.Rule.Ref.Kind != "" && v.Policy != "" {
-		message = fmt.Sprintf("%s refuses it", l.hop.Workload)
+	message := fmt.Sprintf("%s refuses it", l.hop.Workload)
+	if p.Reason != "" {
+		message += ": " + p.Reason
 	}
 	t.refuse(l, v.Status, message, p.Rule)
 }
 
-func isAllow(p mizzen.TracePolicy) bool { return p.Action == "ALLOW" }
+// refusal is the policy that denies: one that says so; or those that allow and
+// do not match, of which the last is named; or a demand for a token.
+func (t *tracer) refusal(v *match.Verdict, actions map[string]string, missed []mizzen.TracePolicy) mizzen.TracePolicy {
+	if v.Policy != "" {
+		return t.policy(v.Policy, actions, denies, "")
+	}
+	p := mizzen.TracePolicy{Action: "JWT", Result: denies, Reason: v.Why}
+	if v.Status == 401 || len(actions) == 0 {
+		return p
+	}
+	p.Action, p.Reason = "ALLOW", "some rules allow requests, and none matches this one"
+	if n := len(missed); n > 0 && missed[n-1].Action == "ALLOW" {
+		p.Rule = t.rule(traffic.Rule{Ref: missed[n-1].Rule.Ref})
+	}
+	return p
+}
 
 // policy names what wrote a policy.
 func (t *tracer) policy(name string, actions map[string]string, result, reason string) mizzen.TracePolicy {

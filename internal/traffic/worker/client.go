@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,7 +26,8 @@ const Timeout = 2 * time.Minute
 const memoryLimit = "512MiB"
 
 // Client asks a worker process, which it starts with the first job and keeps,
-// since a warm one remembers the last mesh. It is safe for concurrent use; jobs
+// since a warm one remembers the last mesh. A job whose istiod has other Flags
+// than the one before gets another process. It is safe for concurrent use; jobs
 // wait for each other.
 type Client struct {
 	// Executable is the program to start with Command; empty means this one.
@@ -38,6 +40,7 @@ type Client struct {
 }
 
 type process struct {
+	flags  Flags
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	out    *bufio.Reader
@@ -50,12 +53,8 @@ type process struct {
 func (c *Client) Do(ctx context.Context, job Job, result any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.process == nil {
-		p, err := c.start()
-		if err != nil {
-			return err
-		}
-		c.process = p
+	if err := c.prepare(job); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
@@ -77,6 +76,10 @@ func (c *Client) Do(ctx context.Context, job Job, result any) error {
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.stop()
+}
+
+func (c *Client) stop() {
 	if c.process != nil {
 		c.process.kill()
 		_ = c.process.cmd.Wait() // it was killed: nothing else to learn
@@ -84,7 +87,23 @@ func (c *Client) Close() {
 	}
 }
 
-func (c *Client) start() (*process, error) {
+// prepare makes sure that there is a process with the flags of a job. One
+// without objects is about a mesh that the process there is may remember.
+func (c *Client) prepare(job Job) error {
+	if c.process != nil && len(job.Both)+len(job.Before)+len(job.After) == 0 {
+		return nil
+	}
+	flags := job.Flags()
+	if c.process != nil && maps.Equal(c.process.flags, flags) {
+		return nil
+	}
+	c.stop()
+	p, err := c.start(flags)
+	c.process = p
+	return err
+}
+
+func (c *Client) start(flags Flags) (*process, error) {
 	executable := c.Executable
 	if executable == "" {
 		var err error
@@ -96,9 +115,10 @@ func (c *Client) start() (*process, error) {
 	if c.AllowUnsandboxed {
 		args = append(args, allowUnsandboxed)
 	}
-	p := &process{cmd: exec.Command(executable, args...)}
-	// What a worker needs comes by pipe: no variable of ours is its business.
-	p.cmd.Env = []string{"GOMEMLIMIT=" + memoryLimit}
+	p := &process{cmd: exec.Command(executable, args...), flags: flags}
+	// What a worker needs comes by pipe: no variable of ours is its business,
+	// but istiod's code takes its flags from there.
+	p.cmd.Env = append([]string{"GOMEMLIMIT=" + memoryLimit}, flags.environ()...)
 	p.cmd.Stderr = &p.stderr
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {

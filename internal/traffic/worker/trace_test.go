@@ -18,7 +18,7 @@ import (
 // TestMain lets the test binary be its own traffic worker, as mizzen is.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == worker.Command {
-		os.Exit(worker.Main())
+		os.Exit(worker.Main(os.Args[2:]))
 	}
 	os.Exit(m.Run())
 }

@@ -4,6 +4,7 @@ package ads
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -51,6 +52,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	answered map[string]bool // types that Envoy acknowledged or refused
+	open     int             // answers that Envoy has not acknowledged or refused
 	refused  []string
 	missing  map[string]bool
 	changed  chan struct{}
@@ -80,39 +82,26 @@ func Serve(s Snapshot) (*Server, error) {
 func (s *Server) Close() { s.grpc.Stop() }
 
 func (s *Server) pack(snapshot Snapshot) error {
-	add := func(kind, name string, m proto.Message) error {
+	return errors.Join(
+		pack(s, clusterType, snapshot.Clusters, (*clusterv3.Cluster).GetName),
+		pack(s, listenerType, snapshot.Listeners, (*listenerv3.Listener).GetName),
+		pack(s, routeType, snapshot.Routes, (*routev3.RouteConfiguration).GetName),
+		pack(s, secretType, snapshot.Secrets, (*tlsv3.Secret).GetName),
+	)
+}
+
+// pack keeps resources of one type by name.
+func pack[T proto.Message](s *Server, kind string, list []T, name func(T) string) error {
+	s.resources[kind] = map[string]*anypb.Any{}
+	for _, m := range list {
 		packed, err := anypb.New(m)
 		if err != nil {
-			return fmt.Errorf("ads: %s %s: %w", kind, name, err)
+			return fmt.Errorf("ads: %s %s: %w", kind, name(m), err)
 		}
-		if s.resources[kind] == nil {
-			s.resources[kind] = map[string]*anypb.Any{}
+		if s.resources[kind][name(m)] != nil {
+			return fmt.Errorf("ads: %s %s is there twice", kind, name(m))
 		}
-		if s.resources[kind][name] != nil {
-			return fmt.Errorf("ads: %s %s is there twice", kind, name)
-		}
-		s.resources[kind][name] = packed
-		return nil
-	}
-	for _, c := range snapshot.Clusters {
-		if err := add(clusterType, c.Name, c); err != nil {
-			return err
-		}
-	}
-	for _, l := range snapshot.Listeners {
-		if err := add(listenerType, l.Name, l); err != nil {
-			return err
-		}
-	}
-	for _, r := range snapshot.Routes {
-		if err := add(routeType, r.Name, r); err != nil {
-			return err
-		}
-	}
-	for _, secret := range snapshot.Secrets {
-		if err := add(secretType, secret.Name, secret); err != nil {
-			return err
-		}
+		s.resources[kind][name(m)] = packed
 	}
 	return nil
 }
@@ -134,6 +123,13 @@ func (s *Server) Wait(ctx context.Context) error {
 		case <-s.changed:
 		}
 	}
+}
+
+// Settled tells whether Envoy has acknowledged or refused all that it got.
+func (s *Server) Settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open == 0
 }
 
 // Refused returns what Envoy refused and why, and what it asked for in vain,
@@ -185,6 +181,9 @@ func (s *Server) stream(to stream) error {
 		}
 		sent[kind] = key
 		response := &discovery.DiscoveryResponse{TypeUrl: kind, VersionInfo: "1", Nonce: "1", Resources: s.pick(kind, names)}
+		s.mu.Lock()
+		s.open++
+		s.mu.Unlock()
 		if err := to.Send(response); err != nil {
 			return err
 		}
@@ -194,6 +193,7 @@ func (s *Server) stream(to stream) error {
 func (s *Server) answer(kind string, request *discovery.DiscoveryRequest) {
 	s.mu.Lock()
 	s.answered[kind] = true
+	s.open--
 	if request.ErrorDetail != nil {
 		s.refused = append(s.refused, fmt.Sprintf("%s: %s", kind[strings.LastIndexByte(kind, '.')+1:], request.ErrorDetail.Message))
 	}

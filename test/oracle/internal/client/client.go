@@ -66,7 +66,7 @@ type exchanger interface {
 // Close ends all connections.
 func (c *Client) Close() {
 	for _, x := range c.open {
-		x.Close()
+		_ = x.Close() // nobody waits for what it says
 	}
 	c.open = nil
 }
@@ -132,7 +132,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Answer, error) {
 		}
 		a, again, err := x.exchange(r)
 		if err != nil || !again {
-			x.Close()
+			_ = x.Close() // it has ended, or is not to be used
 			delete(c.open, k)
 		}
 		if err == nil || !kept {

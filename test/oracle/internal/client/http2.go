@@ -100,19 +100,16 @@ func (s *streams) receive(frame http2.Frame, a *Answer, body *strings.Builder) (
 		}
 	case *http2.GoAwayFrame:
 		return false, fmt.Errorf("%w: go away: %s", ErrReset, f.ErrCode)
+	}
+	if frame.Header().StreamID != s.last {
+		return false, nil
+	}
+	switch f := frame.(type) {
 	case *http2.RSTStreamFrame:
-		if f.StreamID == s.last {
-			return false, fmt.Errorf("%w: stream reset: %s", ErrReset, f.ErrCode)
-		}
+		return false, fmt.Errorf("%w: stream reset: %s", ErrReset, f.ErrCode)
 	case *http2.MetaHeadersFrame:
-		if f.StreamID != s.last {
-			return false, nil
-		}
 		return f.StreamEnded(), a.add(f)
 	case *http2.DataFrame:
-		if f.StreamID != s.last {
-			return false, nil
-		}
 		body.Write(f.Data())
 		// The stream ends with its few bytes; the connection's window must not.
 		if n := len(f.Data()); n > 0 {

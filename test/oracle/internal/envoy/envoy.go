@@ -162,6 +162,9 @@ func (e *Envoy) Ready(ctx context.Context, listener string) (string, error) {
 	}
 	var address string
 	err := e.poll(ctx, func() (bool, error) {
+		if !e.ads.Settled() {
+			return false, nil
+		}
 		if refused := e.ads.Refused(); len(refused) > 0 {
 			return false, fmt.Errorf("envoy refuses its configuration:\n%s", strings.Join(refused, "\n"))
 		}

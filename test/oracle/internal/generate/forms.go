@@ -125,9 +125,7 @@ func (s *Source) origins(route *routev3.Route) []string {
 	}
 	out := []string{"http://other.example.org"}
 	for _, m := range policy.AllowOriginStringMatch {
-		for _, v := range s.values(m)[:4] {
-			out = append(out, v)
-		}
+		out = append(out, s.values(m)[:4]...)
 	}
 	return out
 }
@@ -159,7 +157,6 @@ func (s *Source) write(b *strings.Builder, x *syntax.Regexp, depth int) {
 	if depth > maxDepth || b.Len() > maxMember {
 		return
 	}
-	times := 1
 	switch x.Op {
 	case syntax.OpLiteral:
 		b.WriteString(string(x.Rune))
@@ -169,19 +166,26 @@ func (s *Source) write(b *strings.Builder, x *syntax.Regexp, depth int) {
 		b.WriteRune(rune('a' + s.rnd.IntN(26)))
 	case syntax.OpAlternate:
 		s.write(b, x.Sub[s.rnd.IntN(len(x.Sub))], depth+1)
-		return
-	case syntax.OpStar, syntax.OpPlus:
-		times = 1 + s.rnd.IntN(3)
-	case syntax.OpQuest:
-		times = s.rnd.IntN(2)
-	case syntax.OpRepeat:
-		times = x.Min + s.rnd.IntN(2)
-	}
-	for range times {
-		for _, sub := range x.Sub {
-			s.write(b, sub, depth+1)
+	default:
+		for range s.times(x) {
+			for _, sub := range x.Sub {
+				s.write(b, sub, depth+1)
+			}
 		}
 	}
+}
+
+// times returns how often to repeat a part of an expression.
+func (s *Source) times(x *syntax.Regexp) int {
+	switch x.Op {
+	case syntax.OpStar, syntax.OpPlus:
+		return 1 + s.rnd.IntN(3)
+	case syntax.OpQuest:
+		return s.rnd.IntN(2)
+	case syntax.OpRepeat:
+		return x.Min + s.rnd.IntN(2)
+	}
+	return 1
 }
 
 // char returns a printable character of a class, given as pairs of bounds.

@@ -46,7 +46,7 @@ func NewMesh(seed uint64, keys string) (Mesh, error) {
 		b.service("shop", name, i+1)
 		b.destinationRule("shop", name)
 		if b.chance(80) {
-			b.virtualService("shop", name, list{name}, nil)
+			b.virtualService(name, list{name}, nil)
 		}
 	}
 	b.service("team", "other", 20)
@@ -55,7 +55,7 @@ func NewMesh(seed uint64, keys string) (Mesh, error) {
 		"ports": list{object{"number": 9080, "name": "http", "protocol": "HTTP"}},
 	})
 	if b.chance(50) {
-		b.virtualService("shop", "external", list{"api.ext.example.com", "*.wild.example.com"}, nil)
+		b.virtualService("external", list{"api.ext.example.com", "*.wild.example.com"}, nil)
 	}
 	b.gateway()
 	if b.chance(30) {
@@ -158,13 +158,13 @@ func (b *builder) gateway() {
 	if b.chance(30) {
 		at = append(at, "mesh")
 	}
-	b.virtualService("shop", "public", list{"www.example.com", "example.com", "secure.example.com"}, at)
-	b.virtualService("shop", "wild", list{"*.example.com"}, list{"edge/gw"})
-	b.virtualService("shop", "old", list{"old.example.net"}, list{"edge/gw"})
+	b.virtualService("public", list{"www.example.com", "example.com", "secure.example.com"}, at)
+	b.virtualService("wild", list{"*.example.com"}, list{"edge/gw"})
+	b.virtualService("old", list{"old.example.net"}, list{"edge/gw"})
 }
 
 // virtualService adds rules for hosts. Some end with one that takes all.
-func (b *builder) virtualService(namespace, name string, hosts, gateways list) {
+func (b *builder) virtualService(name string, hosts, gateways list) {
 	var routes list
 	for range 2 + b.rnd.IntN(6) {
 		routes = append(routes, b.route(true))
@@ -176,5 +176,5 @@ func (b *builder) virtualService(namespace, name string, hosts, gateways list) {
 	if gateways != nil {
 		spec["gateways"] = gateways
 	}
-	b.add("networking.istio.io/v1", "VirtualService", namespace, name, spec)
+	b.add("networking.istio.io/v1", "VirtualService", "shop", name, spec)
 }

@@ -131,15 +131,18 @@ func (s *Source) Next() Request {
 	}
 	r.Path = withQuery(r.Path, strings.Join(query, "&"))
 	s.special(&r, f)
+	sendable(&r, f)
+	return r
+}
+
+// sendable takes out what the two codecs of Envoy treat differently.
+func sendable(r *Request, f forms) {
 	r.Path = strings.ReplaceAll(r.Path, " ", "%20")
-	if slices.ContainsFunc(r.Header, func(h [2]string) bool { return strings.EqualFold(h[0], "host") }) {
-		r.HTTP2 = false // which has no such header
-	}
-	if r.HTTP2 && repeats(r.Header, "cookie") {
-		r.HTTP2 = false // whose codec joins what HTTP/1.1's leaves apart
-	}
-	if r.HTTP2 && strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' }) {
-		r.HTTP2 = false // its codec refuses what HTTP/1.1's lets through
+	switch {
+	case repeats(r.Header, "host", 1), // which HTTP/2 does not have
+		repeats(r.Header, "cookie", 2), slices.Contains(r.Header, [2]string{"cookie", ""}), // which its codec joins, or leaves out
+		strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' }): // which it refuses
+		r.HTTP2 = false
 	}
 	if r.Host == "" {
 		r.Host = f.hosts[0] // no host at all is another matter
@@ -147,7 +150,6 @@ func (s *Source) Next() Request {
 	if !slices.Contains(methods, r.Method) {
 		r.Method = "LINK"
 	}
-	return r
 }
 
 // depart changes r in one way.
@@ -198,14 +200,14 @@ func (s *Source) special(r *Request, f forms) {
 	}
 }
 
-func repeats(headers [][2]string, name string) bool {
-	n := 0
+// repeats tells whether a header is there so many times.
+func repeats(headers [][2]string, name string, times int) bool {
 	for _, h := range headers {
 		if strings.EqualFold(h[0], name) {
-			n++
+			times--
 		}
 	}
-	return n > 1
+	return times <= 0
 }
 
 func withQuery(path, query string) string {

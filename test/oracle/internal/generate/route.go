@@ -53,6 +53,15 @@ func (b *builder) match() object {
 			m["ignoreUriCase"] = true
 		}
 	}
+	b.conditions(m)
+	if len(m) == 0 {
+		m["uri"] = object{"prefix": "/"}
+	}
+	return m
+}
+
+// conditions adds to a match what does not look at the path.
+func (b *builder) conditions(m object) {
 	if b.chance(30) {
 		headers := object{}
 		for range 1 + b.rnd.IntN(2) {
@@ -79,10 +88,6 @@ func (b *builder) match() object {
 	if b.chance(8) {
 		m["port"] = b.number(9080, 80, 443)
 	}
-	if len(m) == 0 {
-		m["uri"] = object{"prefix": "/"}
-	}
-	return m
 }
 
 // text3 is a match of one of the three kinds.

@@ -63,18 +63,20 @@ func (c *Config) listener(l *listenerv3.Listener, side Side, secrets map[string]
 			return nil, err
 		}
 	}
-	return l, walk(l, func(m proto.Message) {
-		switch x := m.(type) {
-		case *tlsv3.SdsSecretConfig:
-			secrets[x.Name] = true
-		case *rbacv3.Principal:
-			// It is always the socket's own peer, and never whom PROXY
-			// announces; source_ip is.
-			if ip := x.GetDirectRemoteIp(); ip != nil {
-				x.Identifier = &rbacv3.Principal_SourceIp{SourceIp: ip}
-			}
+	return l, walk(l, func(m proto.Message) { adapt(m, secrets) })
+}
+
+// adapt notes a secret, or makes an address the one that PROXY announces.
+func adapt(m proto.Message, secrets map[string]bool) {
+	switch x := m.(type) {
+	case *tlsv3.SdsSecretConfig:
+		secrets[x.Name] = true
+	case *rbacv3.Principal:
+		// It is always the socket's own peer; source_ip is whom PROXY announces.
+		if ip := x.GetDirectRemoteIp(); ip != nil {
+			x.Identifier = &rbacv3.Principal_SourceIp{SourceIp: ip} //nolint:staticcheck // SA1019: only the deprecated field obeys PROXY.
 		}
-	})
+	}
 }
 
 // fixChain takes Istio's own filters and logs out, and puts the probe in.

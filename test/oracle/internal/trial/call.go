@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -116,6 +115,9 @@ func (t *Trial) call(ctx context.Context, c *client.Client, a *CallAsked, id str
 	if err != nil {
 		// Envoy may end a connection at once, in the handshake, or after it.
 		a.Observed, a.Failure = Fate{Kind: closed}, err
+		if a.Call.HTTP2 && a.Predicted.Kind == badRequest {
+			a.Observed = a.Predicted // as HTTP/2 refuses
+		}
 		return nil
 	}
 	a.Observed = observeCall(answer, t.hits(ctx, id, a.Predicted), a.Predicted)
@@ -175,11 +177,11 @@ func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, connection match.
 	if stack.TLS != nil {
 		peer.Identity = a.Call.Identity
 	}
-	switch v := judge(stack, request, peer); {
-	case v.Decision == match.Undecided:
+	switch v := judge(stack, request, peer); v.Decision {
+	case match.Undecided:
 		a.Predicted = Fate{Kind: other, Why: v.Why}
 		return
-	case v.Decision == match.Denied:
+	case match.Denied:
 		a.deny(v)
 		return
 	}

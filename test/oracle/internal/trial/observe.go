@@ -16,26 +16,26 @@ var localDetails = map[string]string{
 	"cluster_not_found":  noCluster,
 	"fault_filter_abort": aborted,
 	"cors_response":      preflight,
+	"direct_response":    direct,
 }
 
 // observe puts an answer of Envoy into the words of Fate. The names of headers
 // to look at are those of the prediction.
 func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 	details := a.Header.Get(client.Probe)
-	if a.Status == http.StatusBadRequest && !strings.Contains(details, "upstream") && details != "fault_filter_abort" && details != "direct_response" ||
-		details == "" {
-		// Without the probe, the listener did not take it for HTTP and gave it
-		// to a proxy of bytes.
+	if refused(a.Status, details) {
 		return Fate{Kind: badRequest, Status: http.StatusBadRequest}
 	}
 	f := Fate{Status: a.Status, Route: present(a.Header.Get("x-o-route")), Delayed: strings.Contains(a.Header.Get("x-o-flags"), "DI")}
-	switch kind, ok := localDetails[details]; {
-	case ok:
+	switch kind := localDetails[details]; {
+	case kind == direct:
+		// Envoy tells a location with 201, too.
+		f.Kind, f.Location = direct, a.Header.Get("Location")
+		if f.Location != "" && a.Status != http.StatusCreated {
+			f.Kind = redirect
+		}
+	case kind != "":
 		f.Kind = kind
-	case details == "direct_response" && a.Status/100 == 3:
-		f.Kind, f.Location = redirect, a.Header.Get("Location")
-	case details == "direct_response":
-		f.Kind = direct
 	case details == "via_upstream" && len(hits) > 0:
 		f.observeForward(a, hits, predicted)
 	default:
@@ -47,6 +47,18 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 	f.Response = looked(a.Header, predicted.Response)
 	f.CORS = allowed(a.Header)
 	return f
+}
+
+// refused tells whether Envoy took an answer's request for none of HTTP.
+// Without the probe, the listener gave it to a proxy of bytes.
+func refused(status int, details string) bool {
+	switch details {
+	case "":
+		return true
+	case "via_upstream", "fault_filter_abort", "direct_response":
+		return false
+	}
+	return status == http.StatusBadRequest
 }
 
 // present is a value of the probe; Envoy writes "-" for none.

@@ -29,36 +29,33 @@ func (t *Target) Request(r generate.Request) match.Request {
 	return out
 }
 
+// kinds are the words of the matcher.
+var kinds = map[match.Kind]string{
+	match.NoHost: noRoute, match.NoRoute: noRoute, match.Redirect: redirect, match.Direct: direct,
+	match.Fault: aborted, match.Preflight: preflight, match.Forward: forward,
+}
+
 // predict puts an outcome of the matcher into the words of Fate.
 func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
-	f := Fate{Status: out.Status, GRPC: out.GRPCStatus}
+	if out.Kind == match.BadRequest {
+		return Fate{Kind: badRequest, Status: out.Status}
+	}
+	f := Fate{Kind: kinds[out.Kind], Status: out.Status, GRPC: out.GRPCStatus, Location: out.Location}
 	if out.Route != nil {
 		f.Route = out.Route.Name
 	}
 	if p := out.Fault; p != nil && p.AbortPercent < 100 && float64(r.Bucket) < p.AbortPercent*10_000 {
+		f.Location = ""
 		f.local(aborted, p.AbortStatus, r)
 		return f
-	}
-	switch out.Kind {
-	case match.BadRequest:
-		return Fate{Kind: badRequest, Status: out.Status}
-	case match.NoHost, match.NoRoute:
-		f.Kind = noRoute
-	case match.Redirect:
-		f.Kind, f.Location = redirect, out.Location
-	case match.Direct:
-		f.Kind = direct
-	case match.Fault:
-		f.Kind = aborted
-	case match.Preflight:
-		f.Kind = preflight
-	case match.Forward:
-		t.predictForward(&f, out, r)
 	}
 	if f.GRPC != 0 {
 		f.Status = http.StatusOK
 	}
-	if out.Route != nil && (f.Kind == direct || f.Kind == redirect) {
+	switch f.Kind {
+	case forward:
+		t.predictForward(&f, out, r)
+	case direct, redirect:
 		f.Response = mutated(nil, out.ResponseHeaders...)
 	}
 	if f.Kind != aborted {

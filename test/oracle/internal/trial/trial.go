@@ -232,6 +232,24 @@ func (t *Trial) requests(rnd *rand.Rand, n int) []Asked {
 	return all
 }
 
+// Copies sends a call n times and returns how many copies of it other clusters
+// than its own got.
+func (t *Trial) Copies(ctx context.Context, call generate.Call, n int) (int, error) {
+	c := &client.Client{Address: t.address}
+	defer c.Close()
+	target := &Target{Peer: client.Peer{Source: source, Destination: call.Destination}}
+	hits := 0
+	for i := range n {
+		if _, err := c.Do(ctx, wire(target, call.Request, "copy-"+strconv.Itoa(i))); err != nil {
+			return 0, fmt.Errorf("%s: %w", t.Name, err)
+		}
+	}
+	for i := range n {
+		hits += len(t.upstreams.Take("copy-" + strconv.Itoa(i)))
+	}
+	return hits - n, nil
+}
+
 // ask asks one request of both sides.
 func (t *Trial) ask(ctx context.Context, c *client.Client, a *Asked, id string) error {
 	a.Predicted = Predict(a.Target, a.Request, Matcher)

@@ -1,0 +1,311 @@
+package mesh
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/labtest"
+)
+
+// settling is how long istiod may take to send what was applied; the whole
+// comparison shares it.
+const settling = 40 * time.Second
+
+// TestModel holds what Mizzen compiles offline to what the proxies of the shop
+// have, and to what the live istiod sends to proxies in the namespaces of the
+// scenarios in testdata/model. Their pods are on a simulated node: nothing runs
+// in them, and istiod does not know.
+func TestModel(t *testing.T) {
+	lab := labtest.Start(t, labtest.ControlPlane|labtest.Git|labtest.Mesh)
+	m := &team{T: t, lab: lab, core: kubernetes.NewForConfigOrDie(lab.Config), ns: lab.Namespace}
+	scenarios := m.scenarios()
+	pods, err := m.core.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &comparison{team: m, model: compileOffline(t, m.meshObjects()), seen: map[string]bool{}, found: map[string][]string{}}
+	c.until = time.Now().Add(settling)
+	addresses := form{}
+	for i := range pods.Items {
+		addresses[pods.Items[i].Status.PodIP] = workloadOf(&pods.Items[i])
+	}
+	var example *dump
+	for i := range pods.Items {
+		if pod := &pods.Items[i]; runsEnvoy(pod) {
+			if pod.Labels["app"] == "web" {
+				example = m.configDump(pod)
+			}
+			c.compare(pod, func() (resources, error) { return m.configDump(pod).resources(t, addresses), nil })
+		}
+	}
+	istiod := m.plaintext()
+	for i := range pods.Items {
+		if pod := &pods.Items[i]; scenarios[pod.Namespace] != "" && !runsEnvoy(pod) && hasProxy(pod) && pod.Labels["version"] != "v2" {
+			node := stranger(t, example.node, pod)
+			c.compare(pod, func() (resources, error) { return sent(t.Context(), istiod, node, addresses) })
+		}
+	}
+	c.report()
+	if len(c.seen) < 8+2*len(scenarios) {
+		t.Errorf("%d workloads were compared, of the shop and %d scenarios", len(c.seen), len(scenarios))
+	}
+}
+
+// runsEnvoy tells whether a pod runs, with a proxy.
+func runsEnvoy(pod *corev1.Pod) bool {
+	return pod.Spec.NodeName == "lab-1" && pod.Status.Phase == corev1.PodRunning && hasProxy(pod)
+}
+
+func hasProxy(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool { return c.Name == "istio-proxy" })
+}
+
+// comparison collects what differs, each difference once.
+type comparison struct {
+	*team
+	until time.Time
+	model compiled
+	seen  map[string]bool
+	// found has the proxies by the text of the difference.
+	found map[string][]string
+}
+
+// compare compares one proxy of a workload with the model, until they are
+// equal or time is up.
+func (c *comparison) compare(pod *corev1.Pod, live func() (resources, error)) {
+	c.Helper()
+	name := workloadOf(pod)
+	if c.seen[name] {
+		return
+	}
+	c.seen[name] = true
+	want := c.model.of(name)
+	if len(want) == 0 {
+		c.Errorf("the model has no proxy of %s", name)
+		return
+	}
+	for {
+		got, err := live()
+		if err != nil {
+			c.Fatalf("%s: %v", name, err)
+		}
+		differences := differ(want, got, runsEnvoy(pod))
+		if len(differences) == 0 {
+			return
+		}
+		if time.Now().After(c.until) {
+			for _, d := range differences {
+				c.found[d] = append(c.found[d], name)
+			}
+			return
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+}
+
+// differ returns what differs, as a text for each resource. What an Envoy has
+// that runs may be older than what istiod would send.
+func differ(model, live resources, runs bool) (out []string) {
+	names := slices.Collect(maps.Keys(live))
+	for name := range model {
+		// What is behind clusters is asked of istiod only.
+		if _, ok := live[name]; !ok && !strings.HasPrefix(name, "endpoints ") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		m, l := model[name], live[name]
+		if m != l && !tolerated(name) && !(runs && stale(m, l)) {
+			out = append(out, name+" (-model +live):\n"+cmp.Diff(strings.Split(m, "\n"), strings.Split(l, "\n")))
+		}
+	}
+	return out
+}
+
+func (c *comparison) report() {
+	c.Helper()
+	for i, d := range slices.Sorted(maps.Keys(c.found)) {
+		if i == 20 {
+			c.Errorf("and %d more differences", len(c.found)-i)
+			return
+		}
+		c.Errorf("%s and %d others: %s", c.found[d][0], len(c.found[d])-1, d)
+	}
+}
+
+// tolerance is a resource that may differ, and why.
+type tolerance struct {
+	resource *regexp.Regexp
+	reason   string
+}
+
+// tolerances are the differences that are known.
+var tolerances = []tolerance{
+	{
+		regexp.MustCompile(`^endpoints outbound\|443\|\|kubernetes\.default\.svc`),
+		"the API server's own Endpoints have no selector and no pods",
+	},
+	{
+		regexp.MustCompile(`^endpoints outbound\|80\|\|server\.model-se-workloads`),
+		"the model knows no WorkloadEntry behind a Service of Kubernetes",
+	},
+}
+
+// staleAccounts are the names that callers expect in certificates: an Envoy that
+// runs hears of a Service's new accounts only with the next change of it.
+var staleAccounts = regexp.MustCompile(` *match_subject_alt_names:\n( *- exact: .*\n)*|default_validation_context: \{\}\n|default_validation_context:\n`)
+
+func stale(model, live string) bool {
+	return staleAccounts.ReplaceAllString(model, "") == staleAccounts.ReplaceAllString(live, "")
+}
+
+func tolerated(name string) bool {
+	return slices.ContainsFunc(tolerances, func(t tolerance) bool { return t.resource.MatchString(name) })
+}
+
+// unmodelled tells of a virtual host whether its routes are known to be missing
+// in the model: those of a GRPCRoute that is attached to a Service.
+func unmodelled(host any) bool {
+	h, _ := host.(map[string]any)
+	name, _ := h["name"].(string)
+	return strings.HasPrefix(name, "rpc.model-gwapi-grpc")
+}
+
+// base is in the namespace of each scenario: a caller and two versions of a
+// server, on a node whose pods do not run.
+func base() string {
+	out := ""
+	for _, w := range []string{"caller v1", "server v1", "server v2"} {
+		app, version, _ := strings.Cut(w, " ")
+		out += strings.Replace(workload(app, version, "true"), "      containers:", `      nodeSelector: {type: kwok}
+      tolerations: [{operator: Exists}]
+      containers:`, 1)
+	}
+	return out + service("caller") + service("server")
+}
+
+// scenarios applies the scenarios, each in a namespace of its own, and returns
+// their names by namespace once their pods have addresses.
+func (m *team) scenarios() map[string]string {
+	m.Helper()
+	files, err := filepath.Glob("testdata/model/*.yaml")
+	if err != nil {
+		m.Fatal(err)
+	}
+	names := map[string]string{}
+	var namespaces, objects []*unstructured.Unstructured
+	suffix := strings.ToLower(rand.Text()[:4])
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		ns := "model-" + name + "-" + suffix
+		names[ns] = name
+		namespaces = append(namespaces, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": ns, "labels": map[string]any{"istio-injection": "enabled"}},
+		}})
+		scenario, err := os.ReadFile(file)
+		if err != nil {
+			m.Fatal(err)
+		}
+		objects = append(objects, within(m.T, ns, base()+"\n---\n"+string(scenario))...)
+	}
+	m.Cleanup(func() {
+		args := append([]string{"--kubeconfig", m.lab.Kubeconfig, "delete", "namespace", "--wait=false"}, slices.Sorted(maps.Keys(names))...)
+		m.outlive(args...)
+	})
+	m.applyTogether(namespaces)
+	m.applyTogether(objects)
+	m.kubectl("wait", "gateways.gateway.networking.k8s.io", "-A", "--all", "--for=condition=Programmed", "--timeout=2m")
+	labtest.Eventually(m.T, "the pods of the scenarios", m.addressed(names))
+	return names
+}
+
+// within returns objects, put into a namespace, with its name for NAMESPACE.
+func within(t *testing.T, ns, text string) (out []*unstructured.Unstructured) {
+	t.Helper()
+	for _, doc := range strings.Split(strings.ReplaceAll(text, "NAMESPACE", ns), "\n---\n") {
+		var object map[string]any
+		if err := yaml.Unmarshal([]byte(doc), &object); err != nil {
+			t.Fatalf("%s: %v\n%s", ns, err, doc)
+		}
+		if object == nil {
+			continue
+		}
+		u := &unstructured.Unstructured{Object: object}
+		u.SetNamespace(ns)
+		out = append(out, u)
+	}
+	return out
+}
+
+// applyTogether applies objects several at a time, for there are hundreds.
+func (m *team) applyTogether(objects []*unstructured.Unstructured) {
+	m.Helper()
+	client := dynamic.NewForConfigOrDie(m.lab.Config)
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, o := range objects {
+		group.Go(func() error {
+			resource, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
+			if o.GetKind() == "Gateway" {
+				resource.Resource = "gateways" // the guess knows no such plural
+			}
+			_, err := client.Resource(resource).Namespace(o.GetNamespace()).Apply(m.Context(), o.GetName(), o, metav1.ApplyOptions{FieldManager: "test"})
+			if err != nil {
+				return fmt.Errorf("%s %s/%s: %w", o.GetKind(), o.GetNamespace(), o.GetName(), err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		m.Fatal(err)
+	}
+}
+
+// meshObjects are those of the cluster that a model is made of.
+func (m *team) meshObjects() []mizzen.Object {
+	m.Helper()
+	var out []mizzen.Object
+	for _, args := range [][]string{
+		{"-n", "istio-system", "configmaps", "--field-selector=metadata.name=istio"},
+		{"-A", strings.Join([]string{
+			"namespaces", "services", "deployments", "ingresses", "ingressclasses",
+			"virtualservices.networking.istio.io", "destinationrules.networking.istio.io", "gateways.networking.istio.io",
+			"serviceentries.networking.istio.io", "sidecars.networking.istio.io", "workloadentries.networking.istio.io",
+			"workloadgroups.networking.istio.io", "envoyfilters.networking.istio.io", "proxyconfigs.networking.istio.io",
+			"peerauthentications", "requestauthentications", "authorizationpolicies", "telemetries", "wasmplugins", "trafficextensions",
+			"gatewayclasses", "gateways.gateway.networking.k8s.io", "httproutes", "grpcroutes", "tcproutes", "tlsroutes", "referencegrants",
+			"backendtlspolicies", "listenersets",
+		}, ",")},
+	} {
+		text := m.kubectl(append([]string{"get", "-o", "json"}, args...)...)
+		var list unstructured.UnstructuredList
+		if err := json.Unmarshal([]byte(text), &list); err != nil {
+			m.Fatal(err)
+		}
+		for i := range list.Items {
+			out = append(out, mizzen.Object{Unstructured: &list.Items[i]})
+		}
+	}
+	return out
+}
