@@ -184,14 +184,6 @@ func tolerated(name string) bool {
 	return slices.ContainsFunc(tolerances, func(t tolerance) bool { return t.resource.MatchString(name) })
 }
 
-// unmodelled tells of a virtual host whether its routes are known to be missing
-// in the model: those of a GRPCRoute that is attached to a Service.
-func unmodelled(host any) bool {
-	h, _ := host.(map[string]any)
-	name, _ := h["name"].(string)
-	return strings.HasPrefix(name, "rpc.model-gwapi-grpc")
-}
-
 // base is in the namespace of each scenario: a caller and two versions of a
 // server, on a node whose pods do not run.
 func base() string {
