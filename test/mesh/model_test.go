@@ -136,9 +136,10 @@ func differ(model, live resources, runs bool) (out []string) {
 	slices.Sort(names)
 	for _, name := range names {
 		m, l := model[name], live[name]
-		if m != l && !tolerated(name) && !(runs && stale(m, l)) {
-			out = append(out, name+" (-model +live):\n"+cmp.Diff(strings.Split(m, "\n"), strings.Split(l, "\n")))
+		if m == l || tolerated(name) || runs && stale(m, l) {
+			continue
 		}
+		out = append(out, name+" (-model +live):\n"+cmp.Diff(strings.Split(m, "\n"), strings.Split(l, "\n")))
 	}
 	return out
 }

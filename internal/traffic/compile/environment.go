@@ -67,7 +67,7 @@ func start(t test.Failer, in *input) (*environment, error) {
 	}
 	gen := core.NewConfigGenTest(t, options)
 	env := gen.Env()
-	updater.FakeEndpointIndexUpdater.Index = env.EndpointIndex
+	updater.Index = env.EndpointIndex
 	if api != nil {
 		env.GatewayAPIController = api.gateway
 		api.client.RunAndWait(test.NewStop(t))
