@@ -136,9 +136,10 @@ func differ(model, live resources, runs bool) (out []string) {
 	slices.Sort(names)
 	for _, name := range names {
 		m, l := model[name], live[name]
-		if m != l && !tolerated(name) && !(runs && stale(m, l)) {
-			out = append(out, name+" (-model +live):\n"+cmp.Diff(strings.Split(m, "\n"), strings.Split(l, "\n")))
+		if m == l || tolerated(name) || runs && stale(m, l) {
+			continue
 		}
+		out = append(out, name+" (-model +live):\n"+cmp.Diff(strings.Split(m, "\n"), strings.Split(l, "\n")))
 	}
 	return out
 }
@@ -182,14 +183,6 @@ func stale(model, live string) bool {
 
 func tolerated(name string) bool {
 	return slices.ContainsFunc(tolerances, func(t tolerance) bool { return t.resource.MatchString(name) })
-}
-
-// unmodelled tells of a virtual host whether its routes are known to be missing
-// in the model: those of a GRPCRoute that is attached to a Service.
-func unmodelled(host any) bool {
-	h, _ := host.(map[string]any)
-	name, _ := h["name"].(string)
-	return strings.HasPrefix(name, "rpc.model-gwapi-grpc")
 }
 
 // base is in the namespace of each scenario: a caller and two versions of a

@@ -146,9 +146,6 @@ func (f form) unite(v map[string]any) {
 			return tag["tag"] == "istio.canonical_revision" || tag["tag"] == "istio.canonical_service"
 		})
 	}
-	if hosts, ok := v["virtual_hosts"].([]any); ok {
-		v["virtual_hosts"] = slices.DeleteFunc(hosts, unmodelled)
-	}
 }
 
 // distinct takes pods of the same workload for one.

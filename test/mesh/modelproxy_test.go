@@ -15,7 +15,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	"github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -268,7 +268,7 @@ func routeNames(listeners []proto.Message) (names []string) {
 		l, _ := m.(*listenerv3.Listener)
 		for _, chain := range append(l.GetFilterChains(), l.GetDefaultFilterChain()) {
 			for _, f := range chain.GetFilters() {
-				var hcm http_connection_managerv3.HttpConnectionManager
+				var hcm hcmv3.HttpConnectionManager
 				if f.GetTypedConfig().UnmarshalTo(&hcm) == nil && hcm.GetRds() != nil {
 					names = append(names, hcm.GetRds().RouteConfigName)
 				}

@@ -3,6 +3,7 @@ package compile_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -81,5 +82,63 @@ func TestGatewayAPI(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("routes with a rule (-want +got):\n%s", diff)
+	}
+}
+
+// cluster are what a cluster has beside what Git says: the proxy that istiod
+// deployed for a Gateway, and the age of objects.
+const cluster = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: edge-istio, namespace: shop}
+spec:
+  selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: edge}}
+  template:
+    metadata: {labels: {gateway.networking.k8s.io/gateway-name: edge}}
+    spec: {containers: [{name: istio-proxy, image: a, args: [proxy, router]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: edge-istio, namespace: shop}
+spec: {clusterIP: 127.5.5.5, selector: {gateway.networking.k8s.io/gateway-name: edge}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a-younger, namespace: shop, creationTimestamp: "2026-02-02T00:00:00Z"}
+spec: {host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: b-older, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec: {host: web, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}
+`
+
+// TestCluster: what istiod deployed is not deployed again, it is reached
+// without mutual TLS, and of two rules the older one counts.
+func TestCluster(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cluster.yaml")
+	if err := os.WriteFile(file, []byte(cluster), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mesh, err := compile.Compile(t.Context(), append(objects(t, "testdata/gatewayapi.yaml"), objects(t, file)...), compile.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var edges []*traffic.Proxy
+	for _, p := range mesh.Proxies {
+		if p.Name == "shop/edge-istio" {
+			edges = append(edges, p)
+		}
+	}
+	if len(edges) != 1 || edges[0].Role != traffic.Gateway {
+		t.Fatalf("the Gateway has the proxies %v", edges)
+	}
+	view := edges[0].View
+	rule, ok := traffic.RuleOfCluster(view.Clusters["outbound|80||web.shop.svc.cluster.local"])
+	if !ok || rule.Ref.Name != "b-older" {
+		t.Errorf("the cluster is shaped by %v", rule)
+	}
+	if behind := view.Endpoints["outbound|80||edge-istio.shop.svc.cluster.local"].String(); !strings.Contains(behind, "edge-istio") || strings.Contains(behind, "tlsMode") {
+		t.Errorf("behind the gateway's Service is %s", behind)
 	}
 }

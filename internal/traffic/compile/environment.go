@@ -6,6 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"sigs.k8s.io/gateway-api/pkg/consts"
+
 	"istio.io/istio/pilot/pkg/config/aggregate"
 	"istio.io/istio/pilot/pkg/config/kube/extensions"
 	"istio.io/istio/pilot/pkg/config/kube/gateway"
@@ -126,8 +128,11 @@ func newKubernetes(t test.Failer, in *input, updater model.XDSUpdater) *kubernet
 		objects = append(objects, ns)
 	}
 	client := kubelib.NewFakeClient(objects...)
+	// istiod reads some kinds of recent releases of the Gateway API only, and
+	// leaves them out silently otherwise.
+	release := map[string]string{consts.BundleVersionAnnotation: consts.BundleVersion}
 	for _, crd := range watched {
-		clienttest.MakeCRD(t, client, crd)
+		clienttest.MakeCRDWithAnnotations(t, client, crd, release)
 	}
 	options := controller.Options{DomainSuffix: domain, ClusterID: clusterID, KrtDebugger: krt.GlobalDebugHandler}
 	there := func(schema.GroupVersionResource, <-chan struct{}) bool { return true }

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,24 +98,25 @@ func (in *input) inject(root string) {
 			ns.Labels["istio-injection"] == "" && ns.Labels[label.IoIstioRev.Name] != ""
 	}
 	for _, w := range in.workloads {
-		w.Identity = fmt.Sprintf("%s/ns/%s/sa/%s", trustDomain(in.mesh), w.Namespace, w.serviceAccount)
-		w.inject(in.injected[w.Namespace])
+		in.injectPod(w)
 	}
 }
 
-// inject gives a workload the sidecar that its labels and its namespace ask for.
-func (w *workload) inject(byNamespace bool) {
-	asked := cmp.Or(w.Labels[label.SidecarInject.Name], w.annotations[annotation.SidecarInject.Name])
-	w.Sidecar = byNamespace && asked != "false" || asked == "true"
+// injectPod gives a workload what the webhook gives its pods.
+func (in *input) injectPod(w *workload) {
+	w.Identity = fmt.Sprintf("%s/ns/%s/sa/%s", trustDomain(in.mesh), w.Namespace, w.serviceAccount)
+	asked := w.Labels[label.SidecarInject.Name]
+	if asked == "" {
+		asked = w.annotations[annotation.SidecarInject.Name]
+	}
+	w.Sidecar = in.injected[w.Namespace] && asked != "false" || asked == "true"
 	if w.role == "" && w.Sidecar {
 		w.role = traffic.Sidecar
 	}
 	if w.role == traffic.Sidecar {
 		w.Labels[label.SecurityTlsMode.Name] = "istio"
 	}
-	if w.role != "" {
-		w.Sidecar = true
-	}
+	w.Sidecar = w.Sidecar || w.role != ""
 }
 
 // target returns the port of the pod that a Service's port leads to.
