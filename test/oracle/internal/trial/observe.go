@@ -72,20 +72,29 @@ func present(v string) string {
 func (f *Fate) observeForward(a *client.Answer, hits []upstream.Hit, predicted Fate) {
 	f.Kind, f.Cluster = forward, a.Header.Get("x-o-cluster")
 	f.Attempts, _ = strconv.Atoi(a.Header.Get("x-o-attempts"))
+	const told = "x-envoy-expected-rq-timeout-ms"
+	var own []upstream.Hit
 	var copies []string
-	left := f.Attempts
 	for _, h := range hits {
-		if h.Cluster != f.Cluster || left == 0 {
+		if h.Cluster == f.Cluster {
+			own = append(own, h)
+		} else {
 			copies = append(copies, h.Cluster)
-			continue
 		}
-		if left--; left < f.Attempts-1 {
-			continue
-		}
-		f.Path, f.Host = h.Path, h.Host
-		f.Timeout = h.Header.Get("x-envoy-expected-rq-timeout-ms")
-		f.Request = looked(h.Header, predicted.Request)
 	}
+	if len(own) == 0 {
+		return
+	}
+	// A copy that goes to the same cluster is the same but for the timeout.
+	main := 0
+	if len(own) > f.Attempts {
+		main = max(0, slices.IndexFunc(own, func(h upstream.Hit) bool { return h.Header.Get(told) == predicted.Timeout }))
+	}
+	for range len(own) - f.Attempts {
+		copies = append(copies, f.Cluster)
+	}
+	h := own[main]
+	f.Path, f.Host, f.Timeout, f.Request = h.Path, h.Host, h.Header.Get(told), looked(h.Header, predicted.Request)
 	slices.Sort(copies)
 	f.Mirrors = strings.Join(copies, " ")
 }

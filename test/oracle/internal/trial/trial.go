@@ -225,7 +225,12 @@ func (t *Trial) requests(rnd *rand.Rand, n int) []Asked {
 	}
 	var all []Asked
 	for i, target := range t.Targets {
-		for range (n*sources[i].Routes() + total - 1) / max(total, 1) {
+		share := (n*sources[i].Routes() + total - 1) / max(total, 1)
+		known := witnesses(target, rnd, share/5)
+		for _, r := range known {
+			all = append(all, Asked{Target: target, Request: r})
+		}
+		for range share - len(known) {
 			all = append(all, Asked{Target: target, Request: sources[i].Next()})
 		}
 	}
