@@ -66,9 +66,10 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	in.standIns(o.RootNamespace)
 	slices.SortFunc(in.workloads, func(a, b *workload) int { return cmp.Compare(a.Name, b.Name) })
 	in.workloads = slices.CompactFunc(in.workloads, func(a, b *workload) bool { return a.Name == b.Name })
-	for i, w := range in.workloads {
+	pods := addresses{network: 128}
+	for _, w := range in.workloads {
 		if w.Address == "" {
-			w.Address = fmt.Sprintf("10.%d.%d.%d", 128+i/62500, i/250%250, i%250+1)
+			w.Address = pods.of(w.Name)
 		}
 	}
 	in.addressServices()

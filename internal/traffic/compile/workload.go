@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -150,14 +151,35 @@ func selects(selector map[string]string, namespace string, w *workload) bool {
 
 // addressServices gives each Service an address if it has none of its own.
 func (in *input) addressServices() {
-	next := 0
+	services := addresses{network: 64}
 	for _, svc := range in.services {
-		if svc.Spec.ClusterIP != "" || svc.Spec.Type == corev1.ServiceTypeExternalName {
-			continue
+		if svc.Spec.ClusterIP == "" && svc.Spec.Type != corev1.ServiceTypeExternalName {
+			svc.Spec.ClusterIP = services.of(svc.Namespace + "/" + svc.Name)
 		}
-		next++
-		svc.Spec.ClusterIP = fmt.Sprintf("10.%d.%d.%d", 64+next/62500, next/250%250, next%250+1)
 	}
+}
+
+// addresses invents addresses in 10.network.0.0/12. An address hangs on the
+// name alone, but for the rare two names that want the same, so that one
+// object more does not give others a new one.
+type addresses struct {
+	network uint32
+	taken   map[uint32]bool
+}
+
+func (a *addresses) of(name string) string {
+	const bits = 20
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // never fails
+	host := h.Sum32() % (1 << bits)
+	if a.taken == nil {
+		a.taken = map[uint32]bool{}
+	}
+	for host == 0 || a.taken[host] {
+		host = (host + 1) % (1 << bits)
+	}
+	a.taken[host] = true
+	return fmt.Sprintf("10.%d.%d.%d", a.network+host>>16, host>>8&255, host&255)
 }
 
 // gatewayName is the label by which istiod marks what it deploys for a Gateway
