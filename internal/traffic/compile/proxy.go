@@ -1,7 +1,9 @@
 package compile
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -70,6 +72,7 @@ func (e *environment) view(p *model.Proxy) *traffic.View {
 		}
 	}
 	for _, r := range e.gen.RoutesFromListeners(p, listeners) {
+		sortQueries(r)
 		v.Routes[r.Name] = r
 	}
 	for _, c := range e.gen.Clusters(p) {
@@ -80,6 +83,18 @@ func (e *environment) view(p *model.Proxy) *traffic.View {
 		}
 	}
 	return v
+}
+
+// sortQueries orders conditions on the query, all of which must hold: istiod
+// writes them in the order of a map, another one each time.
+func sortQueries(r *routev3.RouteConfiguration) {
+	for _, host := range r.VirtualHosts {
+		for _, route := range host.Routes {
+			slices.SortFunc(route.GetMatch().GetQueryParameters(), func(a, b *routev3.QueryParameterMatcher) int {
+				return cmp.Compare(a.Name, b.Name)
+			})
+		}
+	}
 }
 
 // inbound tells whether a listener takes requests to the workload itself.
