@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -118,6 +119,30 @@ func TestCleanClone(t *testing.T) {
 	}
 	if file := open(t, filepath.Join(at, "apps", "web.yaml")); file.Path != "apps/web.yaml" {
 		t.Errorf("the path of a file is %q", file.Path)
+	}
+}
+
+// A change of the same length at the time at which the index was written shows
+// neither in time nor in size: Git reads such a file, and so must we.
+func TestChangedWithTheIndex(t *testing.T) {
+	at := clone(t)
+	run(t, at, "config", "core.trustctime", "false") // nobody can set that one
+	name, index := filepath.Join(at, "shared/values.yaml"), filepath.Join(at, ".git/index")
+	old := time.Now().Add(-time.Hour)
+	set := func(file string) {
+		t.Helper()
+		if err := os.Chtimes(file, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(name)
+	run(t, at, "update-index", "--refresh")
+	write(t, at, "shared/values.yaml", "a: 2\n")
+	set(name)
+	set(index)
+	s := open(t, at).Snapshot
+	if got, err := fs.ReadFile(s, "shared/values.yaml"); err != nil || string(got) != "a: 2\n" || s.Commit().ID != "" {
+		t.Errorf("read %q, %v, of commit %q", got, err, s.Commit().ID)
 	}
 }
 

@@ -218,14 +218,8 @@ func (l *Local) writeTree(ctx context.Context, temp string) (oid, *runner, error
 	if !ok {
 		return "", nil, errors.New("git does not say where the index is")
 	}
-	data, err := os.ReadFile(index)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := copyIndex(index, filepath.Join(temp, "index")); err != nil {
 		return "", nil, err
-	}
-	if err == nil {
-		if err := os.WriteFile(filepath.Join(temp, "index"), data, 0o600); err != nil {
-			return "", nil, err
-		}
 	}
 	store := filepath.Join(temp, "objects")
 	if err := os.Mkdir(store, 0o700); err != nil {
@@ -243,6 +237,27 @@ func (l *Local) writeTree(ctx context.Context, temp string) (oid, *runner, error
 	}
 	id, err := parseID(strings.TrimSpace(string(out)))
 	return id, &run, err
+}
+
+// copyIndex copies an index, if there is one, with its time: a file that was
+// changed as late as the index was written has to be read, and a copy of now
+// would have all files look older.
+func copyIndex(from, to string) error {
+	info, err := os.Stat(from)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		return err
+	}
+	return os.Chtimes(to, info.ModTime(), info.ModTime())
 }
 
 // quoteAlternate keeps a path with a colon in it in one piece.
