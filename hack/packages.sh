@@ -1,20 +1,21 @@
 #!/bin/sh
 # packages.sh race|rest|stories: which packages `make test` tests how. "race":
 # those where goroutines share state, under the race detector. "stories": those
-# that execute bin/mizzen, which Go's test cache knows nothing of. "rest": the
-# others, without the detector, which costs five times the time.
+# that execute bin/mizzen, which Go's test cache knows nothing of, but for
+# test/mesh, which wants the machine for itself. "rest": the others, without the
+# detector, which costs five times the time.
 set -eu
 cd "$(dirname "$0")/.."
 race='internal/(apply|controller|live|observe|render|source|webhook)(/.*)?'
 # Rendering itself is sequential, and confined workers have no room for the
 # detector's shadow memory.
 sequential='internal/render/(corpus|helm|kustomize|manifest|memtree|plain|sandbox|worker)(/.*)?'
-stories='test/.*'
+tests='test/.*'
 all=$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)
 match() { echo "$all" | grep -E "^mizzen\.dev/mizzen/($1)\$"; }
 case "${1:-}" in
 race) match "$race" | grep -vE "/$sequential\$" ;;
-stories) match "$stories" ;;
-rest) echo "$all" | grep -vE "/($race|$stories)\$" ; match "$sequential" ;;
+stories) match "$tests" | grep -v '/test/mesh$' ;;
+rest) echo "$all" | grep -vE "/($race|$tests)\$" ; match "$sequential" ;;
 *) echo "usage: $0 race|rest|stories" >&2; exit 2 ;;
 esac
