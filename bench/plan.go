@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -177,50 +178,56 @@ func edit(file string, oldnew ...string) error {
 	return os.WriteFile(file, []byte(strings.NewReplacer(oldnew...).Replace(string(content))), 0o644)
 }
 
-// serviceYAML is a service of ours; %[1]d is its number, %[2]d its team's.
+// serviceYAML is a service of ours. NUMBER is its number, TEAM that of its team,
+// and NEXT that of another service of the team.
 const serviceYAML = `apiVersion: v1
 kind: Service
-metadata: {name: svc-%[1]d, namespace: team-%[2]d}
-spec: {selector: {app: svc-%[1]d}, ports: [{name: http, port: 80, targetPort: 8080}]}
+metadata: {name: svc-NUMBER, namespace: team-TEAM}
+spec: {selector: {app: svc-NUMBER}, ports: [{name: http, port: 80, targetPort: 8080}]}
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: svc-%[1]d, namespace: team-%[2]d}
+metadata: {name: svc-NUMBER, namespace: team-TEAM}
 spec:
-  selector: {matchLabels: {app: svc-%[1]d}}
+  selector: {matchLabels: {app: svc-NUMBER}}
   template:
-    metadata: {labels: {app: svc-%[1]d, version: v1}}
+    metadata: {labels: {app: svc-NUMBER, version: v1}}
     spec: {containers: [{name: app, image: app:1}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata: {name: svc-%[1]d, namespace: team-%[2]d}
-spec: {host: svc-%[1]d, subsets: [{name: v1, labels: {version: v1}}]}
+metadata: {name: svc-NUMBER, namespace: team-TEAM}
+spec: {host: svc-NUMBER, subsets: [{name: v1, labels: {version: v1}}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {name: svc-%[1]d, namespace: team-%[2]d}
+metadata: {name: svc-NUMBER, namespace: team-TEAM}
 spec:
-  hosts: [svc-%[1]d]
+  hosts: [svc-NUMBER]
   http:
   - route:
-    - destination: {host: svc-%[1]d, subset: v1}
+    - destination: {host: svc-NUMBER, subset: v1}
       weight: 90
-    - destination: {host: svc-%[1]d}
+    - destination: {host: svc-NEXT}
       weight: 10
 `
 
 const applicationYAML = `apiVersion: mizzen.dev/v1alpha1
 kind: Application
-metadata: {name: svc-%[1]d, namespace: team-%[2]d}
+metadata: {name: svc-NUMBER, namespace: team-TEAM}
 spec:
-  source: {repository: city, path: svc-%[1]d}
+  source: {repository: city, path: svc-NUMBER}
 `
+
+// neighbour is the next service of the same team.
+func neighbour(service int) int { return service/10*10 + (service+1)%10 }
 
 // teamOf puts ten services into a namespace.
 func teamOf(service int) int { return service / 10 }
 
 func writeService(dir string, i int) error {
+	number, team, next := strconv.Itoa(i), strconv.Itoa(teamOf(i)), strconv.Itoa(neighbour(i))
+	fill := strings.NewReplacer("NUMBER", number, "TEAM", team, "NEXT", next)
 	for name, form := range map[string]string{
 		fmt.Sprintf("svc-%d/service.yaml", i): serviceYAML, fmt.Sprintf("apps/svc-%d.yaml", i): applicationYAML,
 	} {
@@ -228,7 +235,7 @@ func writeService(dir string, i int) error {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, fmt.Appendf(nil, form, i, teamOf(i)), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(fill.Replace(form)), 0o644); err != nil {
 			return err
 		}
 	}
