@@ -116,15 +116,14 @@ func watchMemory(pid int, ended <-chan struct{}) (most int64) {
 	}
 }
 
-// traceWarm asks one warm worker for many requests. It has the whole mesh, of
-// every proxy, which a thousand services do not fit into.
+// traceWarm asks one warm worker for many requests.
 func traceWarm(ctx context.Context, b *bench) error {
 	dir, err := os.MkdirTemp("", "mizzen-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // of no further use
-	services := b.n(100)
+	services := b.n(1000)
 	for i := range services {
 		if err := writeService(dir, i); err != nil {
 			return err

@@ -33,6 +33,9 @@ type Mesh struct {
 	Proxies []*Proxy
 	// Workloads are all, with and without a sidecar, sorted by name.
 	Workloads []*Workload
+	// Hosts are the names that Services and ServiceEntries have, with their
+	// ports, sorted.
+	Hosts map[string][]uint32
 	// Rejected are the objects, or parts of them, that istiod ignores.
 	Rejected []Rejection
 	// Origins says where an object was written.
@@ -57,10 +60,15 @@ type Workload struct {
 	// Address is the invented address of its only pod; endpoints of Clusters
 	// point at it.
 	Address string
+	// Ports says where the ports of the Services in front of it lead to.
+	Ports []ServicePort
 	// Sidecar tells whether its pods have one.
 	Sidecar bool
 	Origin  mizzen.Origin
 }
+
+// ServicePort is the port of a Service, and the port of the pod behind it.
+type ServicePort struct{ Port, Target uint32 }
 
 // Proxy is one vantage point.
 type Proxy struct {
@@ -68,8 +76,10 @@ type Proxy struct {
 	Name     string
 	Role     Role
 	Workload *Workload
-	// View is what istiod sends. Proxies that get the same share one.
-	View *View
+	// View returns what istiod sends. It is compiled by the first call, and again
+	// after much else was asked for; proxies that get the same share one. It is
+	// not safe for concurrent use, across all proxies of a mesh.
+	View func() *View
 }
 
 // View is the configuration of an Envoy, as istiod would send it. It is not

@@ -60,7 +60,7 @@ func build(ctx context.Context, t test.Failer, objects []mizzen.Object, o Option
 		return nil, err
 	}
 	mesh = &traffic.Mesh{
-		Proxies: proxies, Rejected: in.rejected, Origins: in.origins, Injected: in.injected,
+		Proxies: proxies, Hosts: e.hosts(), Rejected: in.rejected, Origins: in.origins, Injected: in.injected,
 		TrustDomain: trustDomain(in.mesh), RootNamespace: in.mesh.RootNamespace,
 	}
 	for _, w := range in.workloads {

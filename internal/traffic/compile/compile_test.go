@@ -46,7 +46,7 @@ func TestCompile(t *testing.T) {
 		t.Fatalf("%d proxies, rejected %v", len(mesh.Proxies), mesh.Rejected)
 	}
 	web := mesh.Proxies[2]
-	route := web.View.Routes["9080"].VirtualHosts[0].Routes[0]
+	route := web.View().Routes["9080"].VirtualHosts[0].Routes[0]
 	rule, ok := traffic.RuleOfRoute(route)
 	want := traffic.Rule{
 		Ref:  mizzen.Ref{Group: "networking.istio.io", Kind: "VirtualService", Namespace: "shop", Name: "reviews"},
@@ -65,7 +65,7 @@ func TestGatewayAPI(t *testing.T) {
 	}
 	var got []string
 	for _, p := range mesh.Proxies {
-		for _, r := range p.View.Routes {
+		for _, r := range p.View().Routes {
 			for _, vh := range r.VirtualHosts {
 				for _, route := range vh.Routes {
 					if rule, ok := traffic.RuleOfRoute(route); ok {
@@ -133,7 +133,7 @@ func TestCluster(t *testing.T) {
 	if len(edges) != 1 || edges[0].Role != traffic.Gateway {
 		t.Fatalf("the Gateway has the proxies %v", edges)
 	}
-	view := edges[0].View
+	view := edges[0].View()
 	rule, ok := traffic.RuleOfCluster(view.Clusters["outbound|80||web.shop.svc.cluster.local"])
 	if !ok || rule.Ref.Name != "b-older" {
 		t.Errorf("the cluster is shaped by %v", rule)

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -88,6 +89,20 @@ func start(t test.Failer, in *input) (*environment, error) {
 	push.InitContext(env, nil, nil)
 	env.SetPushContext(push)
 	return &environment{gen: gen, push: push, registry: r}, nil
+}
+
+// hosts are all that Services and ServiceEntries name, with their ports.
+func (e *environment) hosts() map[string][]uint32 {
+	out := map[string][]uint32{}
+	for _, s := range e.gen.Env().Services() {
+		ports := out[string(s.Hostname)]
+		for _, p := range s.Ports {
+			ports = append(ports, uint32(p.Port))
+		}
+		slices.Sort(ports)
+		out[string(s.Hostname)] = slices.Compact(ports)
+	}
+	return out
 }
 
 // relay is an updater whose index is known only once istiod's environment is.

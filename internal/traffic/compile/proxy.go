@@ -22,10 +22,11 @@ import (
 // istioVersion is that of the proxies: of the Istio that is linked in.
 const istioVersion = "1.31.0"
 
-// proxies compiles what istiod would send to each workload with a proxy.
+// proxies returns the proxies of all workloads that have one. What istiod would
+// send to them is compiled when it is asked for.
 func (e *environment) proxies(ctx context.Context, in *input) ([]*traffic.Proxy, error) {
 	var out []*traffic.Proxy
-	views := map[string]*traffic.View{}
+	compiled := newViews()
 	for _, w := range in.workloads {
 		if w.role == "" {
 			continue
@@ -33,11 +34,13 @@ func (e *environment) proxies(ctx context.Context, in *input) ([]*traffic.Proxy,
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		key := e.alike(in, w)
-		if views[key] == nil {
-			views[key] = e.view(e.node(w))
+		// istiod's registries end with the compilation, its push context does not:
+		// the node gets from them what it needs now.
+		key, node := e.alike(in, w), e.node(w)
+		view := func() *traffic.View {
+			return compiled.of(key, func() *traffic.View { return e.view(node) })
 		}
-		out = append(out, &traffic.Proxy{Name: w.Name, Role: w.role, Workload: &w.Workload, View: views[key]})
+		out = append(out, &traffic.Proxy{Name: w.Name, Role: w.role, Workload: &w.Workload, View: view})
 	}
 	return out, nil
 }

@@ -14,6 +14,8 @@ import (
 	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/labels"
 	"istio.io/istio/pkg/spiffe"
+
+	"mizzen.dev/mizzen/internal/traffic"
 )
 
 // clusterID is what istiod calls its own cluster unless told otherwise.
@@ -73,6 +75,7 @@ func (r *registry) attach(svc *corev1.Service, converted *model.Service, w *work
 		if !ok {
 			continue
 		}
+		w.Ports = append(w.Ports, traffic.ServicePort{Port: uint32(port.Port), Target: target})
 		r.targets[w.Address] = append(r.targets[w.Address], model.ServiceTarget{
 			Service: converted, Port: model.ServiceInstancePort{ServicePort: port, TargetPort: target},
 		})

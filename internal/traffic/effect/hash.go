@@ -66,22 +66,23 @@ func (h *hasher) outbound(p *traffic.Proxy) uint64 {
 	if p == nil || p.View == nil {
 		return 0
 	}
-	if sum, ok := h.out[p.View]; ok {
+	v := p.View()
+	if sum, ok := h.out[v]; ok {
 		return sum
 	}
-	listeners := p.View.Outbound
+	listeners := v.Outbound
 	if p.Role != traffic.Sidecar {
-		listeners = slices.Concat(p.View.Outbound, p.View.Inbound)
+		listeners = slices.Concat(v.Outbound, v.Inbound)
 	}
 	b := make([]byte, 0, 8*(len(listeners)+3))
 	for _, l := range listeners {
 		b = binary.LittleEndian.AppendUint64(b, h.of(l))
 	}
-	b = binary.LittleEndian.AppendUint64(b, hashMap(h, p.View.Routes))
-	b = binary.LittleEndian.AppendUint64(b, hashMap(h, p.View.Clusters))
-	b = binary.LittleEndian.AppendUint64(b, hashMap(h, p.View.Endpoints))
-	h.out[p.View] = xxhash.Sum64(b)
-	return h.out[p.View]
+	b = binary.LittleEndian.AppendUint64(b, hashMap(h, v.Routes))
+	b = binary.LittleEndian.AppendUint64(b, hashMap(h, v.Clusters))
+	b = binary.LittleEndian.AppendUint64(b, hashMap(h, v.Endpoints))
+	h.out[v] = xxhash.Sum64(b)
+	return h.out[v]
 }
 
 // inbound returns a hash of what takes requests to a proxy.

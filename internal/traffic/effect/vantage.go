@@ -64,5 +64,5 @@ func viewOf(p *traffic.Proxy) *traffic.View {
 	if p == nil || p.View == nil {
 		return nothing
 	}
-	return p.View
+	return p.View()
 }

@@ -79,7 +79,7 @@ func (t *tracer) lose(l *leg, d *mizzen.TraceDestination, status int, why string
 
 // missing says why there is no such cluster.
 func (t *tracer) missing(d *mizzen.TraceDestination) string {
-	ports := t.portsOf(d.Host)
+	ports := t.mesh.Hosts[d.Host]
 	switch {
 	case len(ports) == 0:
 		return fmt.Sprintf("no Service or ServiceEntry has the host %s", d.Host)
@@ -162,17 +162,17 @@ func (t *tracer) pass(l *leg, d *mizzen.TraceDestination) {
 // a proxy.
 func (t *tracer) byNode(l *leg, d *mizzen.TraceDestination) {
 	host, port := l.to.host, t.request.port
-	if ports := t.portsOf(host); len(ports) > 0 && !slices.Contains(ports, port) {
+	if ports := t.mesh.Hosts[host]; len(ports) > 0 && !slices.Contains(ports, port) {
 		t.lose(l, d, 503, hasNoPort(host, port, ports))
 		return
 	}
 	key := clusterName(port, "", host)
 	for _, p := range t.mesh.Proxies {
-		c := p.View.Clusters[key]
+		c := p.View().Clusters[key]
 		if c == nil {
 			continue
 		}
-		behind := places(p.View, c)
+		behind := places(p.View(), c)
 		if len(behind) == 0 {
 			break
 		}

@@ -81,7 +81,7 @@ func (t *tracer) at(gateways []*traffic.Proxy) error {
 	}
 	r := t.request
 	l := &leg{
-		view: best.proxy.View, caller: best.proxy.Workload, percent: 100, seen: r.seen(r.http),
+		view: best.proxy.View(), caller: best.proxy.Workload, percent: 100, seen: r.seen(r.http),
 		hop: &mizzen.TraceHop{Workload: best.proxy.Name, Direction: mizzen.TraceGateway, Proxy: true, Percent: 100, Security: plaintext},
 	}
 	if r.encrypted {
@@ -107,7 +107,7 @@ func (r *request) source() string {
 // entrance looks how far the request gets.
 func (t *tracer) entrance(p *traffic.Proxy) entrance {
 	e := entrance{proxy: p, port: t.gatewayPort(p)}
-	for _, l := range p.View.Inbound {
+	for _, l := range p.View().Inbound {
 		if l.GetAddress().GetSocketAddress().GetPortValue() == e.port {
 			e.listener = l
 		}
@@ -126,7 +126,7 @@ func (t *tracer) entrance(p *traffic.Proxy) entrance {
 		e.depth = 3
 		return e
 	}
-	if routes := s.Routes(p.View); routes != nil {
+	if routes := s.Routes(p.View()); routes != nil {
 		o := s.Options()
 		o.WithoutTried = true
 		if k := match.Route(routes, t.httpRequest(t.request.seen(true)), o).Kind; k != match.NoHost && k != match.NoRoute {
@@ -137,28 +137,17 @@ func (t *tracer) entrance(p *traffic.Proxy) entrance {
 }
 
 // gatewayPort is where a gateway listens for the port of the URL: the target
-// port of its Service, as the endpoints of the Service's clusters have it.
+// port of its Service.
 func (t *tracer) gatewayPort(p *traffic.Proxy) uint32 {
-	views := []*traffic.View{p.View}
-	for _, other := range t.mesh.Proxies {
-		views = append(views, other.View)
-	}
-	prefix := fmt.Sprintf("outbound|%d||", t.request.port)
-	for _, v := range views {
-		var ports []uint32
-		for name, c := range v.Clusters {
-			if !strings.HasPrefix(name, prefix) {
-				continue
-			}
-			for _, at := range places(v, c) {
-				if at.address == p.Workload.Address {
-					ports = append(ports, at.port)
-				}
-			}
-		}
-		if len(ports) > 0 {
-			return slices.Min(ports)
+	port := t.request.port
+	var targets []uint32
+	for _, s := range p.Workload.Ports {
+		if s.Port == port {
+			targets = append(targets, s.Target)
 		}
 	}
-	return t.request.port
+	if len(targets) == 0 {
+		return port
+	}
+	return slices.Min(targets)
 }

@@ -106,7 +106,7 @@ func announced(h2 bool) []string {
 func (t *tracer) inbound(a *arrival) {
 	w := a.proxy.Workload
 	peer := a.peer(t.request)
-	listener := inboundListener(a.proxy.View, a.at.port)
+	listener := inboundListener(a.proxy.View(), a.at.port)
 	hop := mizzen.TraceHop{
 		Workload: w.Name, Direction: mizzen.TraceInbound, Proxy: true, Percent: a.percent, Listener: listener.GetName(),
 		Security: a.security(a.via), Accepts: accepts(listener, peer),
@@ -124,7 +124,7 @@ func (t *tracer) inbound(a *arrival) {
 	}
 	hop.Peer = peer.Identity
 	inner := *a.leg
-	inner.hop, inner.view, inner.percent = &hop, a.proxy.View, a.percent
+	inner.hop, inner.view, inner.percent = &hop, a.proxy.View(), a.percent
 	t.enter(a, &inner, chain, peer)
 	t.addHop(hop)
 }
@@ -213,9 +213,9 @@ func (t *tracer) serve(a *arrival, inner *leg, s *match.Stack) {
 	if len(to) == 1 {
 		port = portOfInbound(to[0].Cluster, port)
 	}
-	if b := a.proxy.View.Clusters[fmt.Sprintf("inbound|%d||", port)]; b != nil {
+	if b := a.proxy.View().Clusters[fmt.Sprintf("inbound|%d||", port)]; b != nil {
 		// A Sidecar object may send it to another port (defaultEndpoint).
-		if behind := places(a.proxy.View, b); len(behind) == 1 && behind[0].port != 0 {
+		if behind := places(a.proxy.View(), b); len(behind) == 1 && behind[0].port != 0 {
 			port = behind[0].port
 		}
 	}

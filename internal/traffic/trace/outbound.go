@@ -66,14 +66,14 @@ func (t *tracer) outbound(p *traffic.Proxy, to resolved) {
 	r := t.request
 	peer := match.Peer{Connection: r.connection(p.Workload.Address, to.address, r.port)}
 	l := &leg{
-		view: p.View, caller: p.Workload, to: to, percent: 100,
+		view: p.View(), caller: p.Workload, to: to, percent: 100,
 		seen: r.seen(r.http && !r.encrypted),
 		hop:  &mizzen.TraceHop{Workload: p.Name, Direction: mizzen.TraceOutbound, Proxy: true, Percent: 100, Security: plaintext},
 	}
 	if r.encrypted {
 		l.hop.Security = simpleTLS
 	}
-	listener, why := match.Listener(p.View, peer.Destination.Addr(), peer.Destination.Port())
+	listener, why := match.Listener(p.View(), peer.Destination.Addr(), peer.Destination.Port())
 	if listener == nil {
 		t.hops = append(t.hops, l.hop)
 		t.refuseConnection(l, why)

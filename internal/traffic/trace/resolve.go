@@ -44,7 +44,7 @@ func (t *tracer) resolve(namespace string, view *traffic.View) (resolved, error)
 		candidates = []string{name + "." + namespace + "." + clusterDomain, name + "." + clusterDomain, name + ".cluster.local", name}
 	}
 	for _, host := range candidates {
-		if t.hasHost(host, port) {
+		if _, known := t.mesh.Hosts[host]; known {
 			return resolved{host, true, serviceAddress(view, host, port)}, nil
 		}
 	}
@@ -52,61 +52,6 @@ func (t *tracer) resolve(namespace string, view *traffic.View) (resolved, error)
 		return resolved{}, err
 	}
 	return resolved{host: name, address: unknownAddress}, nil
-}
-
-// hasHost tells whether any proxy knows the host: what a Sidecar object hides
-// from a proxy still has its entry in DNS.
-func (t *tracer) hasHost(host string, port uint32) bool {
-	key := clusterName(port, "", host)
-	for _, p := range t.mesh.Proxies {
-		if _, ok := p.View.Clusters[key]; ok {
-			return true
-		}
-	}
-	return t.portsOf(host) != nil || t.isService(host)
-}
-
-// isService tells whether an object of kind Service has the host. It may be of
-// no proxy's concern.
-func (t *tracer) isService(host string) bool {
-	parts := strings.SplitN(host, ".", 3)
-	if len(parts) < 3 || parts[2] != clusterDomain {
-		return false
-	}
-	_, ok := t.mesh.Origins[mizzen.Ref{Kind: "Service", Namespace: parts[1], Name: parts[0]}]
-	return ok
-}
-
-// portsOf are the ports of a host as the proxies know it, sorted.
-func (t *tracer) portsOf(host string) []uint32 { return t.hosts()[host] }
-
-// hosts are all that the proxies know, with their ports. They are collected
-// when first asked for: most questions name a host that is there.
-func (t *tracer) hosts() map[string][]uint32 {
-	if t.allHosts != nil {
-		return t.allHosts
-	}
-	t.allHosts = map[string][]uint32{}
-	// Proxies of one namespace know much the same: the one that knows most
-	// speaks for all.
-	best := map[string]*traffic.View{}
-	for _, p := range t.mesh.Proxies {
-		if v := best[p.Workload.Namespace]; v == nil || len(v.Clusters) < len(p.View.Clusters) {
-			best[p.Workload.Namespace] = p.View
-		}
-	}
-	for _, v := range best {
-		for name := range v.Clusters {
-			if to, ok := targetOf(name); ok && to.direction == "outbound" {
-				t.allHosts[to.host] = append(t.allHosts[to.host], to.port)
-			}
-		}
-	}
-	for host, ports := range t.allHosts {
-		slices.Sort(ports)
-		t.allHosts[host] = slices.Compact(ports)
-	}
-	return t.allHosts
 }
 
 // noSuchHost is the error of a name that nobody can resolve: it has no dot, or
@@ -117,7 +62,7 @@ func (t *tracer) noSuchHost(candidates []string) error {
 		return nil
 	}
 	var among []string
-	for host := range t.hosts() {
+	for host := range t.mesh.Hosts {
 		short, rest, _ := strings.Cut(host, ".")
 		namespace, _, _ := strings.Cut(rest, ".")
 		switch strings.Count(name, ".") {

@@ -26,8 +26,6 @@ type tracer struct {
 	answer  mizzen.Trace
 	// hops become those of the answer when it is complete.
 	hops []*mizzen.TraceHop
-	// allHosts is made by hosts.
-	allHosts map[string][]uint32
 	// proxies and addresses find a workload's proxy by its name, and a workload
 	// by its address.
 	proxies   map[string]*traffic.Proxy
@@ -84,7 +82,7 @@ func (t *tracer) fromInside() error {
 	t.answer.Request.Caller = caller.Name
 	var view *traffic.View
 	if p != nil && caller.Sidecar {
-		view = p.View
+		view = p.View()
 	}
 	to, err := t.resolve(caller.Namespace, view)
 	if err != nil {

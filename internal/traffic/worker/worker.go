@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"istio.io/istio/pkg/log"
@@ -78,7 +79,14 @@ type compiled struct {
 // the next one finds its first side.
 const remembered = 2
 
-func (s *session) answer(job Job) answer {
+func (s *session) answer(job Job) (a answer) {
+	// Views are compiled while questions are answered: a defect of istiod's code
+	// must not take the worker with it.
+	defer func() {
+		if p := recover(); p != nil {
+			a = answer{Kind: mizzen.Internal, Object: "traffic plan", Error: fmt.Sprintf("istiod's code panics: %v\n%s", p, debug.Stack())}
+		}
+	}()
 	handle := handlers[job.Ask]
 	if handle == nil {
 		return answer{Kind: mizzen.Internal, Error: fmt.Sprintf("a worker is asked for %q, which it does not know", job.Ask)}

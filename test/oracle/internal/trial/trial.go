@@ -110,7 +110,7 @@ func (b *Bench) Start(ctx context.Context, proxy *traffic.Proxy, side runnable.S
 		return nil, err
 	}
 	t := &Trial{
-		Name: string(side) + " of " + proxy.Name, view: runnable.Named(proxy.View), upstreams: upstream.New(certificate),
+		Name: string(side) + " of " + proxy.Name, view: runnable.Named(proxy.View()), upstreams: upstream.New(certificate),
 		bench: b, side: side, clusters: map[string]bool{}, configs: map[configKey]*tls.Config{}, stacks: map[*listenerv3.FilterChain]*match.Stack{},
 	}
 	for name := range t.view.Clusters {
