@@ -23,7 +23,10 @@ import (
 // pause is how often a condition or the output of a command is looked at.
 const pause = 50 * time.Millisecond
 
-var applications = schema.GroupVersionResource{Group: "mizzen.dev", Version: "v1alpha1", Resource: "applications"}
+var (
+	applications = schema.GroupVersionResource{Group: "mizzen.dev", Version: "v1alpha1", Resource: "applications"}
+	repositories = schema.GroupVersionResource{Group: "mizzen.dev", Version: "v1alpha1", Resource: "repositories"}
+)
 
 // condition waits until a condition of an Application reads "STATUS REASON
 // MESSAGE" as the regular expression says; with ! until there is none such.

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
@@ -93,7 +94,6 @@ func TestAnyEditIsRestoredOrNamed(t *testing.T) {
 // oneOfEach makes an edit of each verdict.
 func (f *fuzz) oneOfEach(deployments []edited) {
 	f.t.Helper()
-	spec := func(object map[string]any) map[string]any { return object["spec"].(map[string]any) }
 	for i, c := range []struct {
 		what string
 		want verdict
@@ -121,6 +121,49 @@ func (f *fuzz) oneOfEach(deployments []edited) {
 			f.t.Errorf("%s: %s: %s, want %s", target, c.what, got, c.want)
 		}
 	}
+	f.whileUnfetched(deployments[0])
+}
+
+func spec(object map[string]any) map[string]any { return object["spec"].(map[string]any) }
+
+// whileUnfetched edits an object while there is nothing to restore it from,
+// because somebody sent the Repository elsewhere; it is restored when the
+// Repository is back, although that brings no commit that was not known.
+func (f *fuzz) whileUnfetched(target edited) {
+	f.t.Helper()
+	home := f.client.Resource(applications).Namespace("mizzen-system")
+	repositories := f.client.Resource(repositories).Namespace("mizzen-system")
+	patch := func(client dynamic.ResourceInterface, name, text string) {
+		if _, err := client.Patch(f.t.Context(), name, types.MergePatchType, []byte(text), metav1.PatchOptions{FieldManager: "fuzz"}); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	demo, err := repositories.Get(f.t.Context(), "demo", metav1.GetOptions{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	url, _, _ := unstructured.NestedString(demo.Object, "spec", "url")
+	// Who would send it back at once.
+	patch(home, "apps", `{"spec": {"suspend": true}}`)
+	f.await("apps to be suspended", func() bool {
+		apps, err := home.Get(f.t.Context(), "apps", metav1.GetOptions{})
+		return err == nil && strings.Contains(conditionText(apps, "Synced"), "Suspended")
+	})
+	patch(repositories, "demo", `{"spec": {"url": "http://127.0.0.1:1/nothing.git"}}`)
+	f.await("the repository to be another one", func() bool {
+		demo, err := repositories.Get(f.t.Context(), "demo", metav1.GetOptions{})
+		return err == nil && strings.HasPrefix(conditionText(demo, "Ready"), "False")
+	})
+	back := time.AfterFunc(grace/2, func() { patch(repositories, "demo", `{"spec": {"url": "`+url+`"}}`) })
+	defer back.Stop()
+	got := f.edit(target, func(object map[string]any) string {
+		spec(object)["replicas"] = spec(object)["replicas"].(int64) + 1
+		return "change replicas"
+	})
+	if got != restored {
+		f.t.Errorf("%s: %s, want %s", target, got, restored)
+	}
+	patch(home, "apps", `{"spec": {"suspend": false}}`)
 }
 
 // fuzz edits the objects of the demo.

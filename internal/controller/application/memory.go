@@ -65,6 +65,9 @@ type memory struct {
 	syncing settled
 	// awaiting: the Application waits for one that it depends on.
 	awaiting bool
+	// starved: there was nothing fetched to sync from, so that news and wishes
+	// wait for a fetch, even for one that brings nothing new.
+	starved bool
 	// pinned: the commits of the history are kept in this process's name.
 	pinned bool
 	// seen: the Application was looked at since this process leads.
@@ -210,6 +213,18 @@ func (m *memory) setAwaiting(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.awaiting = on
+}
+
+func (m *memory) isStarved() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.starved
+}
+
+func (m *memory) setStarved(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.starved = on
 }
 
 // driftNow returns what left the synced state and is not to be restored.

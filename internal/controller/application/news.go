@@ -271,6 +271,8 @@ func (r *Reconciler) RepositoryChanged(ctx context.Context, repository mizzen.Na
 		m := r.memories.of(name)
 		snapshot, err := r.Sources.Snapshot(ctx, repository, app.Spec.Source.Revision)
 		switch {
+		case m.isStarved():
+			r.enqueue(name)
 		case err == nil && app.Spec.Hold != nil && m.settled().done:
 			// It stays where it is, whatever Git says.
 		case err == nil && !m.underWay() && m.untouched(snapshot):

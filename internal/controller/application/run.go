@@ -124,6 +124,7 @@ func (x *run) resolve(ctx context.Context) *result {
 	}
 	var err error
 	if x.snapshot, err = x.Sources.Snapshot(ctx, repository, revision); err == nil {
+		x.m.setStarved(false)
 		if x.m.unpinned() {
 			x.keep(ctx)
 		}
@@ -132,6 +133,7 @@ func (x *run) resolve(ctx context.Context) *result {
 	var notFetched sources.NotFetchedError
 	switch {
 	case errors.As(err, &notFetched):
+		x.m.setStarved(true)
 		return x.unfetched(ctx, repository)
 	case mizzen.KindOf(err) == mizzen.NotFound:
 		return x.stall(v1alpha1.ReasonRevisionNotFound, err.Error()+"; the cluster stays as it is")

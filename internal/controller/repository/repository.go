@@ -45,7 +45,8 @@ type Reconciler struct {
 	Sources *sources.Sources
 	Clock   clock.PassiveClock
 	Log     *slog.Logger
-	// Changed is called when a fetch brought something new.
+	// Changed is called when a fetch brought something new, or anything for the
+	// first time.
 	Changed func(ctx context.Context, name mizzen.Name)
 
 	triggers chan event.GenericEvent
@@ -115,6 +116,7 @@ func (r *Reconciler) fetch(ctx context.Context, name mizzen.Name, repo *v1alpha1
 	if err := r.Sources.Set(name, repo.Spec, secrets.credentials); err != nil {
 		return err
 	}
+	first := !r.Sources.Fetched(name)
 	fetched, err := r.Sources.Fetch(ctx, name)
 	if err != nil {
 		r.distrustSecrets(name)
@@ -126,7 +128,9 @@ func (r *Reconciler) fetch(ctx context.Context, name mizzen.Name, repo *v1alpha1
 	}
 	moved := repo.Status.Revision != snapshot.Commit().ID
 	repo.Status.Revision = snapshot.Commit().ID
-	if fetched.Changed || fetched.Rebuilt != "" || moved {
+	// Who looked before the first fetch found nothing to sync from, even if all
+	// is as it was: at a start, or when the URL was another one for a while.
+	if first || fetched.Changed || fetched.Rebuilt != "" || moved {
 		r.Changed(ctx, name)
 	}
 	return nil
