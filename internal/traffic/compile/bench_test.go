@@ -63,7 +63,8 @@ func BenchmarkSlice(b *testing.B) {
 	changed := objects[2003:2004] // a VirtualService
 	unchanged := slices.Concat(objects[:2003], objects[2004:])
 	for b.Loop() {
-		slice := append(compile.Slice(unchanged, changed), changed...)
+		slice, _ := compile.Slice(unchanged, changed, compile.DefaultRoot)
+		slice = append(slice, changed...)
 		if _, err := compile.Compile(b.Context(), slice, compile.Options{}); err != nil {
 			b.Fatal(err)
 		}

@@ -24,13 +24,18 @@ type Options struct {
 	// RootNamespace is where istiod looks for mesh-wide settings; empty means
 	// istio-system.
 	RootNamespace string
+	// Vantage says which proxies the mesh is to have; nil means all.
+	Vantage *Vantage
 }
+
+// DefaultRoot is where istiod looks for mesh-wide settings unless told otherwise.
+const DefaultRoot = "istio-system"
 
 // Compile returns the mesh that objects make. Objects that istiod ignores are
 // in the result's Rejected; an error means that nothing can be said.
 func Compile(ctx context.Context, objects []mizzen.Object, o Options) (mesh *traffic.Mesh, err error) {
 	if o.RootNamespace == "" {
-		o.RootNamespace = "istio-system"
+		o.RootNamespace = DefaultRoot
 	}
 	// The function runs in a goroutine of its own.
 	failed := test.Wrap(func(t test.Failer) {
@@ -55,7 +60,7 @@ func build(ctx context.Context, t test.Failer, objects []mizzen.Object, o Option
 	if err != nil {
 		return nil, err
 	}
-	proxies, err := e.proxies(ctx, in)
+	proxies, err := e.proxies(ctx, in, o.Vantage)
 	if err != nil {
 		return nil, err
 	}

@@ -22,13 +22,13 @@ import (
 // istioVersion is that of the proxies: of the Istio that is linked in.
 const istioVersion = "1.31.0"
 
-// proxies returns the proxies of all workloads that have one. What istiod would
+// proxies returns those of the workloads that have one and matter. What istiod would
 // send to them is compiled when it is asked for.
-func (e *environment) proxies(ctx context.Context, in *input) ([]*traffic.Proxy, error) {
+func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*traffic.Proxy, error) {
 	var out []*traffic.Proxy
 	compiled := newViews()
 	for _, w := range in.workloads {
-		if w.role == "" {
+		if w.role == "" || v != nil && !slices.Contains(v.Namespaces, w.Namespace) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {

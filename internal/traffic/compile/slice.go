@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -8,14 +9,54 @@ import (
 	"mizzen.dev/mizzen"
 )
 
-// Slice returns those of the unchanged objects that can matter to the
-// difference that the changed ones make, so that one weight changed among a
-// thousand services does not compile them all. Services, VirtualServices,
-// DestinationRules and ServiceEntries of hosts that nothing changed leads to
-// are left out; everything else stays. A change whose reach cannot be told by
-// host, such as of a Sidecar or with a wildcard, needs all objects.
-func Slice(unchanged, changed []mizzen.Object) []mizzen.Object {
-	r := &reach{hosts: map[string]bool{}, touched: map[string]bool{}}
+// Vantage says whose view of the mesh matters; nil means that of every proxy.
+type Vantage struct {
+	// Namespaces are those whose proxies matter.
+	Namespaces []string `json:"namespaces"`
+}
+
+// Slice returns what can matter to the difference that the changed objects
+// make, so that one weight changed among a thousand services does not compile
+// them all: those of the unchanged objects, and whose view of them.
+//
+// What is about hosts matters to everybody, and leaves out Services,
+// VirtualServices, DestinationRules and ServiceEntries of hosts that nothing
+// changed leads to. What is about the proxies of a namespace, such as a Sidecar,
+// matters to these, with all objects. If neither can be told, as of a wildcard,
+// or if there is some of both, everything matters.
+func Slice(unchanged, changed []mizzen.Object, root string) ([]mizzen.Object, *Vantage) {
+	if v := vantageOf(changed, root); v != nil {
+		return unchanged, v
+	}
+	return reachOf(unchanged, changed, root), nil
+}
+
+// local are the kinds that are about the proxies of their namespace alone.
+var local = map[mizzen.Ref]bool{
+	{Group: "networking.istio.io", Kind: "Sidecar"}: true, {Group: "networking.istio.io", Kind: "EnvoyFilter"}: true,
+	{Group: "networking.istio.io", Kind: "ProxyConfig"}: true, {Group: "telemetry.istio.io", Kind: "Telemetry"}: true,
+	{Group: "extensions.istio.io", Kind: "WasmPlugin"}: true,
+}
+
+// vantageOf returns the namespaces of changes that are about their proxies
+// alone; nil if there are others. In the root namespace they are about all.
+func vantageOf(changed []mizzen.Object, root string) *Vantage {
+	v := &Vantage{}
+	for _, o := range changed {
+		ref := o.Ref()
+		if !local[mizzen.Ref{Group: ref.Group, Kind: ref.Kind}] || ref.Namespace == root {
+			return nil
+		}
+		v.Namespaces = append(v.Namespaces, ref.Namespace)
+	}
+	slices.Sort(v.Namespaces)
+	v.Namespaces = slices.Compact(v.Namespaces)
+	return v
+}
+
+// reachOf returns the unchanged objects that a change of hosts leads to.
+func reachOf(unchanged, changed []mizzen.Object, root string) []mizzen.Object {
+	r := &reach{root: root, hosts: map[string]bool{}, touched: map[string]bool{}}
 	for _, o := range changed {
 		if !r.begin(o, unchanged, changed) {
 			return unchanged
@@ -33,6 +74,8 @@ func Slice(unchanged, changed []mizzen.Object) []mizzen.Object {
 
 // reach is how far a change goes, as host names.
 type reach struct {
+	// root is the namespace of what is about the whole mesh.
+	root string
 	// hosts are those of which everything is kept.
 	hosts map[string]bool
 	// touched are those whose backends or treatment change, so that every route
@@ -76,7 +119,7 @@ func (r *reach) add(hosts []string, touched bool) bool {
 // policy adds the hosts whose workloads a policy is about.
 func (r *reach) policy(o mizzen.Object, lists [][]mizzen.Object) bool {
 	refs, _, err := unstructured.NestedSlice(o.Object, "spec", "targetRefs")
-	if err != nil || len(refs) > 0 || o.GetNamespace() == "istio-system" {
+	if err != nil || len(refs) > 0 || o.GetNamespace() == r.root {
 		return false // a waypoint's, or the whole mesh's
 	}
 	for _, list := range lists {

@@ -32,8 +32,9 @@ func (p *Planner) Effects(ctx context.Context, before, after []mizzen.Object) ([
 		return nil, nil
 	}
 	changed := append(append([]mizzen.Object{}, gone...), come...)
+	matters, vantage := compile.Slice(both, changed, compile.DefaultRoot)
 	job := Job{
-		Ask: AskEffects, Both: Send(compile.Slice(both, changed)), Before: Send(gone), After: Send(come), MeshConfig: p.MeshConfig,
+		Ask: AskEffects, Both: Send(matters), Before: Send(gone), After: Send(come), Vantage: vantage, MeshConfig: p.MeshConfig,
 	}
 	var effects []mizzen.Effect
 	err := p.Client.Do(ctx, job, &effects)

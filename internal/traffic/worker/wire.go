@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/compile"
 )
 
 // Command is the first argument of a worker process.
@@ -36,6 +37,8 @@ type Job struct {
 	Both   []Object `json:"both,omitempty"`
 	Before []Object `json:"before,omitempty"`
 	After  []Object `json:"after,omitempty"`
+	// Vantage says whose view is asked for; nil means everybody's.
+	Vantage *compile.Vantage `json:"vantage,omitempty"`
 	// MeshConfig is YAML, laid over what the objects say of the mesh.
 	MeshConfig string `json:"meshConfig,omitempty"`
 	// RootNamespace is istio-system if empty.

@@ -106,7 +106,9 @@ func (s *session) mesh(ctx context.Context, job Job, lists ...[]Object) (*traffi
 			return c.mesh, nil
 		}
 	}
-	mesh, err := compile.Compile(ctx, received(lists...), compile.Options{MeshConfig: []byte(job.MeshConfig), RootNamespace: job.RootNamespace})
+	mesh, err := compile.Compile(ctx, received(lists...), compile.Options{
+		MeshConfig: []byte(job.MeshConfig), RootNamespace: job.RootNamespace, Vantage: job.Vantage,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +120,7 @@ func (s *session) mesh(ctx context.Context, job Job, lists ...[]Object) (*traffi
 func digestOf(job Job, lists [][]Object) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
-	for _, v := range []any{job.MeshConfig, job.RootNamespace, lists} {
+	for _, v := range []any{job.MeshConfig, job.RootNamespace, job.Vantage, lists} {
 		if err := enc.Encode(v); err != nil {
 			return sum, err
 		}
