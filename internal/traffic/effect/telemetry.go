@@ -18,16 +18,17 @@ type observation struct{ logs, metrics, tracing string }
 
 // telemetry tells where access logs, metrics or tracing are switched on or off.
 func (c *comparison) telemetry() {
-	seen := map[*traffic.View][2]observation{}
-	of := func(p *traffic.Proxy) [2]observation {
-		v := viewOf(p)
-		o, ok := seen[v]
+	seen := map[*traffic.Part][2]observation{}
+	part := func(p *traffic.Part) [2]observation {
+		o, ok := seen[p]
 		if !ok {
+			v := p.View()
 			o = [2]observation{observe(v.Inbound), observe(v.Outbound)}
-			seen[v] = o
+			seen[p] = o
 		}
 		return o
 	}
+	of := func(p *traffic.Proxy) [2]observation { return [2]observation{part(p.Inbound)[0], part(p.Outbound)[1]} }
 	for _, name := range sortedKeys(c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
 		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) && c.hash.outbound(b) == c.hash.outbound(a) {
