@@ -27,7 +27,7 @@ const istioVersion = "1.31.0"
 // send to them is compiled when it is asked for.
 func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*traffic.Proxy, error) {
 	var out []*traffic.Proxy
-	compiled := newViews()
+	sending, accepting := newViews(), newViews()
 	for _, w := range in.workloads {
 		if w.role == "" || v != nil && !slices.Contains(v.Namespaces, w.Namespace) {
 			continue
@@ -39,10 +39,10 @@ func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*tr
 		sends, accepts := in.alike(w, node)
 		p := &traffic.Proxy{Name: w.Name, Role: w.role, Workload: &w.Workload}
 		if w.role == traffic.Sidecar {
-			p.Outbound = compiled.part("outbound "+sends, func() *traffic.View { return e.outbound(node) })
-			p.Inbound = compiled.part("inbound "+accepts, func() *traffic.View { return e.inbound(node) })
+			p.Outbound = sending.part(sends, func() *traffic.View { return e.outbound(node) })
+			p.Inbound = accepting.part(accepts, func() *traffic.View { return e.inbound(node) })
 		} else {
-			p.Outbound = compiled.part(accepts, func() *traffic.View { return e.view(node) })
+			p.Outbound = sending.part(accepts, func() *traffic.View { return e.view(node) })
 			p.Inbound = p.Outbound
 		}
 		out = append(out, p)

@@ -8,10 +8,10 @@ import (
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
-// maxResources bounds the views that a mesh keeps, by their virtual hosts,
-// clusters, endpoints and filter chains together: what one sidecar sends among
-// 1,000 services has 5,000, what it accepts has 10.
-const maxResources = 200_000
+// maxResources bounds the views that a mesh keeps for each direction, by their
+// virtual hosts, clusters, endpoints and filter chains together: what one sidecar
+// sends among 1,000 services has 5,000, what it accepts has 10.
+const maxResources = 50_000
 
 // views are the compiled parts, by what decides about them (see alike). A part
 // is compiled when it is asked for, since most questions are about few of them,

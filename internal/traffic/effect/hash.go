@@ -27,8 +27,9 @@ type hasher struct {
 // sums are the hashes of what a Part holds.
 type sums struct {
 	// all is of everything, accepts of what takes requests to the workload,
-	// destinations of clusters and endpoints.
-	all, accepts, destinations uint64
+	// sent of the listeners for what leaves it, destinations of clusters and
+	// endpoints.
+	all, accepts, sent, destinations uint64
 }
 
 func newHasher() *hasher {
@@ -73,7 +74,7 @@ func (h *hasher) part(p *traffic.Part, role traffic.Role) sums {
 	}
 	v := p.View()
 	out, in, routes := h.listeners(v.Outbound), h.listeners(v.Inbound), hashMap(h, v.Routes)
-	s := sums{accepts: in, destinations: combined(hashMap(h, v.Clusters), hashMap(h, v.Endpoints))}
+	s := sums{accepts: in, sent: out, destinations: combined(hashMap(h, v.Clusters), hashMap(h, v.Endpoints))}
 	s.all = combined(out, in, routes, s.destinations)
 	if role == traffic.Sidecar {
 		s.accepts = s.all
