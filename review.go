@@ -3,6 +3,7 @@ package mizzen
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // ReviewSchema names the form of a Review as JSON; see PlanSchema.
@@ -155,4 +156,22 @@ func (r *Review) computeDigest() string {
 		parts = append(parts, part{i.Application, i.Kind, i.Cluster, p.ComputeDigest()})
 	}
 	return digestOf(parts)
+}
+
+// ApprovalDigest identifies what somebody agrees to who approves the Review: the
+// changes, their effects, and what policy says of them. Revisions, times and
+// places do not count, so that an approval survives a rebase.
+func (r *Review) ApprovalDigest() string {
+	type effect struct {
+		Code                                             EffectCode
+		Impact                                           Impact
+		Cluster, Subject, Message, Before, After, Caller string
+	}
+	effects := make([]effect, 0, len(r.Effects))
+	for _, e := range r.Effects {
+		effects = append(effects, effect{
+			e.Code, e.Impact, e.Cluster, e.Subject, e.Message, e.Before, e.After, strings.Join(e.Callers, " "),
+		})
+	}
+	return digestOf([]any{r.computeDigest(), effects, r.Verdict.essence()})
 }
