@@ -333,7 +333,7 @@ type SyncRecord struct {
 	// Trace is the id of the OpenTelemetry trace, if there is one.
 	// +optional
 	Trace string `json:"trace,omitempty"`
-	// Note is set for what is not a plain sync: "held", or
+	// Note is set for what is not a plain sync: "held", "approved by USER", or
 	// "rewritten A..B" after a forced push.
 	// +optional
 	Note string `json:"note,omitempty"`

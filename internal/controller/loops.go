@@ -15,6 +15,7 @@ import (
 	"mizzen.dev/mizzen/internal/controller/cluster"
 	"mizzen.dev/mizzen/internal/controller/repository"
 	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/engine/review"
 	"mizzen.dev/mizzen/internal/live"
 )
 
@@ -49,6 +50,7 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 	sources := c.sources()
 	l.applications = &application.Reconciler{
 		Client: mgr.GetClient(), Uncached: mgr.GetAPIReader(), Sources: sources, Engine: c.engine(), Destinations: l.registry,
+		Reviewer: &review.Reviewer{Renderer: c.memo, Traffic: c.traffic, Analyzer: c.traffic},
 		Recorder: mgr.GetEventRecorder("mizzen"), Log: c.Log, Observer: c.observer, Clock: c.clock,
 		Busy: busy(), Jitter: jitter,
 	}
