@@ -99,7 +99,7 @@ func awaiting(app *v1alpha1.Application, digest string) (*v1alpha1.ReviewStatus,
 	case app.Spec.Sync.Gate != v1alpha1.GatePolicy:
 		return nil, refused(mizzen.Refused, errors.New("it has no gate"), "set spec.sync.gate: Policy")
 	case synced.Reason == v1alpha1.ReasonDenied:
-		return nil, refused(mizzen.Refused, errors.New(synced.Message), "correct it in Git")
+		return nil, refused(mizzen.Refused, errors.New(synced.Message), "see 'mizzen status "+app.Name+"'")
 	case review == nil || synced.Reason != v1alpha1.ReasonAwaitingApproval:
 		return nil, refused(mizzen.NotFound, errors.New("nothing waits for approval"), "see 'mizzen status "+app.Name+"'")
 	case digest != "" && digest != review.Digest:

@@ -62,6 +62,8 @@ type Reconciler struct {
 	Clock    clock.WithTicker
 	// Busy bounds how many Applications are planned or applied at a time.
 	Busy *render.Slots
+	// Reviewing bounds how many revisions are reviewed at a time.
+	Reviewing *render.Slots
 	// Jitter returns a random duration below its argument.
 	Jitter func(time.Duration) time.Duration
 

@@ -43,7 +43,11 @@ func (x *run) review(ctx context.Context) *result {
 	case r.Verdict.Decision == mizzen.NeedsApproval && !enough(r.Verdict.Approvals, given):
 		return x.awaitApproval(r, given, err)
 	}
-	x.agreed = usersOf(given)
+	for _, a := range r.Verdict.Approvals {
+		x.agreed = append(x.agreed, usersOf(givenTo(a, given))...)
+	}
+	slices.Sort(x.agreed)
+	x.agreed = slices.Compact(x.agreed)
 	x.gates.leave(x.name)
 	return nil
 }
@@ -75,7 +79,8 @@ func (x *run) free() bool {
 // compare reviews the Application between the synced revision and the one at
 // hand, among the other Applications of its repository and cluster.
 func (x *run) compare(ctx context.Context) (*mizzen.Review, error) {
-	release, err := x.busy(ctx)
+	// Who waits for the traffic worker must not keep others from their work.
+	release, err := x.Reviewing.Enter(ctx, x.name.Namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +235,7 @@ func texts(v *mizzen.Verdict, level mizzen.Level) string {
 }
 
 func deniedText(r *mizzen.Review) string {
-	return "policy denies it: " + texts(r.Verdict, mizzen.LevelDeny) + "; no approval helps, correct it in Git"
+	return "policy denies it: " + clip(texts(r.Verdict, mizzen.LevelDeny), maxMessage/2) + "; no approval helps, correct it in Git"
 }
 
 func awaitingText(name string, r *mizzen.Review, given []v1alpha1.Approval) string {
@@ -240,8 +245,9 @@ func awaitingText(name string, r *mizzen.Review, given []v1alpha1.Approval) stri
 			missing = append(missing, missingText(a, left))
 		}
 	}
-	return texts(r.Verdict, mizzen.LevelApproval) + "; needs the approval of " + strings.Join(missing, " and ") +
-		"; run 'mizzen approve " + name + "'"
+	// The remedy stands at the end, and must not be cut off.
+	return clip(texts(r.Verdict, mizzen.LevelApproval), maxMessage/3) + "; needs the approval of " +
+		clip(strings.Join(missing, " and "), maxMessage/4) + "; run 'mizzen approve " + name + "'"
 }
 
 func missingText(a mizzen.Approval, left int) string {
