@@ -75,7 +75,7 @@ func (x *run) verifiedSince(ctx context.Context) (metav1.Time, error) {
 func notEnforced() error {
 	return &mizzen.Error{
 		Kind: mizzen.Refused, Object: "approvals", Err: errNotVerified,
-		Remedy: "install the ValidatingAdmissionPolicy " + crds.ApprovalPolicy + " and its binding: restart the controller, which installs them",
+		Remedy: "install the ValidatingAdmissionPolicy " + crds.ApprovalPolicy + " and its binding: 'mizzen up' and 'mizzen controller --install-crds' install them",
 	}
 }
 
