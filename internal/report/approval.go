@@ -49,17 +49,15 @@ func gateCounts(r *v1alpha1.ReviewStatus) string {
 	c := r.Changes
 	text := mizzen.Counts{Created: c.Created, Updated: c.Updated, Deleted: c.Deleted, Kept: c.Kept, Skipped: c.Skipped}.String()
 	var effects []string
-	for _, e := range []struct {
-		n    int
-		what mizzen.Impact
-	}{
-		{r.Effects.Danger, mizzen.ImpactDanger}, {r.Effects.Warning, mizzen.ImpactWarning},
-		{r.Effects.Notice, mizzen.ImpactNotice}, {r.Effects.Info, mizzen.ImpactInfo},
-	} {
-		if e.n > 0 {
-			effects = append(effects, fmt.Sprintf("%d %s", e.n, e.what))
+	add := func(n int, impact mizzen.Impact) {
+		if n > 0 {
+			effects = append(effects, fmt.Sprintf("%d %s", n, impact))
 		}
 	}
+	add(r.Effects.Danger, mizzen.ImpactDanger)
+	add(r.Effects.Warning, mizzen.ImpactWarning)
+	add(r.Effects.Notice, mizzen.ImpactNotice)
+	add(r.Effects.Info, mizzen.ImpactInfo)
 	if len(effects) == 0 {
 		return text + "; no effect"
 	}

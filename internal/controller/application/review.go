@@ -20,12 +20,15 @@ import (
 // until it is approved. What runs is kept as it is meanwhile.
 func (x *run) review(ctx context.Context) *result {
 	x.m.setRecheck(false)
-	if x.app.Spec.Sync.Gate != v1alpha1.GatePolicy || x.free() {
-		x.gates.leave(x.name)
-		if r := x.app.Status.Review; r != nil && (r.Revision != x.app.Status.Revision || x.app.Spec.Sync.Gate != v1alpha1.GatePolicy) {
-			x.app.Status.Review = nil // what it was about is not coming any more
+	if x.app.Spec.Sync.Gate != v1alpha1.GatePolicy {
+		return x.pass(nil)
+	}
+	if x.free() {
+		kept := x.app.Status.Review
+		if kept != nil && kept.Revision != x.app.Status.Revision {
+			kept = nil // what it was about is not coming any more
 		}
-		return nil
+		return x.pass(kept)
 	}
 	r, err := x.compare(ctx)
 	if err != nil {
@@ -36,20 +39,32 @@ func (x *run) review(ctx context.Context) *result {
 	if err != nil && !errors.Is(err, errNotVerified) {
 		return x.unreviewed(ctx, err)
 	}
-	x.app.Status.Review = summaryOf(r, digest, given)
+	return x.decide(r, summaryOf(r, digest, given), given, err)
+}
+
+// pass lets the revision go on.
+func (x *run) pass(r *v1alpha1.ReviewStatus) *result {
+	x.gates.leave(x.name)
+	x.app.Status.Review = r
+	return nil
+}
+
+// decide does what the Verdict says. unverified says why nobody's approval
+// counts.
+func (x *run) decide(r *mizzen.Review, summary *v1alpha1.ReviewStatus, given []v1alpha1.Approval, unverified error) *result {
+	x.app.Status.Review = summary
 	switch {
 	case r.Verdict.Decision == mizzen.Deny:
 		return x.hold(v1alpha1.ReasonDenied, deniedText(r))
 	case r.Verdict.Decision == mizzen.NeedsApproval && !enough(r.Verdict.Approvals, given):
-		return x.awaitApproval(r, given, err)
+		return x.awaitApproval(r, given, unverified)
 	}
 	for _, a := range r.Verdict.Approvals {
 		x.agreed = append(x.agreed, usersOf(givenTo(a, given))...)
 	}
 	slices.Sort(x.agreed)
 	x.agreed = slices.Compact(x.agreed)
-	x.gates.leave(x.name)
-	return nil
+	return x.pass(summary)
 }
 
 // awaitApproval holds the revision until its owners agree. unverified says why
@@ -96,16 +111,16 @@ func (x *run) compare(ctx context.Context) (*mizzen.Review, error) {
 	reviewer := *x.Reviewer
 	reviewer.Masker = x.destination.Masker
 	return reviewer.Single(ctx, review.Single{
-		Application: discover.Of(x.app), Base: base, Head: x.snapshot, Others: x.neighbours(ctx),
+		Application: discover.Of(x.app), Base: base, Head: x.snapshot, Others: x.neighbors(ctx),
 		Capabilities: render.Capabilities{KubeVersion: version, APIVersions: apis},
 	})
 }
 
-// neighbours are the other Applications of the repository that go to the same
+// neighbors are the other Applications of the repository that go to the same
 // cluster, as they are synced. One that never was is taken as it is going to be.
-func (x *run) neighbours(ctx context.Context) []review.Neighbour {
+func (x *run) neighbors(ctx context.Context) []review.Neighbor {
 	at := map[string]mizzen.Snapshot{"": x.snapshot}
-	var others []review.Neighbour
+	var others []review.Neighbor
 	for _, app := range x.list(ctx, x.name.Namespace, byRepository, x.app.Spec.Source.Repository) {
 		if app.Name == x.name.Name || app.Spec.Destination.Cluster != x.app.Spec.Destination.Cluster || !app.DeletionTimestamp.IsZero() {
 			continue
@@ -118,7 +133,7 @@ func (x *run) neighbours(ctx context.Context) []review.Neighbour {
 			}
 			at[revision] = snapshot
 		}
-		others = append(others, review.Neighbour{Application: discover.Of(&app), At: at[revision]})
+		others = append(others, review.Neighbor{Application: discover.Of(&app), At: at[revision]})
 	}
 	return others
 }

@@ -22,14 +22,14 @@ type Single struct {
 	// Base is what is synced, Head what is to be.
 	Base, Head mizzen.Snapshot
 	// Others are the Applications of the same mesh, which stay as they are.
-	Others []Neighbour
+	Others []Neighbor
 	// Capabilities are what charts see of the cluster.
 	Capabilities render.Capabilities
 }
 
-// Neighbour is an Application beside the one that is reviewed, and where it is
+// Neighbor is an Application beside the one that is reviewed, and where it is
 // read.
-type Neighbour struct {
+type Neighbor struct {
 	*discover.Application
 	At mizzen.Snapshot
 }

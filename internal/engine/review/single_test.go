@@ -82,7 +82,7 @@ func TestSingle(t *testing.T) {
 			after := edited(before, c.head)
 			r, err := b.Single(t.Context(), review.Single{
 				Application: singleApp("web"), Base: before, Head: after,
-				Others: []review.Neighbour{{Application: singleApp("other"), At: before}, {Application: singleApp("web"), At: before}},
+				Others: []review.Neighbor{{Application: singleApp("other"), At: before}, {Application: singleApp("web"), At: before}},
 			})
 			if err != nil {
 				t.Fatal(err)
