@@ -156,3 +156,21 @@ func (r *Review) computeDigest() string {
 	}
 	return digestOf(parts)
 }
+
+// ApprovalDigest identifies what somebody agrees to who approves the Review: the
+// step from Base, the changes, their effects, and what policy says of them. The
+// revision of Head, times and places do not count, so that an approval survives
+// a rebase; it does not survive its use, since Base is another one then.
+func (r *Review) ApprovalDigest() string {
+	type effect struct {
+		Code                                     EffectCode
+		Impact                                   Impact
+		Cluster, Subject, Message, Before, After string
+		Callers                                  []string
+	}
+	effects := make([]effect, 0, len(r.Effects))
+	for _, e := range r.Effects {
+		effects = append(effects, effect{e.Code, e.Impact, e.Cluster, e.Subject, e.Message, e.Before, e.After, e.Callers})
+	}
+	return digestOf([]any{r.Base.ID, r.computeDigest(), effects, r.Verdict.essence()})
+}

@@ -132,3 +132,24 @@ func (v *Verdict) Decide() {
 		v.Approvals = nil
 	}
 }
+
+// essence is what is decided, without places and without the revision of the
+// policy.
+func (v *Verdict) essence() Verdict {
+	if v == nil {
+		return Verdict{}
+	}
+	out := Verdict{Decision: v.Decision}
+	for _, r := range v.Reasons {
+		r.Triggers = slices.Clone(r.Triggers)
+		for i := range r.Triggers {
+			r.Triggers[i].Origin = Origin{}
+		}
+		out.Reasons = append(out.Reasons, r)
+	}
+	for _, a := range v.Approvals {
+		a.For = nil
+		out.Approvals = append(out.Approvals, a)
+	}
+	return out
+}

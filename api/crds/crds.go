@@ -15,3 +15,11 @@ var Files embed.FS
 //
 //go:embed admission/*.yaml
 var Admission embed.FS
+
+// Approval holds the policy, below approval/, that verifies who approves.
+//
+//go:embed approval/*.yaml
+var Approval embed.FS
+
+// ApprovalPolicy is the name of that policy and of its binding.
+const ApprovalPolicy = "mizzen.dev-approval"

@@ -185,12 +185,30 @@ const (
 	SyncManual SyncMode = "Manual"
 )
 
+// Gate says what a new revision has to pass before it is synced.
+type Gate string
+
+// The gates.
+const (
+	// GateNone lets every revision pass.
+	GateNone Gate = "None"
+	// GatePolicy holds a revision that the policy of its repository does not
+	// allow.
+	GatePolicy Gate = "Policy"
+)
+
 // SyncPolicy says how the cluster is made to match.
 type SyncPolicy struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Auto;Manual
 	// +kubebuilder:default=Auto
 	Mode SyncMode `json:"mode,omitempty"`
+	// Gate says what a new revision has to pass before it is synced: with
+	// Policy, a revision whose Verdict is not allow waits for approval. Empty
+	// is None.
+	// +optional
+	// +kubebuilder:validation:Enum=None;Policy
+	Gate Gate `json:"gate,omitempty"`
 	// Prune deletes objects that left Git.
 	// +optional
 	// +kubebuilder:default=true
@@ -266,6 +284,10 @@ type ApplicationStatus struct {
 	// +optional
 	// +listType=atomic
 	History []SyncRecord `json:"history,omitempty"`
+	// Review is what the gate says of the newest revision that changes
+	// anything; there is none without a gate.
+	// +optional
+	Review *ReviewStatus `json:"review,omitempty"`
 	// Inventory is what Mizzen applied for this Application.
 	// +optional
 	Inventory InventoryStatus `json:"inventory,omitempty"`
@@ -311,7 +333,7 @@ type SyncRecord struct {
 	// Trace is the id of the OpenTelemetry trace, if there is one.
 	// +optional
 	Trace string `json:"trace,omitempty"`
-	// Note is set for what is not a plain sync: "held", or
+	// Note is set for what is not a plain sync: "held", "approved by USER", or
 	// "rewritten A..B" after a forced push.
 	// +optional
 	Note string `json:"note,omitempty"`

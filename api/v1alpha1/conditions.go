@@ -65,6 +65,12 @@ const (
 	ReasonDependencyNotReady = "DependencyNotReady"
 	// ReasonManualSync: Git is ahead, and the sync mode is Manual.
 	ReasonManualSync = "ManualSync"
+	// ReasonAwaitingApproval: the gate holds the revision until its owners agree.
+	ReasonAwaitingApproval = "AwaitingApproval"
+	// ReasonDenied: the gate holds the revision, and no approval helps.
+	ReasonDenied = "Denied"
+	// ReasonReviewFailed: the gate cannot tell what the revision does.
+	ReasonReviewFailed = "ReviewFailed"
 	// ReasonSuspended: spec.suspend is set.
 	ReasonSuspended = "Suspended"
 	// ReasonHeld: spec.hold keeps the Application at a revision.

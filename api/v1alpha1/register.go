@@ -13,6 +13,7 @@ var GroupVersion = schema.GroupVersion{Group: "mizzen.dev", Version: "v1alpha1"}
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&Application{}, &ApplicationList{},
+		&Approval{}, &ApprovalList{},
 		&Cluster{}, &ClusterList{},
 		&Inventory{}, &InventoryList{},
 		&Repository{}, &RepositoryList{},

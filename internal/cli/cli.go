@@ -120,7 +120,7 @@ func (a *app) root() *cobra.Command {
 		a.upCommand(), a.controllerCommand(),
 		a.planCommand(), a.syncCommand(), a.renderCommand(), a.lintCommand(), a.traceCommand(),
 		a.statusCommand(), a.getCommand(), a.treeCommand(), a.historyCommand(), a.eventsCommand(),
-		a.rollbackCommand(), a.suspendCommand(), a.resumeCommand(),
+		a.approveCommand(), a.rollbackCommand(), a.suspendCommand(), a.resumeCommand(),
 		a.doctorCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	return root

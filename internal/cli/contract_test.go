@@ -57,6 +57,7 @@ var contract = map[string][]question{
 	"tree":       {{"tree good", ExitYes}, {"tree drift", ExitNo}, {"tree nobody", ExitUnknown}},
 	"history":    {{"history good", ExitYes}, {"history nobody", ExitUnknown}},
 	"events":     {{"events good", ExitYes}, {"events nobody", ExitUnknown}},
+	"approve":    {{"approve good --yes", ExitUnknown}, {"approve nobody --yes", ExitUnknown}, {"approve", ExitUnknown}},
 	"rollback":   {{"rollback good --yes", ExitUnknown}, {"rollback nobody --yes", ExitUnknown}},
 	"suspend":    {{"suspend manual", ExitYes}, {"suspend nobody", ExitUnknown}},
 	"resume":     {{"resume manual", ExitYes}, {"resume nobody", ExitUnknown}},

@@ -114,6 +114,8 @@ func (a *app) syncable(ctx context.Context, c client.Client, name string, conten
 		return nil, false, refused("it is suspended", "'mizzen resume "+app.Name+"' follows Git again")
 	case app.Spec.Hold != nil:
 		return nil, false, refused("it is held", "'mizzen resume "+app.Name+"' follows Git again")
+	case !led && app.Spec.Sync.Gate == v1alpha1.GatePolicy:
+		return nil, false, refused("it has a gate, which only a controller opens", "start one with 'mizzen up'")
 	case led && content.revision != "":
 		return nil, false, refused("a controller runs, which follows Git", fmt.Sprintf("'mizzen rollback %s %s' stays at a revision", app.Name, content.revision))
 	}
@@ -155,7 +157,7 @@ func (a *app) syncByController(ctx context.Context, c client.WithWatch, app *v1a
 	tell := a.progress()
 	return a.await(ctx, c, app, func(now *v1alpha1.Application) (bool, error) {
 		tell(now)
-		if now.Status.HandledReconcile != wish || report.InProgress(now) || p.Writes() && !tried(before, now, p.Commit.ID) {
+		if now.Status.HandledReconcile != wish || report.InProgress(now) || p.Writes() && !tried(before, now, p.Commit.ID) && !gated(now) {
 			return false, nil
 		}
 		return true, a.tellOutcome(now)
@@ -180,6 +182,12 @@ func (a *app) progress() func(*v1alpha1.Application) {
 func tried(before, now *v1alpha1.Application, commit string) bool {
 	was, is := before.Status, now.Status
 	return is.Attempted == commit || is.Revision == commit || is.Attempted != was.Attempted || is.Revision != was.Revision
+}
+
+// gated tells that the gate holds a revision.
+func gated(app *v1alpha1.Application) bool {
+	reason := report.Condition(app.Status.Conditions, v1alpha1.ConditionSynced).Reason
+	return reason == v1alpha1.ReasonAwaitingApproval || reason == v1alpha1.ReasonDenied
 }
 
 // syncHere carries the plan out with the user's own rights.

@@ -40,8 +40,8 @@ func (a *app) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Run Mizzen here, against the cluster of the kubeconfig",
 		Long: "Installs Mizzen's CRDs and runs its controller and webhook endpoint in the foreground.\n" +
-			"The cluster gets the CRDs, the namespace mizzen-system with a Secret and a Lease, and, where it can, an admission\n" +
-			"policy for Applications; no pod. Ending it leaves these: docs/own-cluster.md says how to remove them.",
+			"The cluster gets the CRDs, the namespace mizzen-system with a Secret and a Lease, and, where it can, admission\n" +
+			"policies for Applications and Approvals; no pod. Ending it leaves these: docs/own-cluster.md says how to remove them.",
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.control(cmd, f, true) },
 	}

@@ -84,6 +84,7 @@ type Controller struct {
 	judge    *health.Judge
 	store    *git.Store
 	observer *observe.Observer
+	traffic  *traffic
 	status   *status
 	home     *home
 	identity *identity
@@ -179,6 +180,7 @@ func (c *Controller) open(ctx context.Context) (err error) {
 	if c.judge, err = health.New(health.Options{}); err != nil {
 		return err
 	}
+	c.traffic = newTraffic(c.AllowUnsandboxedRender, c.clock)
 	c.store, err = git.NewStore(filepath.Join(c.StateDir, "git"), git.Options{
 		AllowFile: c.AllowFileRepositories, MaxMirrorBytes: c.MaxMirrorBytes, Log: c.Log,
 	})
@@ -192,6 +194,7 @@ func (c *Controller) close() {
 		c.Log.Warn("some traces were not sent", "error", err)
 	}
 	c.pool.Close()
+	c.traffic.close()
 	if err := c.store.Close(); err != nil {
 		c.Log.Warn("closing the Git mirrors", "error", err)
 	}

@@ -56,7 +56,23 @@ func install(ctx context.Context, config *rest.Config, log *slog.Logger) error {
 	if _, err := writer.Run(ctx, plan, apply.RunOptions{}); err != nil {
 		return err
 	}
-	return admission(ctx, cluster, writer, log)
+	if err := admission(ctx, cluster, writer, log); err != nil {
+		return err
+	}
+	return approval(ctx, writer, log)
+}
+
+// approval installs the policy that verifies who approves. Without it no
+// Approval counts, and the gate of an Application that asks for one stays shut.
+func approval(ctx context.Context, writer *apply.Applier, log *slog.Logger) error {
+	plan, err := planOf(crds.Approval, "approval")
+	if err != nil {
+		return err
+	}
+	if _, err := writer.Run(ctx, plan, apply.RunOptions{}); err != nil && ctx.Err() == nil {
+		log.Warn("the policy for approvals is not installed; no approval will count", "error", err)
+	}
+	return ctx.Err()
 }
 
 // admission installs the policies that save a request for each Application.

@@ -15,7 +15,9 @@ import (
 	"mizzen.dev/mizzen/internal/controller/cluster"
 	"mizzen.dev/mizzen/internal/controller/repository"
 	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/engine/review"
 	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/render"
 )
 
 // loops are those of one term of leadership.
@@ -49,8 +51,9 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 	sources := c.sources()
 	l.applications = &application.Reconciler{
 		Client: mgr.GetClient(), Uncached: mgr.GetAPIReader(), Sources: sources, Engine: c.engine(), Destinations: l.registry,
+		Reviewer: &review.Reviewer{Renderer: c.memo, Traffic: c.traffic, Analyzer: c.traffic},
 		Recorder: mgr.GetEventRecorder("mizzen"), Log: c.Log, Observer: c.observer, Clock: c.clock,
-		Busy: busy(), Jitter: jitter,
+		Busy: busy(), Reviewing: render.NewSlots(1, 1), Jitter: jitter,
 	}
 	l.repositories = &repository.Reconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Sources: sources, Clock: c.clock, Log: c.Log,

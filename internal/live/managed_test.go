@@ -93,7 +93,7 @@ func TestManagedHash(t *testing.T) {
 }
 
 // Sums of weak hashes collide for neighboring names; these must not.
-func TestManagedHashNeighbours(t *testing.T) {
+func TestManagedHashNeighbors(t *testing.T) {
 	a := hashOf(t, apply(ourManager, `{"f:data":{"f:k1":{},"f:k4":{}}}`))
 	b := hashOf(t, apply(ourManager, `{"f:data":{"f:k2":{},"f:k3":{}}}`))
 	if a == b {

@@ -139,7 +139,7 @@ func broken() *v1alpha1.Application {
 }
 
 func sampleApplications() map[string]*v1alpha1.Application {
-	held, suspended, away, fresh, degraded, manual := good(), good(), good(), good(), good(), good()
+	held, suspended, away, fresh, degraded, manual, gated := good(), good(), good(), good(), good(), good(), good()
 	held.Spec.Hold, held.Status.Revision = &v1alpha1.Hold{Revision: oldCommit, Reason: "too slow"}, oldCommit
 	held.Status.Conditions[2].Reason, held.Status.Conditions[2].Message = v1alpha1.ReasonHeld, "held at 01234567: too slow; 'mizzen resume web' follows Git again"
 	suspended.Spec.Suspend = true
@@ -151,8 +151,19 @@ func sampleApplications() map[string]*v1alpha1.Application {
 		Type: v1alpha1.ConditionFighting, Status: metav1.ConditionTrue, Message: "kubectl-edit keeps changing apps/Deployment shop/web; take the field out of Git or stop it",
 	})
 	set(manual, metav1.ConditionFalse, v1alpha1.ReasonManualSync, "Git is at fedcba98: 1 updated; run 'mizzen sync web'", metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	set(gated, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, "Git is at fedcba98: mtls-weakened; needs the approval of @acme/security; run 'mizzen approve web'",
+		metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	gated.Status.Review = &v1alpha1.ReviewStatus{
+		Revision: strings.Repeat("fedcba98", 5), Base: oldCommit, Digest: "sha256:" + strings.Repeat("0", 64), Decision: "needsApproval",
+		Changes: v1alpha1.SyncCounts{Updated: 1}, Effects: v1alpha1.EffectCounts{Danger: 1, Notice: 2},
+		Reasons: []string{"approval mtls-weakened: a workload takes plaintext that it refused (shop/payments) " + hostile},
+		Approvals: []v1alpha1.RequiredApproval{
+			{Owners: []string{"@acme/payments"}, Count: 1, By: []string{"alice"}}, {Owners: []string{"@acme/security", "@bob"}, Count: 2}, {Count: 1},
+		},
+	}
+	gated.Status.Revision = oldCommit
 	return map[string]*v1alpha1.Application{
-		"ready": good(), "broken": broken(), "held": held, "suspended": suspended, "unreachable": away,
+		"gated": gated, "ready": good(), "broken": broken(), "held": held, "suspended": suspended, "unreachable": away,
 		"new": fresh, "degraded": degraded, "manual": manual,
 	}
 }

@@ -107,7 +107,7 @@ func stateOf(app *v1alpha1.Application) State {
 
 func unsyncedState(reason string) State {
 	switch reason {
-	case v1alpha1.ReasonManualSync, v1alpha1.ReasonDrifted:
+	case v1alpha1.ReasonManualSync, v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonDrifted:
 		return OutOfSync
 	case v1alpha1.ReasonProgressing, v1alpha1.ReasonDependencyNotReady, v1alpha1.ReasonRepositoryNotReady, v1alpha1.ReasonTerminating:
 		return Progressing

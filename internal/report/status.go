@@ -37,12 +37,14 @@ type Status struct {
 	// Destination is "cluster/namespace"; in-cluster is the home cluster.
 	Destination string `json:"destination"`
 	// Objects is how many were applied; -1 if a part of the list was not read.
-	Objects int                   `json:"objects"`
-	Hold    *v1alpha1.Hold        `json:"hold,omitempty"`
-	Suspend bool                  `json:"suspend,omitempty"`
-	Warns   []string              `json:"warnings,omitempty"`
-	Found   []string              `json:"findings,omitempty"`
-	History []v1alpha1.SyncRecord `json:"history,omitempty"`
+	Objects int            `json:"objects"`
+	Hold    *v1alpha1.Hold `json:"hold,omitempty"`
+	// Review is what the gate says of the newest revision.
+	Review  *v1alpha1.ReviewStatus `json:"review,omitempty"`
+	Suspend bool                   `json:"suspend,omitempty"`
+	Warns   []string               `json:"warnings,omitempty"`
+	Found   []string               `json:"findings,omitempty"`
+	History []v1alpha1.SyncRecord  `json:"history,omitempty"`
 }
 
 // Source is where an Application comes from.
@@ -87,6 +89,7 @@ func StatusOf(in StatusInput) Status {
 		Healthy: statusOf(app, v1alpha1.ConditionHealthy),
 
 		Revision: app.Status.Revision, Objects: in.Objects, Hold: app.Spec.Hold, Suspend: app.Spec.Suspend,
+		Review:      app.Status.Review,
 		Source:      Source{Repository: app.Spec.Source.Repository, Path: app.Spec.Source.Path, Revision: app.Spec.Source.Revision},
 		Destination: destination(app), Found: app.Status.Findings,
 		History: app.Status.History[:min(len(app.Status.History), lastSyncs)],
@@ -184,6 +187,10 @@ func StatusText(out io.Writer, s Status, now time.Time, style Style) error {
 	if s.Next != "" {
 		w.printf("\n  %s\n", style.paint(bold, "next"))
 		w.block("    ", s.Next)
+	}
+	if s.Review != nil && s.Review.Revision != s.Revision {
+		w.printf("\n  %s\n", style.paint(bold, "gate"))
+		w.gate(s.Review, style, "    ")
 	}
 	for _, warn := range s.Warns {
 		w.printf("\n  %s %s\n", style.paint(yellow, "warning:"), warn)

@@ -35,6 +35,9 @@ var stop = map[string]string{
 	v1alpha1.ReasonClusterUnreachable:   "its cluster does not answer",
 	v1alpha1.ReasonDependencyNotReady:   "waits for another application",
 	v1alpha1.ReasonManualSync:           "planned, and waits for 'mizzen sync'",
+	v1alpha1.ReasonAwaitingApproval:     "reviewed, and waits for approval",
+	v1alpha1.ReasonDenied:               "denied by policy",
+	v1alpha1.ReasonReviewFailed:         "cannot be reviewed",
 	v1alpha1.ReasonDrifted:              "drifted",
 	v1alpha1.ReasonTerminating:          "being deleted",
 	v1alpha1.ReasonProgressing:          "under way",
@@ -44,7 +47,8 @@ var stop = map[string]string{
 // waits are the stops that are no failure.
 var waits = map[string]bool{
 	v1alpha1.ReasonRepositoryNotReady: true, v1alpha1.ReasonDependencyNotReady: true, v1alpha1.ReasonManualSync: true,
-	v1alpha1.ReasonProgressing: true, v1alpha1.ReasonTerminating: true,
+	v1alpha1.ReasonAwaitingApproval: true,
+	v1alpha1.ReasonProgressing:      true, v1alpha1.ReasonTerminating: true,
 }
 
 // story tells how far the newest revision came, and what runs if that is

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -29,6 +30,7 @@ import (
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/controller/cluster"
 	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/engine/review"
 	"mizzen.dev/mizzen/internal/observe"
 	"mizzen.dev/mizzen/internal/render"
 	sources "mizzen.dev/mizzen/internal/source"
@@ -46,9 +48,11 @@ const (
 type Reconciler struct {
 	Client client.Client
 	// Uncached reads Inventories, which are too large to be kept.
-	Uncached     client.Reader
-	Sources      *sources.Sources
-	Engine       *engine.Engine
+	Uncached client.Reader
+	Sources  *sources.Sources
+	Engine   *engine.Engine
+	// Reviewer says what a revision does, for Applications with a gate.
+	Reviewer     *review.Reviewer
 	Destinations *cluster.Registry
 	Recorder     events.EventRecorder
 	// Log says in one line what happened to an Application: synced, restored,
@@ -58,10 +62,13 @@ type Reconciler struct {
 	Clock    clock.WithTicker
 	// Busy bounds how many Applications are planned or applied at a time.
 	Busy *render.Slots
+	// Reviewing bounds how many revisions are reviewed at a time.
+	Reviewing *render.Slots
 	// Jitter returns a random duration below its argument.
 	Jitter func(time.Duration) time.Duration
 
 	memories  memories
+	gates     gates
 	announcer announcer
 	queue     atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
 }
@@ -86,6 +93,7 @@ func (r *Reconciler) SetUp(mgr ctrl.Manager) error {
 		For(&v1alpha1.Application{}, builder.WithPredicates(r.outdating(), predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
 		))).
+		Watches(&v1alpha1.Approval{}, handler.EnqueueRequestsFromMapFunc(r.approvalChanged)).
 		WatchesRawSource(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			r.queue.Store(&q)
 			return nil
@@ -111,6 +119,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, &app); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.memories.forget(name)
+			r.gates.leave(name)
 			r.Observer.Metrics.ForgetApplication(name)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)

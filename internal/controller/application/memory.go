@@ -65,6 +65,8 @@ type memory struct {
 	syncing settled
 	// awaiting: the Application waits for one that it depends on.
 	awaiting bool
+	// recheck: what holds the Application at its gate may have changed.
+	recheck bool
 	// starved: there was nothing fetched to sync from, so that news and wishes
 	// wait for a fetch, even for one that brings nothing new.
 	starved bool
@@ -93,6 +95,9 @@ type settled struct {
 	failed bool
 	// waits tells that the plan was made, and waits for somebody to ask for it.
 	waits bool
+	// gated tells that it waits at the gate: what holds it there may be mended
+	// by any commit, and by an Approval.
+	gated bool
 	// until is when the evaluation is to be repeated all the same; zero is
 	// never.
 	until time.Time
@@ -124,6 +129,13 @@ func (m *memory) wait() {
 	m.evaluation.waits = true
 }
 
+// hold notes that the revision of the evaluation waits at the gate.
+func (m *memory) hold() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.evaluation.waits, m.evaluation.gated = true, true
+}
+
 // expire makes a reconcile after a time evaluate everything.
 func (m *memory) expire(at time.Time) {
 	m.mu.Lock()
@@ -149,7 +161,7 @@ func (m *memory) untouched(s mizzen.Snapshot) bool {
 	if e.commit == commit {
 		return true
 	}
-	if e.failed || !e.key.Holds(s) {
+	if e.failed || e.gated || !e.key.Holds(s) {
 		return false
 	}
 	m.mu.Lock()
@@ -213,6 +225,18 @@ func (m *memory) setAwaiting(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.awaiting = on
+}
+
+func (m *memory) rechecks() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.recheck
+}
+
+func (m *memory) setRecheck(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.recheck = on
 }
 
 func (m *memory) isStarved() bool {

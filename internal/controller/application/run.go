@@ -38,6 +38,8 @@ type run struct {
 	inventory engine.Inventory
 	drifted   map[mizzen.Ref]live.Event
 	touched   map[mizzen.Ref]struct{}
+	// agreed are the users whose approval let the revision pass, sorted.
+	agreed []string
 }
 
 // result is what a reconcile ends in.
@@ -65,7 +67,7 @@ func (x *run) do(ctx context.Context) result {
 func (x *run) evaluate(ctx context.Context) result {
 	ctx, end := x.Observer.Sync(ctx, x.name, x.snapshot.Commit().ID)
 	defer func() { end(x.err) }()
-	for _, phase := range []func(context.Context) *result{x.plan, x.gate, x.sync} {
+	for _, phase := range []func(context.Context) *result{x.plan, x.review, x.gate, x.sync} {
 		if r := phase(ctx); r != nil {
 			x.putBack()
 			return *r
@@ -164,7 +166,7 @@ func (x *run) unfetched(ctx context.Context, name mizzen.Name) *result {
 // changed: then only drift and health are to be seen to.
 func (x *run) quiet(ctx context.Context) *result {
 	s := x.m.settled()
-	if !s.done || x.m.awaits() || s.expired(x.now) || s.generation != x.app.Generation || s.wish != x.app.Annotations[mizzen.AnnotationReconcile] {
+	if !s.done || x.m.awaits() || x.m.rechecks() || s.expired(x.now) || s.generation != x.app.Generation || s.wish != x.app.Annotations[mizzen.AnnotationReconcile] {
 		return nil
 	}
 	if !x.m.untouched(x.snapshot) {

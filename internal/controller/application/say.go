@@ -54,7 +54,7 @@ func weight(reason string) slog.Level {
 	case v1alpha1.ReasonClusterUnreachable:
 		return slog.LevelDebug // that of a cluster is said once, not for each Application
 	case v1alpha1.ReasonProgressing, v1alpha1.ReasonDependencyNotReady, v1alpha1.ReasonRepositoryNotReady,
-		v1alpha1.ReasonManualSync, v1alpha1.ReasonSuspended:
+		v1alpha1.ReasonManualSync, v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonSuspended:
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn

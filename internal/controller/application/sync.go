@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -131,6 +132,9 @@ func (x *run) succeeded(ctx context.Context, start time.Time, took time.Duration
 	x.m.setDrift(nil)
 	x.settle(false)
 	x.wakeClaimants(x.outcome.Written)
+	if len(x.outcome.Written) > 0 {
+		x.wakeGated(x.repository(), x.name)
+	}
 }
 
 // tellWait writes what a sync waits for. It does not fail the sync if that
@@ -156,6 +160,8 @@ func (x *run) note(ctx context.Context, result v1alpha1.SyncResult, message stri
 	record.Trace = observe.TraceID(ctx)
 	if x.held {
 		record.Note = "held"
+	} else if len(x.agreed) > 0 {
+		record.Note = clip("approved by "+strings.Join(x.agreed, ", "), maxLine)
 	} else if from := x.app.Status.Revision; from != "" {
 		if rewritten, err := x.Sources.Rewritten(ctx, x.repository(), from, commit.ID); err == nil && rewritten {
 			record.Note = fmt.Sprintf("rewritten %.8s..%.8s", from, commit.ID)

@@ -30,10 +30,25 @@ func (c *Catalog) readMizzen(a *Application, m Manifest) error {
 		return err
 	}
 	app.Status = v1alpha1.ApplicationStatus{}
-	t := engine.TargetOf(&app, nil, engine.Destination{})
+	a.describe(&app)
+	return nil
+}
+
+// describe takes over what a spec says.
+func (a *Application) describe(app *v1alpha1.Application) {
+	t := engine.TargetOf(app, nil, engine.Destination{})
 	t.Options.IsUpgrade = true
 	a.Cluster, a.Namespace = app.Spec.Destination.Cluster, t.Policy.Namespace
 	a.Prune, a.Orphan = t.Policy.Prune, app.Spec.OnDelete == v1alpha1.Orphan
 	a.Parts = []Part{{Options: t.Options}}
-	return nil
+}
+
+// Of describes an Application that a cluster holds.
+func Of(app *v1alpha1.Application) *Application {
+	a := &Application{
+		Ref:  mizzen.Ref{Group: mizzen.Group, Kind: "Application", Namespace: app.Namespace, Name: app.Name},
+		Name: app.Namespace + "/" + app.Name,
+	}
+	a.describe(app)
+	return a
 }

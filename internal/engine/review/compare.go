@@ -75,7 +75,7 @@ func (x *run) item(ctx context.Context, before, after *deployed) (mizzen.ReviewI
 	if item.Failed != "" || item.FailedBefore != "" {
 		return item, nil
 	}
-	item.Changes, item.Unchanged = changes(before, after)
+	item.Changes, item.Unchanged = x.changes(before, after)
 	return item, nil
 }
 
@@ -99,7 +99,7 @@ func (x *run) findings(ctx context.Context, s *side, d *deployed) ([]mizzen.Find
 			names = append(names, d.results[i].Key.Elsewhere()...)
 		}
 	}
-	problems, err := source.Problems(ctx, s.snapshot, names...)
+	problems, err := source.Problems(ctx, s.of(d), names...)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func news(known, found []mizzen.Finding) []mizzen.Finding {
 }
 
 // changes compares the objects of the two sides.
-func changes(before, after *deployed) ([]mizzen.Change, int) {
+func (r *Reviewer) changes(before, after *deployed) ([]mizzen.Change, int) {
 	had := map[mizzen.Ref]mizzen.Object{}
 	if before != nil {
 		for _, o := range before.objects {
@@ -153,7 +153,7 @@ func changes(before, after *deployed) ([]mizzen.Change, int) {
 	if after != nil {
 		for _, o := range after.objects {
 			ref := o.Ref()
-			c := change(had[ref], o)
+			c := r.change(had[ref], o)
 			delete(had, ref)
 			if c.Action == mizzen.None || c.Action == mizzen.Skip {
 				unchanged++
@@ -169,14 +169,14 @@ func changes(before, after *deployed) ([]mizzen.Change, int) {
 }
 
 // change is what happens to one object; before is zero if there was none.
-func change(before, after mizzen.Object) mizzen.Change {
+func (r *Reviewer) change(before, after mizzen.Object) mizzen.Change {
 	var live *unstructured.Unstructured
 	if before.Unstructured != nil {
 		live = before.Unstructured
 	}
 	// What the API server would make of it is not known, and need not be: both
 	// sides are as Git has them.
-	c := diff.Compare(after, live, after.Unstructured, diff.CompareOptions{Manager: mizzen.Manager("")})
+	c := diff.Compare(after, live, after.Unstructured, diff.CompareOptions{Manager: mizzen.Manager(""), Masker: r.Masker})
 	if live != nil && c.APIVersion != live.GetAPIVersion() {
 		c.Action = mizzen.Update
 		c.Fields = append([]mizzen.FieldChange{{

@@ -115,7 +115,7 @@ func (x *run) meshes() []*mesh {
 			if all[name] == nil {
 				all[name] = &mesh{name: name}
 			}
-			all[name].add(x.before.apps[id], x.after.apps[id])
+			all[name].add(x.Reviewer, x.before.apps[id], x.after.apps[id])
 		}
 	}
 	var meshes []*mesh
@@ -230,7 +230,7 @@ func (e *environments) names() []string {
 // add adds the objects of an Application. One that cannot be rendered at one
 // revision counts there as it is at the other: what is not known is no effect.
 // What is kept although it left Git is still there afterwards.
-func (m *mesh) add(before, after *deployed) {
+func (m *mesh) add(r *Reviewer, before, after *deployed) {
 	b, a := before, after
 	if b != nil && b.err != nil {
 		b = a
@@ -247,7 +247,7 @@ func (m *mesh) add(before, after *deployed) {
 	if b == nil {
 		return
 	}
-	left, _ := changes(b, a)
+	left, _ := r.changes(b, a)
 	for _, c := range left {
 		if c.Action == mizzen.Keep {
 			m.after = append(m.after, kept(b, c.Ref))

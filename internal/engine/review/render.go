@@ -62,10 +62,10 @@ func (x *run) share(d *deployed) bool {
 func (x *run) render(ctx context.Context, s *side, d *deployed, exact bool) {
 	d.exact, d.results, d.err = exact, nil, nil
 	for _, p := range d.Parts {
-		snapshot := p.Over(s.snapshot)
+		snapshot := p.Over(s.of(d))
 		result, err := x.Renderer.Render(ctx, snapshot, x.options(p, exact))
 		if err != nil {
-			d.err = source.Explain(ctx, s.snapshot, err)
+			d.err = source.Explain(ctx, s.of(d), err)
 			d.results = nil
 			return
 		}

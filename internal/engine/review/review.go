@@ -11,6 +11,7 @@ import (
 	"context"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/diff"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/engine/discover"
 	"mizzen.dev/mizzen/internal/render"
@@ -31,6 +32,8 @@ type Reviewer struct {
 	Traffic TrafficPlanner
 	// Analyzer may be nil.
 	Analyzer engine.Analyzer
+	// Masker hides Secret values; the zero value does so altogether.
+	Masker diff.Masker
 }
 
 // Request is what to review.
@@ -63,6 +66,8 @@ type run struct {
 	before  *side
 	after   *side
 	review  *mizzen.Review
+	// single: the Review is about one Application.
+	single bool
 	// unknown says why the effects are not known; empty if they are.
 	unknown string
 }

@@ -40,6 +40,8 @@ type deployed struct {
 	results []*render.Result
 	exact   bool
 	err     error
+	// at is where it is read, if not at the revision of the side.
+	at mizzen.Snapshot
 	// twin is the same Application at the other revision, which renders the same.
 	twin *deployed
 	// objects and findings are filled in by prepare.
@@ -49,6 +51,14 @@ type deployed struct {
 
 func newSide(s mizzen.Snapshot, remotes []string) *side {
 	return &side{snapshot: s, catalog: discover.NewCatalog(s, remotes), apps: map[string]*deployed{}}
+}
+
+// of is where an Application is read.
+func (s *side) of(d *deployed) mizzen.Snapshot {
+	if d.at != nil {
+		return d.at
+	}
+	return s.snapshot
 }
 
 // collect finds and renders the Applications of both sides: the head first, so

@@ -1,0 +1,277 @@
+package application
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/engine/discover"
+	"mizzen.dev/mizzen/internal/engine/review"
+	"mizzen.dev/mizzen/internal/render"
+)
+
+// review holds a revision that the policy of its repository does not allow,
+// until it is approved. What runs is kept as it is meanwhile.
+func (x *run) review(ctx context.Context) *result {
+	x.m.setRecheck(false)
+	if x.app.Spec.Sync.Gate != v1alpha1.GatePolicy {
+		return x.pass(nil)
+	}
+	if x.free() {
+		kept := x.app.Status.Review
+		if kept != nil && kept.Revision != x.app.Status.Revision {
+			kept = nil // what it was about is not coming any more
+		}
+		return x.pass(kept)
+	}
+	r, err := x.compare(ctx)
+	if err != nil {
+		return x.unreviewed(ctx, err)
+	}
+	digest := r.ApprovalDigest()
+	given, err := x.given(ctx, digest)
+	if err != nil && !errors.Is(err, errNotVerified) {
+		return x.unreviewed(ctx, err)
+	}
+	return x.decide(r, summaryOf(r, digest, given), given, err)
+}
+
+// pass lets the revision go on.
+func (x *run) pass(r *v1alpha1.ReviewStatus) *result {
+	x.gates.leave(x.name)
+	x.app.Status.Review = r
+	return nil
+}
+
+// decide does what the Verdict says. unverified says why nobody's approval
+// counts.
+func (x *run) decide(r *mizzen.Review, summary *v1alpha1.ReviewStatus, given []v1alpha1.Approval, unverified error) *result {
+	x.app.Status.Review = summary
+	switch {
+	case r.Verdict.Decision == mizzen.Deny:
+		return x.hold(v1alpha1.ReasonDenied, deniedText(r))
+	case r.Verdict.Decision == mizzen.NeedsApproval && !enough(r.Verdict.Approvals, given):
+		return x.awaitApproval(r, given, unverified)
+	}
+	for _, a := range r.Verdict.Approvals {
+		x.agreed = append(x.agreed, usersOf(givenTo(a, given))...)
+	}
+	slices.Sort(x.agreed)
+	x.agreed = slices.Compact(x.agreed)
+	return x.pass(summary)
+}
+
+// awaitApproval holds the revision until its owners agree. unverified says why
+// nobody's approval counts; that may be mended without any news.
+func (x *run) awaitApproval(r *mizzen.Review, given []v1alpha1.Approval, unverified error) *result {
+	text := awaitingText(x.name.Name, r, given)
+	if unverified == nil {
+		return x.hold(v1alpha1.ReasonAwaitingApproval, text)
+	}
+	held := x.hold(v1alpha1.ReasonAwaitingApproval, text+"; there are approvals, but none counts: "+unverified.Error())
+	held.after = lastRetry
+	x.m.expire(x.now.Add(lastRetry))
+	return held
+}
+
+// free tells whether the revision passes unseen: there is nothing to compare it
+// with, it renders what is synced, or the Application is held at a revision that
+// it had before.
+func (x *run) free() bool {
+	status, commit := x.app.Status, x.snapshot.Commit().ID
+	return status.Revision == "" || status.RenderKey == x.planned.Key.Identity() ||
+		x.held && slices.ContainsFunc(status.History, func(r v1alpha1.SyncRecord) bool {
+			return r.Result == v1alpha1.SyncSucceeded && r.Revision == commit
+		})
+}
+
+// compare reviews the Application between the synced revision and the one at
+// hand, among the other Applications of its repository and cluster.
+func (x *run) compare(ctx context.Context) (*mizzen.Review, error) {
+	// Who waits for the traffic worker must not keep others from their work.
+	release, err := x.Reviewing.Enter(ctx, x.name.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	base, err := x.Sources.Snapshot(ctx, x.repository(), x.app.Status.Revision)
+	if err != nil {
+		return nil, fmt.Errorf("the synced revision is not there to compare with: %w", err)
+	}
+	version, apis, err := x.destination.Cluster.Capabilities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reviewer := *x.Reviewer
+	reviewer.Masker = x.destination.Masker
+	return reviewer.Single(ctx, review.Single{
+		Application: discover.Of(x.app), Base: base, Head: x.snapshot, Others: x.neighbors(ctx),
+		Capabilities: render.Capabilities{KubeVersion: version, APIVersions: apis},
+	})
+}
+
+// neighbors are the other Applications of the repository that go to the same
+// cluster, as they are synced. One that never was is taken as it is going to be.
+func (x *run) neighbors(ctx context.Context) []review.Neighbor {
+	at := map[string]mizzen.Snapshot{"": x.snapshot}
+	var others []review.Neighbor
+	for _, app := range x.list(ctx, x.name.Namespace, byRepository, x.app.Spec.Source.Repository) {
+		if app.Name == x.name.Name || app.Spec.Destination.Cluster != x.app.Spec.Destination.Cluster || !app.DeletionTimestamp.IsZero() {
+			continue
+		}
+		revision := app.Status.Revision
+		if at[revision] == nil {
+			snapshot, err := x.Sources.Snapshot(ctx, x.repository(), revision)
+			if err != nil {
+				snapshot = x.snapshot // the nearest that there is
+			}
+			at[revision] = snapshot
+		}
+		others = append(others, review.Neighbor{Application: discover.Of(&app), At: at[revision]})
+	}
+	return others
+}
+
+// unreviewed holds the revision because it is not known what it does, and tries
+// again.
+func (x *run) unreviewed(ctx context.Context, err error) *result {
+	if ctx.Err() != nil {
+		return &result{silent: true}
+	}
+	x.err = err
+	if mizzen.KindOf(err) == mizzen.Unreachable {
+		return x.unreachable(err)
+	}
+	err = fmt.Errorf("the gate cannot tell what the revision does, so that it waits: %w", err)
+	x.complain(v1alpha1.ReasonReviewFailed, err)
+	x.app.Status.Review = nil
+	return x.fail(v1alpha1.ReasonReviewFailed, err)
+}
+
+// hold keeps what is synced and says why.
+func (x *run) hold(reason, text string) *result {
+	f := x.previous()
+	f.synced = no(reason, fmt.Sprintf("Git is at %s: %s", x.snapshot.Commit().Short(), text))
+	if x.m.lastFailure != f.synced.message {
+		x.m.lastFailure = f.synced.message
+		x.Recorder.Eventf(x.app, revisionOf(x.repository(), x.snapshot.Commit().ID, ""), corev1.EventTypeWarning, reason, "Review", "%s",
+			clip(f.synced.message, maxMessage))
+	}
+	x.settle(false)
+	x.m.hold()
+	x.gates.wait(x.name, x.repository())
+	return &result{finding: f}
+}
+
+// errNotVerified says why no Approval counts.
+var errNotVerified = errors.New("the API server does not verify who makes it")
+
+// Bounds of what a status tells of a Review.
+const (
+	maxReasons   = 5
+	maxApprovals = 4
+	maxOwners    = 4
+	// maxLine bounds a line, in bytes.
+	maxLine = 160
+)
+
+// summaryOf is what the status tells of a Review.
+func summaryOf(r *mizzen.Review, digest string, given []v1alpha1.Approval) *v1alpha1.ReviewStatus {
+	counts := r.Counts()
+	s := &v1alpha1.ReviewStatus{
+		Revision: r.Head.ID, Base: r.Base.ID, Digest: digest, Decision: string(r.Verdict.Decision),
+		Changes: v1alpha1.SyncCounts{
+			Created: counts.Created, Updated: counts.Updated, Deleted: counts.Deleted, Kept: counts.Kept, Skipped: counts.Skipped,
+		},
+		Effects: effectCounts(r.Effects),
+	}
+	for _, reason := range r.Verdict.Reasons[:min(len(r.Verdict.Reasons), maxReasons)] {
+		s.Reasons = append(s.Reasons, clip(string(reason.Level)+" "+reasonText(reason), maxLine))
+	}
+	for _, a := range r.Verdict.Approvals[:min(len(r.Verdict.Approvals), maxApprovals)] {
+		by := usersOf(givenTo(a, given))
+		required := v1alpha1.RequiredApproval{Count: a.Count}
+		for _, owner := range a.Owners[:min(len(a.Owners), maxOwners)] {
+			required.Owners = append(required.Owners, clip(owner, maxLine/2))
+		}
+		for _, user := range by[:min(len(by), maxOwners)] {
+			required.By = append(required.By, clip(user, maxLine/2))
+		}
+		s.Approvals = append(s.Approvals, required)
+	}
+	return s
+}
+
+func effectCounts(effects []mizzen.Effect) v1alpha1.EffectCounts {
+	var c v1alpha1.EffectCounts
+	for _, e := range effects {
+		switch e.Impact {
+		case mizzen.ImpactDanger:
+			c.Danger++
+		case mizzen.ImpactWarning:
+			c.Warning++
+		case mizzen.ImpactNotice:
+			c.Notice++
+		case mizzen.ImpactInfo:
+			c.Info++
+		}
+	}
+	return c
+}
+
+// reasonText is a rule, what it says, and the first that triggered it.
+func reasonText(r mizzen.Reason) string {
+	text := r.Rule + ": " + r.Message
+	if len(r.Triggers) > 0 {
+		text += " (" + r.Triggers[0].Subject
+		if more := len(r.Triggers) - 1 + r.More; more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		text += ")"
+	}
+	return text
+}
+
+// texts are the reasons of a level.
+func texts(v *mizzen.Verdict, level mizzen.Level) string {
+	var all []string
+	for _, r := range v.Reasons {
+		if r.Level == level && len(all) < maxReasons {
+			all = append(all, clip(reasonText(r), maxLine))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+func deniedText(r *mizzen.Review) string {
+	return "policy denies it: " + clip(texts(r.Verdict, mizzen.LevelDeny), maxMessage/2) + "; no approval helps, correct it in Git"
+}
+
+func awaitingText(name string, r *mizzen.Review, given []v1alpha1.Approval) string {
+	var missing []string
+	for _, a := range r.Verdict.Approvals {
+		if left := a.Count - len(usersOf(givenTo(a, given))); left > 0 && len(missing) < maxApprovals {
+			missing = append(missing, missingText(a, left))
+		}
+	}
+	// The remedy stands at the end, and must not be cut off.
+	return clip(texts(r.Verdict, mizzen.LevelApproval), maxMessage/3) + "; needs the approval of " +
+		clip(strings.Join(missing, " and "), maxMessage/4) + "; run 'mizzen approve " + name + "'"
+}
+
+func missingText(a mizzen.Approval, left int) string {
+	who := "somebody who may approve"
+	if len(a.Owners) > 0 {
+		who = strings.Join(a.Owners[:min(len(a.Owners), maxOwners)], " or ")
+	}
+	if left > 1 {
+		who = fmt.Sprintf("%d of %s", left, who)
+	}
+	return who
+}
