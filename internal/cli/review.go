@@ -44,12 +44,8 @@ func (o planOptions) checkReview(args []string) error {
 		return errors.New("--head is the other end of --base: name a base, such as --base origin/main")
 	case o.review.base == "" && o.review.comment:
 		return errors.New("--comment tells a pull request of a review: name a base, such as --base origin/main")
-	case o.review.base == "" && o.review.context != (contextOfMesh{}):
-		return errors.New("--live and --mesh-config are about a whole mesh: name a base, such as --base origin/main")
-	case o.review.cluster != "" && !o.review.context.complete:
-		return errors.New("--cluster says which one a live cluster is: add --live")
 	case o.review.base == "":
-		return nil
+		return o.review.checkMesh()
 	case o.all:
 		return errors.New("--base reviews all applications of the repository: leave out --all")
 	case o.file != "":
@@ -58,6 +54,17 @@ func (o planOptions) checkReview(args []string) error {
 		return errors.New("--base takes --head in the place of --revision")
 	case o.content.local != "" && len(args) > 0:
 		return fmt.Errorf("%q and --local exclude each other with --base: name the directory alone", args[0])
+	}
+	return o.review.checkMesh()
+}
+
+// checkMesh refuses flags about a mesh that is not looked at.
+func (f reviewFlags) checkMesh() error {
+	switch {
+	case f.base == "" && f.context != (contextOfMesh{}):
+		return errors.New("--live and --mesh-config are about a whole mesh: name a base, such as --base origin/main")
+	case f.cluster != "" && !f.context.complete:
+		return errors.New("--cluster says which one a live cluster is: add --live")
 	}
 	return nil
 }

@@ -9,10 +9,9 @@ package beside
 import (
 	"context"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/live"
@@ -23,13 +22,25 @@ const root = "istio-system"
 
 // queries are the kinds that matter to a mesh.
 var queries = []live.Query{
-	{Kind: "Namespace"}, {Kind: "Service"}, {Kind: "Pod"}, {Kind: "ReplicationController"},
-	{Kind: "ConfigMap", Namespace: root, Name: "istio"}, {Kind: "ConfigMap", Namespace: root, Name: "istio-sidecar-injector"},
-	{Group: "apps", Kind: "Deployment"}, {Group: "apps", Kind: "StatefulSet"}, {Group: "apps", Kind: "DaemonSet"},
-	{Group: "apps", Kind: "ReplicaSet"}, {Group: "batch", Kind: "Job"}, {Group: "batch", Kind: "CronJob"},
+	{Kind: "Namespace"},
+	{Kind: "Service"},
+	{Kind: "Pod"},
+	{Kind: "ReplicationController"},
+	{Kind: "ConfigMap", Namespace: root, Name: "istio"},
+	{Kind: "ConfigMap", Namespace: root, Name: "istio-sidecar-injector"},
+	{Group: "apps", Kind: "Deployment"},
+	{Group: "apps", Kind: "StatefulSet"},
+	{Group: "apps", Kind: "DaemonSet"},
+	{Group: "apps", Kind: "ReplicaSet"},
+	{Group: "batch", Kind: "Job"},
+	{Group: "batch", Kind: "CronJob"},
 	{Group: "argoproj.io", Kind: "Rollout"},
-	{Group: "networking.k8s.io", Kind: "Ingress"}, {Group: "networking.k8s.io", Kind: "IngressClass"},
-	{Group: "networking.istio.io"}, {Group: "security.istio.io"}, {Group: "telemetry.istio.io"}, {Group: "extensions.istio.io"},
+	{Group: "networking.k8s.io", Kind: "Ingress"},
+	{Group: "networking.k8s.io", Kind: "IngressClass"},
+	{Group: "networking.istio.io"},
+	{Group: "security.istio.io"},
+	{Group: "telemetry.istio.io"},
+	{Group: "extensions.istio.io"},
 	{Group: "gateway.networking.k8s.io"},
 }
 

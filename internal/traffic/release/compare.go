@@ -215,7 +215,7 @@ func doubtful(e *mizzen.Effect) {
 }
 
 // moves tells of namespaces whose new pods get the proxies of another release,
-// since they are labelled for another revision.
+// since they are marked for another revision.
 func moves(before, after []mizzen.Object, b, a map[place]Installed) []mizzen.Effect {
 	was, _ := revisions(before)
 	is, objects := revisions(after)

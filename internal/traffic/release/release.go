@@ -84,16 +84,16 @@ func controlPlane(o mizzen.Object) []Installed {
 		}
 		in := Installed{
 			Role: ControlPlane, Revision: cmp.Or(o.GetLabels()[revisionLabel], defaultRevision), Image: image,
-			Version: cmp.Or(versionOf(image), labelled(o)), Ref: o.Ref(), Origin: o.Origins.Of(list.Index(i).Key("image")),
+			Version: cmp.Or(versionOf(image), chartVersion(o)), Ref: o.Ref(), Origin: o.Origins.Of(list.Index(i).Key("image")),
 		}
 		return []Installed{in}
 	}
 	return nil
 }
 
-// labelled is the version in the labels of Istio's charts. 1.0.0 is what stands
+// chartVersion is the version in the labels of Istio's charts. 1.0.0 is what stands
 // in Istio's repository, where no release has written its own.
-func labelled(o mizzen.Object) string {
+func chartVersion(o mizzen.Object) string {
 	labels := o.GetLabels()
 	for _, text := range []string{labels["app.kubernetes.io/version"], strings.TrimPrefix(labels["helm.sh/chart"], "istiod-")} {
 		if v := versionIn(text); v != "" && v != "1.0.0" {
