@@ -79,6 +79,9 @@ const (
 	// CodeAnalyzerFailed: a check of Istio's own failed, so that nothing is
 	// known about what it looks for.
 	CodeAnalyzerFailed Code = "MZ4001"
+	// CodeAnotherIstio: the mesh runs another Istio or Envoy than effects and
+	// traces are computed with.
+	CodeAnotherIstio Code = "MZ4002"
 	// CodeWeights: the weights of a route do not add up to 100.
 	CodeWeights Code = "MZ4101"
 	// CodeEmptySubset: a subset selects no workload of its Service.

@@ -90,6 +90,9 @@ const (
 	// EffectUnknown: the configuration changes in a way that is not understood,
 	// such as by an EnvoyFilter; it is shown as it is.
 	EffectUnknown EffectCode = "MT6001"
-	// EffectVersion: the mesh runs another Istio or Envoy than the model.
+	// EffectVersion: the mesh comes to run another Istio or Envoy.
 	EffectVersion EffectCode = "MT6002"
+	// EffectFlag: a feature flag of istiod changes, and with it what istiod
+	// makes of the same objects.
+	EffectFlag EffectCode = "MT6003"
 )

@@ -9,7 +9,8 @@ import (
 const ReviewSchema = "mizzen.dev/review/v1"
 
 // Review is what the difference of two revisions of a repository does: to
-// traffic, and to the objects of every Application. No cluster has a say in it.
+// traffic, and to the objects of every Application. No cluster has a say in it
+// but by Live.
 type Review struct {
 	Schema string `json:"schema"`
 	// Base is where Head parted from the revision that was asked for, and Head
@@ -28,9 +29,23 @@ type Review struct {
 	// name and cluster. Unchanged counts the others.
 	Items     []ReviewItem `json:"items"`
 	Unchanged int          `json:"unchanged"`
+	// Live says which objects of a cluster complete both sides; nil if none was
+	// asked.
+	Live *ReviewLive `json:"live,omitempty"`
 	// Omitted says what the Review does not cover, such as an Application of
 	// another repository.
 	Omitted []Finding `json:"omitted,omitempty"`
+}
+
+// ReviewLive are objects that Git does not hold. They are the same on both
+// sides.
+type ReviewLive struct {
+	// Server is the API server that has them, Cluster the cluster or environment
+	// of the repository that it is; empty if there is but one.
+	Server  string `json:"server"`
+	Cluster string `json:"cluster,omitempty"`
+	// Objects counts them.
+	Objects int `json:"objects"`
 }
 
 // ReviewItem is what happens to one Application.

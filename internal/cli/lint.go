@@ -18,6 +18,7 @@ import (
 	"mizzen.dev/mizzen/internal/lint/mesh"
 	"mizzen.dev/mizzen/internal/report"
 	"mizzen.dev/mizzen/internal/source"
+	istio "mizzen.dev/mizzen/internal/traffic/release"
 )
 
 // lintFailOn are the values of lint --fail-on, from the most patient.
@@ -168,7 +169,7 @@ func (d *desk) lintTogether(ctx context.Context, j *judged) error {
 	if err != nil {
 		return err
 	}
-	j.findings = append(j.findings, found...)
+	j.findings = append(append(j.findings, found...), istio.Findings(j.objects)...)
 	if d.engine.Analyzer == nil {
 		return nil
 	}

@@ -12,9 +12,11 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/engine/beside"
 	"mizzen.dev/mizzen/internal/engine/review"
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/report"
+	istio "mizzen.dev/mizzen/internal/traffic/release"
 )
 
 // meshFlags say which objects make a mesh, for verbs that look at a whole one.
@@ -22,9 +24,11 @@ type meshFlags struct {
 	revision     string
 	cluster      string
 	capabilities render.Capabilities
+	context      contextOfMesh
 }
 
 func (f *meshFlags) register(cmd *cobra.Command) {
+	f.context.register(cmd, "")
 	flags := cmd.Flags()
 	flags.StringVar(&f.revision, "revision", "", "look at this commit, branch or tag (default: the files as they are)")
 	flags.StringVar(&f.cluster, "cluster", "", "look at this cluster or environment, if the repository is for several")
@@ -53,7 +57,26 @@ func (d *desk) mesh(ctx context.Context, args []string, f *meshFlags) (review.Me
 		fmt.Fprintf(d.app.Err, "warning: left out, since it cannot be rendered: %s\n", report.Plain(why))
 	}
 	fmt.Fprintf(d.app.Err, "%s rendered\n", plural(len(m.Objects), "object"))
+	if err := d.completed(ctx, f, &m); err != nil {
+		return review.Mesh{}, err
+	}
+	for _, other := range istio.Findings(m.Objects) {
+		fmt.Fprintf(d.app.Err, "warning: %s\n", report.Plain(other.Message))
+	}
 	return m, nil
+}
+
+// completed adds what only the cluster has.
+func (d *desk) completed(ctx context.Context, f *meshFlags, m *review.Mesh) error {
+	known, err := f.context.live(ctx, d.app, f.cluster)
+	if known == nil || err != nil {
+		return err
+	}
+	added := beside.Of(known.Objects, m.Objects)
+	fmt.Fprintf(d.app.Err, "completed by %s of %s that Git does not hold\n", plural(len(added), "object"), report.Plain(known.Server))
+	m.Objects = append(m.Objects, added...)
+	mizzen.SortObjects(m.Objects)
+	return nil
 }
 
 func (d *desk) meshRequest(ctx context.Context, args []string, f *meshFlags) (review.Request, error) {

@@ -21,6 +21,8 @@ type reviewFlags struct {
 	base         string
 	head         string
 	comment      bool
+	cluster      string
+	context      contextOfMesh
 	capabilities render.Capabilities
 }
 
@@ -28,6 +30,8 @@ func (f *reviewFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.base, "base", "", "review what changed since this revision, such as origin/main, without a cluster")
 	flags.StringVar(&f.head, "head", "", "with --base: review this revision (default: the files as they are)")
+	f.context.register(cmd, "with --base: ")
+	flags.StringVar(&f.cluster, "cluster", "", "with --live: the cluster or environment of the repository that it is, if the repository is for several")
 	flags.BoolVar(&f.comment, "comment", false, "with --base: in a CI job, keep a comment of the pull request and the commit status mizzen/plan up to date")
 	flags.StringVar(&f.capabilities.KubeVersion, "kube-version", "", "with --base: Kubernetes version that charts see")
 	flags.StringSliceVar(&f.capabilities.APIVersions, "api-versions", nil, "with --base: API versions that charts see, as group/version or group/version/Kind")
@@ -41,7 +45,7 @@ func (o planOptions) checkReview(args []string) error {
 	case o.review.base == "" && o.review.comment:
 		return errors.New("--comment tells a pull request of a review: name a base, such as --base origin/main")
 	case o.review.base == "":
-		return nil
+		return o.review.checkMesh()
 	case o.all:
 		return errors.New("--base reviews all applications of the repository: leave out --all")
 	case o.file != "":
@@ -50,6 +54,17 @@ func (o planOptions) checkReview(args []string) error {
 		return errors.New("--base takes --head in the place of --revision")
 	case o.content.local != "" && len(args) > 0:
 		return fmt.Errorf("%q and --local exclude each other with --base: name the directory alone", args[0])
+	}
+	return o.review.checkMesh()
+}
+
+// checkMesh refuses flags about a mesh that is not looked at.
+func (f reviewFlags) checkMesh() error {
+	switch {
+	case f.base == "" && f.context != (contextOfMesh{}):
+		return errors.New("--live and --mesh-config are about a whole mesh: name a base, such as --base origin/main")
+	case f.cluster != "" && !f.context.complete:
+		return errors.New("--cluster says which one a live cluster is: add --live")
 	}
 	return nil
 }
@@ -90,6 +105,12 @@ func (a *app) review(ctx context.Context, args []string, o planOptions) (*mizzen
 func (d *desk) review(ctx context.Context, args []string, o planOptions) (*mizzen.Review, error) {
 	request, err := d.revisions(ctx, args, o)
 	if err != nil {
+		return nil, err
+	}
+	if d.traffic.MeshConfig, err = o.review.context.settings(); err != nil {
+		return nil, err
+	}
+	if request.Live, err = o.review.context.live(ctx, d.app, o.review.cluster); err != nil {
 		return nil, err
 	}
 	reviewer := review.Reviewer{Renderer: d.engine.Renderer, Traffic: d.traffic, Analyzer: d.traffic}

@@ -111,8 +111,40 @@ func TestReviewFailOn(t *testing.T) {
 		"plan --base nowhere":                 "no such commit",
 		"plan --base HEAD --head nowhere":     "no such commit",
 		"plan --base HEAD nowhere":            "no such file",
+		"plan --live":                         "name a base",
+		"plan web --mesh-config f":            "name a base",
+		"plan --base HEAD --cluster east":     "add --live",
+		"plan --base HEAD --mesh-config none": "--mesh-config",
+		"plan --base HEAD --live":             "name a kubeconfig",
 		"plan --base HEAD --fail-on whenever": "none, error, deny, approval, change",
 	} {
 		mentions(t, must(t, ExitUnknown, args).err, want)
 	}
+}
+
+// TestReviewMeshConfig: the mesh configuration of a file is that of both sides.
+func TestReviewMeshConfig(t *testing.T) {
+	t.Chdir(write(t, map[string]string{"mesh.yaml": shop}))
+	t.Setenv("KUBECONFIG", "/no/such/file")
+	gitIn(t, "init", "-q", "-b", "main")
+	gitIn(t, "add", "-A")
+	gitIn(t, "commit", "-qm", "base")
+	put(t, "egress.yaml", "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: out, namespace: shop}\nspec: {hosts: [out.example], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}\n")
+	settings := write(t, map[string]string{"strict": "outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n", "wrong": "outboundTrafficPolicy: 3\n"})
+	open := must(t, ExitNo, "plan --base HEAD").out
+	strict := must(t, ExitNo, "plan --base HEAD --mesh-config "+settings+"/strict").out
+	mentions(t, strict, "MT4004")
+	if strings.Contains(open, "MT4004") {
+		t.Errorf("egress is opened that was open:\n%s", open)
+	}
+	mentions(t, must(t, ExitNo, "plan --base HEAD --mesh-config "+settings+"/wrong").out, "the effects on traffic are not known", "--mesh-config")
+}
+
+// TestAnotherIstio: who asks is told that another Istio runs.
+func TestAnotherIstio(t *testing.T) {
+	const istiod = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}\nspec:\n  selector: {matchLabels: {app: istiod}}\n  template:\n    metadata: {labels: {app: istiod}}\n    spec: {containers: [{name: discovery, image: 'istio/pilot:1.40.0'}]}\n"
+	t.Chdir(write(t, map[string]string{"mesh.yaml": shop + istiod}))
+	t.Setenv("KUBECONFIG", "/no/such/file")
+	mentions(t, must(t, ExitYes, "trace --from shop/web http://reviews/").err, "warning: istiod is Istio 1.40.0, newer than")
+	mentions(t, must(t, ExitYes, "lint .").out, "MZ4002", "mesh.yaml:")
 }

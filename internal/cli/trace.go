@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,10 +16,9 @@ import (
 // traceFlags are the request, as far as it is no argument.
 type traceFlags struct {
 	meshFlags
-	question   trace.Question
-	headers    []string
-	claims     string
-	meshConfig string
+	question trace.Question
+	headers  []string
+	claims   string
 }
 
 func (a *app) traceCommand() *cobra.Command {
@@ -72,7 +69,6 @@ func (f *traceFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.question.Gateway, "gateway", "", "the gateway that takes a request from outside, as namespace/name")
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "a header of the request, as 'name: value'")
 	flags.StringVar(&f.claims, "claims", "", "claims of a valid token that comes with the request, as JSON")
-	flags.StringVar(&f.meshConfig, "mesh-config", "", "a file with Istio's mesh configuration, laid over the one of the clone")
 }
 
 // read takes the arguments apart: a method, the URL, and a path.
@@ -104,18 +100,15 @@ func (f *traceFlags) read(args []string) (paths []string, err error) {
 
 // trace renders and asks the traffic worker.
 func (d *desk) trace(ctx context.Context, paths []string, f *traceFlags) (*mizzen.Trace, error) {
-	var settings []byte
-	if f.meshConfig != "" {
-		var err error
-		if settings, err = os.ReadFile(f.meshConfig); err != nil {
-			return nil, fmt.Errorf("--mesh-config: %w", err)
-		}
+	settings, err := f.context.settings()
+	if err != nil {
+		return nil, err
 	}
 	mesh, err := d.mesh(ctx, paths, &f.meshFlags)
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := d.traffic.Client.Mesh(mesh.Objects, string(settings))
+	compiled, err := d.traffic.Client.Mesh(mesh.Objects, settings)
 	if err != nil {
 		return nil, err
 	}

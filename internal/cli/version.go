@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	istio "mizzen.dev/mizzen/internal/traffic/release"
 )
 
 // release is set by the linker for a release; a build from a checkout reports
@@ -53,23 +55,25 @@ type versionInfo struct {
 	Helm       string `json:"helm"`
 	Kustomize  string `json:"kustomize"`
 	Kubernetes string `json:"kubernetes"`
+	// Istio is the release that effects and traces are computed with.
+	Istio string `json:"istio"`
 }
 
 func (a *app) versionCommand() *cobra.Command {
 	var out outputFlag
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version, and those of the renderers in it",
+		Short: "Print the version, and those of what is in it",
 		Args:  arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			v := versionInfo{
 				Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 				Helm: dependency("helm.sh/helm/v4"), Kustomize: dependency("sigs.k8s.io/kustomize/api"),
-				Kubernetes: dependency("k8s.io/client-go"),
+				Kubernetes: dependency("k8s.io/client-go"), Istio: istio.Compiled,
 			}
 			return out.write(a.Out, "version", v, func() error {
-				_, err := fmt.Fprintf(a.Out, "mizzen %s (%s, %s)\nhelm %s, kustomize %s, kubernetes %s\n",
-					v.Version, v.Go, v.Platform, v.Helm, v.Kustomize, v.Kubernetes)
+				_, err := fmt.Fprintf(a.Out, "mizzen %s (%s, %s)\nhelm %s, kustomize %s, kubernetes %s, istio %s\n",
+					v.Version, v.Go, v.Platform, v.Helm, v.Kustomize, v.Kubernetes, v.Istio)
 				return err
 			})
 		},

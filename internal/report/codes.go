@@ -42,6 +42,7 @@ var codes = map[mizzen.Code]string{
 	mizzen.CodeRefused:                "The API server refuses the object",
 
 	mizzen.CodeAnalyzerFailed:           "A check of Istio's own failed",
+	mizzen.CodeAnotherIstio:             "The mesh runs another Istio or Envoy than the model",
 	mizzen.CodeWeights:                  "The weights of a route do not add up to 100",
 	mizzen.CodeEmptySubset:              "A subset selects no workload",
 	mizzen.CodeHostWithoutService:       "A VirtualService is for a host that no Service has",

@@ -43,7 +43,8 @@ var effects = map[mizzen.EffectCode]string{
 	mizzen.EffectMetrics:               "Metrics are switched on, off or changed",
 	mizzen.EffectTracing:               "Tracing is switched on, off or changed",
 	mizzen.EffectUnknown:               "The configuration changes in a way that is not understood",
-	mizzen.EffectVersion:               "The mesh runs another Istio or Envoy than the model",
+	mizzen.EffectVersion:               "The mesh comes to run another Istio or Envoy",
+	mizzen.EffectFlag:                  "A feature flag of istiod changes",
 }
 
 // DescribeEffect says what a code is about.

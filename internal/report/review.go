@@ -23,6 +23,9 @@ var impactColors = map[mizzen.Impact]string{
 func ReviewText(out io.Writer, r *mizzen.Review, s Style) error {
 	w := &printer{w: out}
 	w.printf("%s\n", s.paint(bold, reviewTitle(r)))
+	if r.Live != nil {
+		w.printf("%s\n", s.paint(faint, completedBy(r.Live)))
+	}
 	for i, e := range r.Effects {
 		if i == 0 {
 			w.printf("\n")
@@ -54,6 +57,15 @@ func ReviewText(out io.Writer, r *mizzen.Review, s Style) error {
 // reviewTitle is "working tree since 01234567".
 func reviewTitle(r *mizzen.Review) string {
 	return r.Head.Short() + " since " + r.Base.Short()
+}
+
+// completedBy says how many objects are not of Git.
+func completedBy(l *mizzen.ReviewLive) string {
+	text := fmt.Sprintf("both sides are completed by %s of %s that Git does not hold", count(l.Objects, "object"), l.Server)
+	if l.Cluster != "" {
+		text += ", which is " + l.Cluster
+	}
+	return text
 }
 
 // reviewSummary is all that changes on one line.

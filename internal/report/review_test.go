@@ -47,6 +47,7 @@ func sampleReview() *mizzen.Review {
 			{Application: "new", Path: "new", Action: mizzen.Create},
 			{Application: "worse", Path: "worse", Action: mizzen.Update, Failed: "x", FailedBefore: "x"},
 		},
+		Live:    &mizzen.ReviewLive{Server: "https://10.0.0.1:6443", Cluster: "east", Objects: 37},
 		Omitted: []mizzen.Finding{{Code: mizzen.CodeElsewhere, Severity: mizzen.Info, Ref: route, Origin: at, Message: "its source https://git.example/x is another repository"}},
 	}
 	r.Finish()

@@ -24,6 +24,9 @@ const reserve = 1_000
 func ReviewMarkdown(out io.Writer, r *mizzen.Review) error {
 	c := &comment{}
 	c.add(CommentMarker + "\n### Plan: " + prose(reviewSummary(r)) + "\n\n")
+	if r.Live != nil {
+		c.add("<sub>" + prose(completedBy(r.Live)) + "</sub>\n\n")
+	}
 	c.effects(r.Effects)
 	if r.Verdict != nil && len(r.Verdict.Reasons) > 0 {
 		c.verdict(r.Verdict)

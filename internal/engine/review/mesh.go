@@ -23,6 +23,9 @@ type mesh struct {
 // judge has each mesh that changes looked at as a whole.
 func (x *run) judge(ctx context.Context) error {
 	meshes := x.meshes()
+	if err := x.complete(meshes); err != nil {
+		return err
+	}
 	for _, m := range meshes {
 		if !m.changed {
 			continue
@@ -31,7 +34,7 @@ func (x *run) judge(ctx context.Context) error {
 		if len(meshes) > 1 {
 			where = m.name
 		}
-		for _, stage := range []func(context.Context, *mesh, string) error{x.effects, x.analyze} {
+		for _, stage := range []func(context.Context, *mesh, string) error{x.effects, x.analyze, x.releases} {
 			err := stage(ctx, m, where)
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -55,6 +55,18 @@ type Request struct {
 	// Capabilities are what charts see of the cluster, unless an Application
 	// says so itself.
 	Capabilities render.Capabilities
+	// Live completes both sides of a mesh; nil: only what Git holds counts.
+	Live *Live
+}
+
+// Live are the objects of a cluster; those that Git holds are not used.
+type Live struct {
+	// Server names the cluster to people.
+	Server string
+	// Cluster is the cluster or environment of the repository that it is; empty
+	// if the repository is for one.
+	Cluster string
+	Objects []mizzen.Object
 }
 
 // run is one Review under way.
@@ -74,7 +86,8 @@ type run struct {
 
 // Review compares the two revisions. An Application that cannot be rendered is
 // reported in the Review, and the others are compared. It fails only if a
-// Snapshot cannot be read, or if ctx is done.
+// Snapshot cannot be read, if Live is of a cluster that the repository does not
+// know, or if ctx is done.
 func (r *Reviewer) Review(ctx context.Context, request Request) (*mizzen.Review, error) {
 	x := &run{
 		Reviewer: r, request: request, scanner: discover.NewScanner(),

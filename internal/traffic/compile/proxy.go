@@ -18,10 +18,11 @@ import (
 	"istio.io/istio/pilot/pkg/xds/endpoints"
 
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/release"
 )
 
 // istioVersion is that of the proxies: of the Istio that is linked in.
-const istioVersion = "1.31.0"
+const istioVersion = release.Compiled
 
 // proxies returns those of the workloads that have one and matter. What istiod would
 // send to them is compiled when it is asked for.

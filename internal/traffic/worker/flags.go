@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/compile"
 )
 
 // Flags are istiod's feature flags by name, as its Deployment sets them. Only
@@ -55,78 +58,111 @@ var allowed = func() map[string]bool {
 }()
 
 // Flags returns the flags that decide about the job: those of the istiod of
-// Both and After. A job is about one set of them, also where the sides differ;
-// see FlagChanges.
+// Both and After. A worker has one set of them; see FlagChanges.
 func (j Job) Flags() Flags { return flagsOf(j.RootNamespace, j.Both, j.After) }
 
-// FlagChange is a feature flag that the sides of a job set to different
-// values. Unset is the empty value.
+// FlagChange is a variable of istiod that the sides of a comparison set to
+// different values. Unset is the empty value.
 type FlagChange struct {
 	Name   string `json:"name"`
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
+	// Compiled tells that each side can be compiled with its own value; what
+	// another variable does is not in the model.
+	Compiled bool `json:"compiled,omitempty"`
+	// Origin is the line of the value, of the side that has one.
+	Origin mizzen.Origin `json:"origin,omitzero"`
 }
 
-// FlagChanges returns the flags in which the sides of a comparison differ,
-// sorted by name. Both sides are compiled with the values of After, so that
-// what these flags change is in no other result.
+// FlagChanges returns the variables in which the sides of a comparison differ,
+// sorted by name; none if only one side has an istiod.
 func (j Job) FlagChanges() []FlagChange {
-	before, after := flagsOf(j.RootNamespace, j.Both, j.Before), j.Flags()
+	old, next := istiodOf(j.RootNamespace, j.Both, j.Before), istiodOf(j.RootNamespace, j.Both, j.After)
+	if old == nil || next == nil {
+		return nil
+	}
+	before, after := variablesOf(old), variablesOf(next)
 	names := slices.Concat(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
 	slices.Sort(names)
 	var out []FlagChange
 	for _, name := range slices.Compact(names) {
-		if before[name] != after[name] {
-			out = append(out, FlagChange{Name: name, Before: before[name], After: after[name]})
+		b, a := before[name], after[name]
+		if b.value == a.value {
+			continue
 		}
+		c := FlagChange{Name: name, Before: b.value, After: a.value, Compiled: allowed[name], Origin: next.Origins.Of(a.path)}
+		if a.path == "" {
+			c.Origin = old.Origins.Of(b.path)
+		}
+		out = append(out, c)
 	}
 	return out
 }
 
-// flagsOf reads the flags of the istiod among objects. Of several revisions it
-// is the one without a name of its own, or the first by name: a mesh has one
-// set of flags but for the time of an upgrade.
-func flagsOf(root string, lists ...[]Object) Flags {
+// istiodOf returns the istiod among objects, or nil. Of several revisions it is
+// the one without a name of its own, or the first by name: a mesh has one set
+// of flags but for the time of an upgrade.
+func istiodOf(root string, lists ...[]Object) *Object {
 	if root == "" {
-		root = "istio-system"
+		root = compile.DefaultRoot
 	}
-	var istiod *unstructured.Unstructured
+	var istiod *Object
+	name := ""
 	for _, list := range lists {
-		for _, o := range list {
-			u := &unstructured.Unstructured{Object: o.Content}
+		for i := range list {
+			u := &unstructured.Unstructured{Object: list[i].Content}
 			if u.GetKind() != "Deployment" || u.GetNamespace() != root || u.GetLabels()["app"] != "istiod" {
 				continue
 			}
-			if istiod == nil || u.GetName() < istiod.GetName() { // "istiod" is less than "istiod-canary"
-				istiod = u
+			if istiod == nil || u.GetName() < name { // "istiod" is less than "istiod-canary"
+				istiod, name = &list[i], u.GetName()
 			}
 		}
 	}
+	return istiod
+}
+
+// flagsOf reads the flags of the istiod among objects; nil without one.
+func flagsOf(root string, lists ...[]Object) Flags {
+	istiod := istiodOf(root, lists...)
 	if istiod == nil {
 		return nil
 	}
-	return literals(istiod)
-}
-
-// literals returns the allowed variables of istiod's containers whose value is
-// written there.
-func literals(istiod *unstructured.Unstructured) Flags {
 	flags := Flags{}
-	containers, _, _ := unstructured.NestedSlice(istiod.Object, "spec", "template", "spec", "containers") // what is no list has no flags
-	for _, c := range containers {
-		container, _ := c.(map[string]any)
-		env, _, _ := unstructured.NestedSlice(container, "env")
-		for _, e := range env {
-			variable, _ := e.(map[string]any)
-			name, _ := variable["name"].(string)
-			value, literal := variable["value"].(string)
-			// "$(" refers to another variable, which is not known here.
-			if literal && allowed[name] && len(value) <= maxFlagBytes && !strings.Contains(value, "$(") && !strings.ContainsRune(value, 0) {
-				flags[name] = value
-			}
+	for name, v := range variablesOf(istiod) {
+		if allowed[name] {
+			flags[name] = v.value
 		}
 	}
 	return flags
+}
+
+// variable is a value that stands in a manifest, and where.
+type variable struct {
+	value string
+	path  mizzen.Path
+}
+
+// variablesOf returns the variables of istiod's containers whose value is
+// written there.
+func variablesOf(istiod *Object) map[string]variable {
+	const at = mizzen.Path("spec.template.spec.containers")
+	out := map[string]variable{}
+	containers, _, _ := unstructured.NestedSlice(istiod.Content, "spec", "template", "spec", "containers") // what is no list has no flags
+	for i, c := range containers {
+		container, _ := c.(map[string]any)
+		env, _, _ := unstructured.NestedSlice(container, "env")
+		for j, e := range env {
+			v, _ := e.(map[string]any)
+			name, _ := v["name"].(string)
+			value, literal := v["value"].(string)
+			// "$(" refers to another variable, which is not known here.
+			if literal && name != "" && len(value) <= maxFlagBytes && !strings.Contains(value, "$(") && !strings.ContainsRune(value, 0) {
+				out[name] = variable{value, at.Index(i).Key("env").Index(j).Key("value")}
+			}
+		}
+	}
+	return out
 }
 
 // environ returns the flags as variables of a process, sorted.

@@ -81,7 +81,7 @@ func TestFlagChanges(t *testing.T) {
 		Before: worker.Send([]mizzen.Object{istiod(t, "istio-system", "istiod", "[{name: PILOT_HTTP10, value: 'true'}, {name: PILOT_ENABLE_ALPN_FILTER, value: 'false'}]")}),
 		After:  worker.Send([]mizzen.Object{istiod(t, "istio-system", "istiod", "[{name: PILOT_TRACE_SAMPLING, value: '5'}, {name: PILOT_ENABLE_ALPN_FILTER, value: 'false'}]")}),
 	}
-	want := []worker.FlagChange{{Name: "PILOT_HTTP10", Before: "true"}, {Name: "PILOT_TRACE_SAMPLING", After: "5"}}
+	want := []worker.FlagChange{{Name: "PILOT_HTTP10", Before: "true", Compiled: true}, {Name: "PILOT_TRACE_SAMPLING", After: "5", Compiled: true}}
 	if diff := cmp.Diff(want, job.FlagChanges()); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}

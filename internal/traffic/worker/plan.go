@@ -11,6 +11,7 @@ import (
 	"mizzen.dev/mizzen/internal/traffic/analyze"
 	"mizzen.dev/mizzen/internal/traffic/compile"
 	"mizzen.dev/mizzen/internal/traffic/effect"
+	"mizzen.dev/mizzen/internal/traffic/release"
 )
 
 // What is asked about a whole mesh: what a change does, and what is wrong.
@@ -31,10 +32,32 @@ type Planner struct {
 // are on both sides are the same pointer; they are not changed. Without a
 // change that matters to traffic nothing is asked.
 func (p *Planner) Effects(ctx context.Context, before, after []mizzen.Object) ([]mizzen.Effect, error) {
+	told := release.Effects(before, after)
 	both, gone, come := divide(before, after)
 	if len(gone)+len(come) == 0 {
-		return nil, nil
+		return told, nil
 	}
+	effects, err := p.compare(ctx, both, gone, come)
+	if err != nil {
+		return nil, err
+	}
+	effects = append(effects, told...)
+	mizzen.SortEffects(effects)
+	return effects, nil
+}
+
+// compare has both sides compiled, each with the flags of its own istiod.
+func (p *Planner) compare(ctx context.Context, both, gone, come []mizzen.Object) ([]mizzen.Effect, error) {
+	flags := flagsBetween(both, gone, come)
+	if flags.compiled() {
+		return p.acrossFlags(ctx, both, gone, come, flags)
+	}
+	effects, err := p.sameFlags(ctx, both, gone, come)
+	return append(effects, flags.unknown()...), err
+}
+
+// sameFlags has one worker compile both sides.
+func (p *Planner) sameFlags(ctx context.Context, both, gone, come []mizzen.Object) ([]mizzen.Effect, error) {
 	changed := append(append([]mizzen.Object{}, gone...), come...)
 	matters, vantage := compile.Slice(both, changed, compile.DefaultRoot)
 	job := Job{

@@ -37,6 +37,9 @@ type Job struct {
 	Both   []Object `json:"both,omitempty"`
 	Before []Object `json:"before,omitempty"`
 	After  []Object `json:"after,omitempty"`
+	// Compiled is the mesh of Both and Before, where another worker compiled it
+	// with other flags; else nil.
+	Compiled *frozen `json:"compiled,omitempty"`
 	// Vantage says whose view is asked for; nil means everybody's.
 	Vantage *compile.Vantage `json:"vantage,omitempty"`
 	// MeshConfig is YAML, laid over what the objects say of the mesh.

@@ -22,7 +22,7 @@ import (
 
 // handlers answer jobs by what they ask for.
 var handlers = map[Ask]func(context.Context, *session, Job) (any, error){
-	AskTrace: traceRequest, AskTraceKnown: traceKnown, AskEffects: effects, AskAnalyze: analyzed,
+	AskTrace: traceRequest, AskTraceKnown: traceKnown, AskEffects: effects, AskAnalyze: analyzed, AskCompile: compiledMesh, AskAcross: across,
 }
 
 // dataBytes bounds the memory of a worker, in bytes.
