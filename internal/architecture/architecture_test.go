@@ -27,6 +27,9 @@ var joiners = []string{"engine", "controller", "server", "cli", "observe"}
 // their workers, and expression runs the CEL of others. They import no stage.
 var foundations = []string{"sandbox", "expression"}
 
+// testSupport is for tests and benchmarks; the product does not have it.
+var testSupport = []string{"labtest", "meshtest"}
+
 type goPackage struct {
 	ImportPath string
 	Dir        string
@@ -75,7 +78,7 @@ func TestImports(t *testing.T) {
 
 func forbidden(importer, from, imp string) string {
 	to := room(imp)
-	isTest := from == "labtest" || from == "architecture"
+	isTest := from == "architecture" || slices.Contains(testSupport, from)
 	switch {
 	case importer == module && (strings.Contains(imp, "client-go") || strings.HasPrefix(imp, module)):
 		return "the vocabulary knows no client and no stage"
@@ -87,8 +90,8 @@ func forbidden(importer, from, imp string) string {
 		return "the lab is never linked into the product"
 	case from == "" || to == "" || from == to || isTest || slices.Contains(foundations, to):
 		return ""
-	case to == "labtest":
-		return "labtest is for tests"
+	case slices.Contains(testSupport, to):
+		return to + " is for tests"
 	case to == "cli" || to == "server" && from != "cli":
 		return "nothing imports the command line"
 	case !slices.Contains(joiners, from):
@@ -111,6 +114,9 @@ func TestForbidden(t *testing.T) {
 		{"/internal/controller/application", "/internal/engine", false},
 		{"/internal/policy", "/internal/expression", false},
 		{"/internal/expression", "/internal/policy", true},
+		{"/internal/engine", "/internal/meshtest", true},
+		{"/cmd/mizzen", "/internal/meshtest", true},
+		{"/bench", "/internal/meshtest", false},
 		{"", "/internal/diff", true},
 		{"/cmd/mizzen", "/internal/engine", true},
 	}
