@@ -9,12 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing/fstest"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
-
-	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/meshtest"
 	"mizzen.dev/mizzen/internal/traffic/trace"
 	"mizzen.dev/mizzen/internal/traffic/worker"
 )
@@ -48,10 +46,8 @@ func planCity(ctx context.Context, b *bench) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // of no further use
 	services := b.n(1000)
-	for i := range services {
-		if err := writeService(dir, i); err != nil {
-			return err
-		}
+	if err := writeCity(dir, services); err != nil {
+		return err
 	}
 	if err := commit(ctx, dir); err != nil {
 		return err
@@ -118,18 +114,8 @@ func watchMemory(pid int, ended <-chan struct{}) (most int64) {
 
 // traceWarm asks one warm worker for many requests.
 func traceWarm(ctx context.Context, b *bench) error {
-	dir, err := os.MkdirTemp("", "mizzen-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }() // of no further use
 	services := b.n(1000)
-	for i := range services {
-		if err := writeService(dir, i); err != nil {
-			return err
-		}
-	}
-	objects, err := readObjects(dir)
+	objects, err := meshtest.Read(meshtest.City(services))
 	if err != nil {
 		return err
 	}
@@ -185,40 +171,8 @@ func edit(file string, oldnew ...string) error {
 	return os.WriteFile(file, []byte(strings.NewReplacer(oldnew...).Replace(string(content))), 0o644)
 }
 
-// serviceYAML is a service of ours. NUMBER is its number, TEAM that of its team,
-// and NEXT that of another service of the team.
-const serviceYAML = `apiVersion: v1
-kind: Service
-metadata: {name: svc-NUMBER, namespace: team-TEAM}
-spec: {selector: {app: svc-NUMBER}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: svc-NUMBER, namespace: team-TEAM}
-spec:
-  selector: {matchLabels: {app: svc-NUMBER}}
-  template:
-    metadata: {labels: {app: svc-NUMBER, version: v1}}
-    spec: {containers: [{name: app, image: app:1}]}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: svc-NUMBER, namespace: team-TEAM}
-spec: {host: svc-NUMBER, subsets: [{name: v1, labels: {version: v1}}]}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: svc-NUMBER, namespace: team-TEAM}
-spec:
-  hosts: [svc-NUMBER]
-  http:
-  - route:
-    - destination: {host: svc-NUMBER, subset: v1}
-      weight: 90
-    - destination: {host: svc-NEXT}
-      weight: 10
-`
-
+// applicationYAML deploys one service of a city. NUMBER is its number, TEAM that
+// of its team.
 const applicationYAML = `apiVersion: mizzen.dev/v1alpha1
 kind: Application
 metadata: {name: svc-NUMBER, namespace: team-TEAM}
@@ -226,47 +180,12 @@ spec:
   source: {repository: city, path: svc-NUMBER}
 `
 
-// neighbour is the next service of the same team.
-func neighbour(service int) int { return service/10*10 + (service+1)%10 }
-
-// teamOf puts ten services into a namespace.
-func teamOf(service int) int { return service / 10 }
-
-func writeService(dir string, i int) error {
-	number, team, next := strconv.Itoa(i), strconv.Itoa(teamOf(i)), strconv.Itoa(neighbour(i))
-	fill := strings.NewReplacer("NUMBER", number, "TEAM", team, "NEXT", next)
-	for name, form := range map[string]string{
-		fmt.Sprintf("svc-%d/service.yaml", i): serviceYAML, fmt.Sprintf("apps/svc-%d.yaml", i): applicationYAML,
-	} {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(file, []byte(fill.Replace(form)), 0o644); err != nil {
-			return err
-		}
+// writeCity writes the services of a city, each with its Application.
+func writeCity(dir string, services int) error {
+	city := meshtest.City(services)
+	for i := range services {
+		fill := strings.NewReplacer("NUMBER", strconv.Itoa(i), "TEAM", strconv.Itoa(i/10))
+		city[fmt.Sprintf("apps/svc-%d.yaml", i)] = &fstest.MapFile{Data: []byte(fill.Replace(applicationYAML)), Mode: 0o644}
 	}
-	return nil
-}
-
-// readObjects reads all services of a directory.
-func readObjects(dir string) (objects []mizzen.Object, err error) {
-	files, err := filepath.Glob(filepath.Join(dir, "svc-*", "service.yaml"))
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		for _, document := range strings.Split(string(content), "---\n") {
-			var o map[string]any
-			if err := yaml.Unmarshal([]byte(document), &o); err != nil {
-				return nil, err
-			}
-			objects = append(objects, mizzen.Object{Unstructured: &unstructured.Unstructured{Object: o}})
-		}
-	}
-	return objects, nil
+	return os.CopyFS(dir, city)
 }

@@ -23,6 +23,13 @@ const module = "mizzen.dev/mizzen"
 // joiners may import stages; everything else in internal/ is a stage.
 var joiners = []string{"engine", "controller", "server", "cli", "observe"}
 
+// foundations are no stages, since several stand on them: the sandbox confines
+// their workers, and expression runs the CEL of others. They import no stage.
+var foundations = []string{"sandbox", "expression"}
+
+// testSupport is for tests and benchmarks; the product does not have it.
+var testSupport = []string{"labtest", "meshtest"}
+
 type goPackage struct {
 	ImportPath string
 	Dir        string
@@ -71,7 +78,7 @@ func TestImports(t *testing.T) {
 
 func forbidden(importer, from, imp string) string {
 	to := room(imp)
-	isTest := from == "labtest" || from == "architecture"
+	isTest := from == "architecture" || slices.Contains(testSupport, from)
 	switch {
 	case importer == module && (strings.Contains(imp, "client-go") || strings.HasPrefix(imp, module)):
 		return "the vocabulary knows no client and no stage"
@@ -81,10 +88,10 @@ func forbidden(importer, from, imp string) string {
 		return "main only starts the command line, or a worker"
 	case strings.HasPrefix(imp, "k8s.io/kubernetes") || strings.HasPrefix(imp, module+"/lab"):
 		return "the lab is never linked into the product"
-	case from == "" || to == "" || from == to || isTest || to == "sandbox":
-		return "" // the sandbox is no stage: it confines the workers of several
-	case to == "labtest":
-		return "labtest is for tests"
+	case from == "" || to == "" || from == to || isTest || slices.Contains(foundations, to):
+		return ""
+	case slices.Contains(testSupport, to):
+		return to + " is for tests"
 	case to == "cli" || to == "server" && from != "cli":
 		return "nothing imports the command line"
 	case !slices.Contains(joiners, from):
@@ -105,6 +112,11 @@ func TestForbidden(t *testing.T) {
 		{"/internal/engine", "/internal/diff", false},
 		{"/internal/engine", "/internal/cli", true},
 		{"/internal/controller/application", "/internal/engine", false},
+		{"/internal/policy", "/internal/expression", false},
+		{"/internal/expression", "/internal/policy", true},
+		{"/internal/engine", "/internal/meshtest", true},
+		{"/cmd/mizzen", "/internal/meshtest", true},
+		{"/bench", "/internal/meshtest", false},
 		{"", "/internal/diff", true},
 		{"/cmd/mizzen", "/internal/engine", true},
 	}

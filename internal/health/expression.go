@@ -11,16 +11,13 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
+
+	"mizzen.dev/mizzen/internal/expression"
 )
 
-const (
-	// costLimit bounds one evaluation, in CEL's units: an operation costs about
-	// one, ten characters of a joined string another. The rules of our own
-	// need fewer than 1,000 for an object with 20 conditions.
-	costLimit = 200_000
-	// maxExpression bounds the source of an expression in bytes.
-	maxExpression = 8 << 10
-)
+// costLimit bounds one evaluation, in CEL's units. The rules of our own need
+// fewer than 1,000 for an object with 20 conditions.
+const costLimit = 200_000
 
 // environment compiles expressions.
 type environment struct {
@@ -59,57 +56,32 @@ func newEnvironment() (*environment, error) {
 }
 
 // program compiles an expression that yields a type.
-func (e *environment) program(source string, want *cel.Type) (cel.Program, error) {
-	if len(source) > maxExpression {
-		return nil, fmt.Errorf("expression is longer than %d bytes", maxExpression)
+func (e *environment) program(source string, want *cel.Type) (*expression.Expression, error) {
+	compiled, err := expression.Compile(e.env, source, costLimit, func(got *cel.Type) error {
+		if !got.IsExactType(want) && !got.IsExactType(cel.DynType) {
+			return fmt.Errorf("it yields %s, not %s", got, want)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("expression %q: %w", head(source), err)
 	}
-	ast, issues := e.env.Compile(source)
-	if err := issues.Err(); err != nil {
-		return nil, fmt.Errorf("expression %q: %w", source, err)
-	}
-	if got := ast.OutputType(); !got.IsExactType(want) && !got.IsExactType(cel.DynType) {
-		return nil, fmt.Errorf("expression %q yields %s, not %s", source, got, want)
-	}
-	return e.env.Program(ast,
-		cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit), cel.CostTracking(meter{}),
-		cel.InterruptCheckFrequency(1)) // a count starts anew in each nested loop
+	return compiled, nil
 }
 
-// meter prices every call by the strings that go in and come out. CEL's own
-// prices hang on the static type, and the fields of an unstructured object have
-// none, so that doubling a string would cost as much as adding two numbers.
-type meter struct{}
-
-func (meter) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
-	read := 0
-	for _, arg := range args {
-		read += textLength(arg)
+// head is the beginning of a source that may be too long to be told.
+func head(source string) string {
+	const most = 200
+	if len(source) <= most {
+		return source
 	}
-	cost := 1 + read/100 + textLength(result)/10
-	if function == "matches" && len(args) == 2 {
-		cost += textLength(args[0]) * (1 + textLength(args[1])) / 100
-	}
-	price := uint64(cost)
-	return &price
+	return source[:most] + "…"
 }
 
-func textLength(v ref.Val) int {
-	switch v := v.(type) {
-	case types.String:
-		return len(v)
-	case types.Bytes:
-		return len(v)
-	}
-	return 0
-}
-
-// evaluate runs a program that yields a T.
-func evaluate[T any](ctx context.Context, p cel.Program, vars map[string]any) (T, error) {
+// evaluate runs an expression that yields a T.
+func evaluate[T any](ctx context.Context, e *expression.Expression, vars map[string]any) (T, error) {
 	var zero T
-	out, _, err := p.ContextEval(ctx, vars)
-	if err == nil {
-		err = ctx.Err() // an interrupted loop may yield a value all the same
-	}
+	out, err := e.Evaluate(ctx, vars)
 	if err != nil {
 		return zero, err
 	}

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/expression"
 )
 
 // Rule judges the objects of some kinds by CEL.
@@ -107,9 +108,9 @@ type ruleset struct {
 }
 
 type compiledCase struct {
-	when    cel.Program // nil always holds
+	when    *expression.Expression // nil always holds
 	status  Status
-	message cel.Program // nil is no message
+	message *expression.Expression // nil is no message
 }
 
 func (s *ruleset) names(gk schema.GroupKind) bool { return slices.Contains(s.kinds, kindName(gk)) }

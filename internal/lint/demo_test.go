@@ -16,6 +16,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/lint"
+	"mizzen.dev/mizzen/internal/meshtest"
 )
 
 var demo = filepath.Join("..", "..", "lab", "demo", "repo")
@@ -36,7 +37,7 @@ func TestDemo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		clean(t, dir, decode(t, b))
+		clean(t, dir, meshtest.Objects(t, string(b)))
 	}
 	mesh, err := filepath.Glob(filepath.Join(demo, "mesh", "*.yaml"))
 	if err != nil || len(mesh) == 0 {
@@ -79,7 +80,7 @@ func read(t *testing.T, file string) []mizzen.Object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return decode(t, b)
+	return meshtest.Objects(t, string(b))
 }
 
 func clean(t *testing.T, what string, objects []mizzen.Object) {
@@ -116,7 +117,7 @@ func apps(t *testing.T, values map[string]any) []mizzen.Object {
 	var objects []mizzen.Object
 	for name, content := range files {
 		if strings.HasSuffix(name, ".yaml") {
-			objects = append(objects, decode(t, []byte(content))...)
+			objects = append(objects, meshtest.Objects(t, content)...)
 		}
 	}
 	mizzen.SortObjects(objects)

@@ -11,6 +11,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/lint"
+	"mizzen.dev/mizzen/internal/meshtest"
 )
 
 // FuzzCheck: whatever the objects, a check ends without a panic, changes
@@ -34,7 +35,7 @@ func FuzzCheck(f *testing.F) {
 
 // FuzzDefinition does the same with the schema of a definition.
 func FuzzDefinition(f *testing.F) {
-	crd := decode(f, []byte(widget))[0]
+	crd := meshtest.Objects(f, widget)[0]
 	version := crd.Object["spec"].(map[string]any)["versions"].([]any)[0].(map[string]any)
 	b, err := json.Marshal(version["schema"])
 	if err != nil {

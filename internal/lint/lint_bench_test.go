@@ -5,17 +5,18 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/lint"
+	"mizzen.dev/mizzen/internal/meshtest"
 )
 
 // BenchmarkCheck says how many objects are checked in a second once their
 // schemas are compiled.
 func BenchmarkCheck(b *testing.B) {
-	small := decode(b, []byte(`
+	small := meshtest.Objects(b, `
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings, labels: {app: web}}
 data: {a: b, c: d}
-`))
+`)
 	for name, objects := range map[string][]mizzen.Object{
 		"ConfigMap": small, "Workloads": corpus(b, "workloads.yaml"), "Mesh": corpus(b, "mesh.yaml"), "Cluster": corpus(b, "cluster.yaml"),
 	} {

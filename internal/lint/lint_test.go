@@ -12,6 +12,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/lint"
+	"mizzen.dev/mizzen/internal/meshtest"
 )
 
 // brief is what a Finding says, in one line: code, severity, path, message and
@@ -163,7 +164,7 @@ func TestCheck(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			objects := decode(t, []byte(c.manifest))
+			objects := meshtest.Objects(t, c.manifest)
 			findings, err := lint.Check(t.Context(), objects, lint.Offline())
 			if err != nil {
 				t.Fatal(err)
@@ -245,7 +246,7 @@ func TestDefinitionInTheSameCommit(t *testing.T) {
 			if c.object != "{}" {
 				manifest = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n" + c.object
 			}
-			findings, err := lint.Check(t.Context(), decode(t, []byte(widget+manifest)), lint.Offline())
+			findings, err := lint.Check(t.Context(), meshtest.Objects(t, widget+manifest), lint.Offline())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -265,8 +266,8 @@ func TestDefinitionThatCannotBeUsed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := strings.Replace(widget, change[0], change[1], 1)
-			objects := decode(t, []byte(broken+"apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}"))[1:]
-			objects = append(decode(t, []byte(broken)), objects...)
+			objects := meshtest.Objects(t, broken+"apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}")[1:]
+			objects = append(meshtest.Objects(t, broken), objects...)
 			findings, err := lint.Check(t.Context(), objects, lint.Offline())
 			if err != nil {
 				t.Fatal(err)
@@ -282,7 +283,7 @@ func TestDefinitionThatCannotBeUsed(t *testing.T) {
 }
 
 func TestOrigin(t *testing.T) {
-	o := decode(t, []byte("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replcas: 2\n  template: {}\n"))[0]
+	o := meshtest.Objects(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replcas: 2\n  template: {}\n")[0]
 	at := func(line int) mizzen.Origin { return mizzen.Origin{File: "web.yaml", Line: line} }
 	o.Origins = mizzen.Origins{Object: at(1), Fields: map[mizzen.Path]mizzen.Origin{"spec": at(4), "spec.replcas": at(5)}}
 	findings, err := lint.Check(t.Context(), []mizzen.Object{o}, lint.Offline())
@@ -305,7 +306,7 @@ func TestSecrets(t *testing.T) {
 	for _, m := range []string{
 		"data: {a: " + secret + "}", "data: " + secret, "stringData: [" + secret + "]", "immutable: " + secret, "type: {a: " + secret + "}",
 	} {
-		findings, err := lint.Check(t.Context(), decode(t, []byte("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"+m)), lint.Offline())
+		findings, err := lint.Check(t.Context(), meshtest.Objects(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"+m), lint.Offline())
 		if err != nil || len(findings) == 0 {
 			t.Errorf("%s: %v, %v", m, findings, err)
 		}
@@ -377,11 +378,11 @@ func TestCluster(t *testing.T) {
 		}
 		return nil, &mizzen.Error{Kind: mizzen.NotFound, Object: gv.String()}
 	})
-	objects := decode(t, []byte(`{apiVersion: example.com/v1, kind: Thing, metadata: {name: t}, size: big}
+	objects := meshtest.Objects(t, `{apiVersion: example.com/v1, kind: Thing, metadata: {name: t}, size: big}
 ---
 {apiVersion: example.com/v1, kind: Thin, metadata: {name: t}}
 ---
-{apiVersion: absent.example.com/v1, kind: Other, metadata: {name: t}}`))
+{apiVersion: absent.example.com/v1, kind: Other, metadata: {name: t}}`)
 	want := []string{
 		"MZ2002 error size: size must be an integer, not a string (write the value without quotes)",
 		"MZ2005 warning : the kind Other of absent.example.com/v1 is not known, so the object is not checked",

@@ -1,20 +1,16 @@
 package lint_test
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/meshtest"
 )
 
 // corpus reads valid objects: of testdata/valid, or of one of its files.
@@ -30,25 +26,9 @@ func corpus(t testing.TB, glob string) []mizzen.Object {
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects = append(objects, decode(t, b)...)
+		objects = append(objects, meshtest.Objects(t, string(b))...)
 	}
 	return objects
-}
-
-func decode(t testing.TB, b []byte) []mizzen.Object {
-	t.Helper()
-	var objects []mizzen.Object
-	for d := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(b), 4096); ; {
-		u := &unstructured.Unstructured{}
-		if err := d.Decode(u); errors.Is(err, io.EOF) {
-			return objects
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if len(u.Object) > 0 {
-			objects = append(objects, mizzen.Object{Unstructured: u})
-		}
-	}
 }
 
 // mutation is one change of one field.

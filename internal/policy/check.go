@@ -72,11 +72,16 @@ func statefulDeleted(f *facts, p *Policy) []hit {
 
 func networkPolicyDeleted(f *facts, _ *Policy) []hit { return deleted(f, networkPolicyKinds) }
 
-// guardChanged finds changes of the policy file and of CODEOWNERS.
+// GuardFiles are the files that say who may change what: the policy file, and
+// CODEOWNERS wherever a forge looks for it.
+func GuardFiles() []string { return append(owners.Locations(owners.Auto), FileName) }
+
+// guardChanged finds changes of the guard's own files.
 func guardChanged(f *facts, _ *Policy) []hit {
+	guard := GuardFiles()
 	var hits []hit
 	for _, file := range f.files {
-		if file == FileName || slices.Contains(owners.Locations(owners.Auto), file) {
+		if slices.Contains(guard, file) {
 			hits = append(hits, hit{
 				trigger: mizzen.Trigger{Subject: file},
 				places:  []Place{{Origin: mizzen.Origin{File: file}}},

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/expression"
 )
 
 // Limits of a policy file.
@@ -153,25 +154,25 @@ func (p *parser) globs(n *yaml.Node) ([]string, error) {
 
 func (p *parser) parseRule(n *yaml.Node) error {
 	r := rule{}
-	var expression *yaml.Node
+	var source *yaml.Node
 	known := p.selectorFields(&r.selector)
 	known["name"] = func(n *yaml.Node) (err error) { r.name, err = p.ruleName(n); return err }
 	known["level"] = func(n *yaml.Node) (err error) { r.level, err = p.level(n); return err }
 	known["message"] = func(n *yaml.Node) (err error) { r.message, err = p.text(n); return err }
 	known["remedy"] = func(n *yaml.Node) (err error) { r.remedy, err = p.text(n); return err }
-	known["expression"] = func(n *yaml.Node) error { expression = n; return nil }
+	known["expression"] = func(n *yaml.Node) error { source = n; return nil }
 	if err := p.fields(n, known); err != nil {
 		return err
 	}
-	if r.name == "" || r.level == "" || r.message == "" || expression == nil {
+	if r.name == "" || r.level == "" || r.message == "" || source == nil {
 		return p.fail(n, "give each rule a name, a level, a message and an expression", "the rule lacks one of its parts")
 	}
-	source, err := p.longText(expression, maxExpression)
+	text, err := p.longText(source, expression.MaxSource)
 	if err != nil {
 		return err
 	}
-	if r.program, err = compile(p.env, source); err != nil {
-		return p.fail(expression, "correct the expression; docs/reference/policy.md tells the variables", "rule %s: %w", r.name, err)
+	if r.violated, err = expression.Compile(p.env, text, costLimit, yields); err != nil {
+		return p.fail(source, "correct the expression; docs/reference/policy.md tells the variables", "rule %s: %w", r.name, err)
 	}
 	p.policy.rules = append(p.policy.rules, r)
 	return nil

@@ -11,15 +11,12 @@ import (
 	"github.com/google/cel-go/common/types/traits"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/expression"
 )
 
-const (
-	// costLimit bounds one evaluation, in CEL's units: an operation costs about
-	// one. A test of every field of 10,000 changes needs fewer.
-	costLimit = 2_000_000
-	// maxExpression bounds the source of an expression in bytes.
-	maxExpression = 8 << 10
-)
+// costLimit bounds one evaluation, in CEL's units. A test of every field of
+// 10,000 changes needs fewer.
+const costLimit = 2_000_000
 
 // rule is one rule of the policy file.
 type rule struct {
@@ -28,7 +25,7 @@ type rule struct {
 	message  string
 	remedy   string
 	selector selector
-	program  cel.Program
+	violated *expression.Expression
 }
 
 // newEnvironment declares what expressions see; docs/reference/policy.md tells
@@ -51,53 +48,14 @@ func newEnvironment() (*cel.Env, error) {
 	return env, nil
 }
 
-// compile makes an expression ready. It must yield a bool, or the list of the
-// elements that are not as they should be.
-func compile(env *cel.Env, source string) (cel.Program, error) {
-	if len(source) > maxExpression {
-		return nil, fmt.Errorf("the expression is longer than %d bytes", maxExpression)
-	}
-	ast, issues := env.Compile(source)
-	if err := issues.Err(); err != nil {
-		return nil, err
-	}
-	switch got := ast.OutputType(); got.Kind() {
+// yields says what is wrong with the type of a rule's result. It must be a bool,
+// or the list of the elements that are not as they should be.
+func yields(got *cel.Type) error {
+	switch got.Kind() {
 	case cel.BoolKind, cel.ListKind, cel.DynKind:
-	default:
-		return nil, fmt.Errorf("the expression yields %s, neither a bool nor a list", got)
+		return nil
 	}
-	// The check must be at every step: with a higher frequency the steps of an
-	// inner loop can fall on every check, and the outer loops never end.
-	return env.Program(ast,
-		cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit), cel.CostTracking(meter{}),
-		cel.InterruptCheckFrequency(1))
-}
-
-// meter prices every call by the strings that go in and come out: CEL's own
-// prices hang on the static type, and the fields of our maps have none.
-type meter struct{}
-
-func (meter) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
-	read := 0
-	for _, arg := range args {
-		read += textLength(arg)
-	}
-	cost := 1 + read/100 + textLength(result)/10
-	if function == "matches" && len(args) == 2 {
-		cost += textLength(args[0]) * (1 + textLength(args[1])) / 100
-	}
-	price := uint64(cost)
-	return &price
-}
-
-func textLength(v ref.Val) int {
-	switch v := v.(type) {
-	case types.String:
-		return len(v)
-	case types.Bytes:
-		return len(v)
-	}
-	return 0
+	return fmt.Errorf("the expression yields %s, neither a bool nor a list", got)
 }
 
 // judge evaluates a rule and returns what triggered it, and its message. A rule
@@ -110,11 +68,7 @@ func (r *rule) judge(ctx context.Context, f *facts) ([]hit, string) {
 	if len(elements) == 0 && !r.selector.empty() {
 		return nil, ""
 	}
-	out, _, err := r.program.ContextEval(ctx, vars)
-	if err == nil && ctx.Err() != nil {
-		// What was cut off in the midst may still have yielded something.
-		err = ctx.Err()
-	}
+	out, err := r.violated.Evaluate(ctx, vars)
 	if err == nil {
 		var triggered []hit
 		if triggered, err = result(out, elements); err == nil {

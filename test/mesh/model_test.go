@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -47,7 +48,8 @@ func TestModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &comparison{team: m, model: compileOffline(t, m.meshObjects()), seen: map[string]bool{}, found: map[string][]string{}}
-	c.until = time.Now().Add(settling)
+	settled, cancel := context.WithTimeout(t.Context(), settling)
+	defer cancel()
 	addresses := form{}
 	for i := range pods.Items {
 		addresses[pods.Items[i].Status.PodIP] = workloadOf(&pods.Items[i])
@@ -58,14 +60,14 @@ func TestModel(t *testing.T) {
 			if pod.Labels["app"] == "web" {
 				example = m.configDump(pod)
 			}
-			c.compare(pod, func() (resources, error) { return m.configDump(pod).resources(t, addresses), nil })
+			c.compare(settled, pod, func() (resources, error) { return m.configDump(pod).resources(t, addresses), nil })
 		}
 	}
 	istiod := m.plaintext()
 	for i := range pods.Items {
 		if pod := &pods.Items[i]; scenarios[pod.Namespace] != "" && !runsEnvoy(pod) && hasProxy(pod) && pod.Labels["version"] != "v2" {
 			node := stranger(t, example.node, pod)
-			c.compare(pod, func() (resources, error) { return sent(t.Context(), istiod, node, addresses) })
+			c.compare(settled, pod, func() (resources, error) { return sent(t.Context(), istiod, node, addresses) })
 		}
 	}
 	c.report()
@@ -102,7 +104,6 @@ func hasProxy(pod *corev1.Pod) bool {
 // comparison collects what differs, each difference once.
 type comparison struct {
 	*team
-	until time.Time
 	model compiled
 	seen  map[string]bool
 	// found has the proxies by the text of the difference.
@@ -110,8 +111,8 @@ type comparison struct {
 }
 
 // compare compares one proxy of a workload with the model, until they are
-// equal or time is up.
-func (c *comparison) compare(pod *corev1.Pod, live func() (resources, error)) {
+// equal or ctx is done. What still differs then is found.
+func (c *comparison) compare(ctx context.Context, pod *corev1.Pod, live func() (resources, error)) {
 	c.Helper()
 	name := workloadOf(pod)
 	if c.seen[name] {
@@ -123,6 +124,8 @@ func (c *comparison) compare(pod *corev1.Pod, live func() (resources, error)) {
 		c.Errorf("the model has no proxy of %s", name)
 		return
 	}
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		got, err := live()
 		if err != nil {
@@ -132,13 +135,14 @@ func (c *comparison) compare(pod *corev1.Pod, live func() (resources, error)) {
 		if len(differences) == 0 {
 			return
 		}
-		if time.Now().After(c.until) {
+		select {
+		case <-ctx.Done():
 			for _, d := range differences {
 				c.found[d] = append(c.found[d], name)
 			}
 			return
+		case <-tick.C:
 		}
-		time.Sleep(500 * time.Millisecond)
 	}
 }
 

@@ -223,6 +223,20 @@ func TestNested(t *testing.T) {
 		"update m/web", "  update ConfigMap shop/web: data.v 1 → 2 at web2/cm.yaml:1", "unchanged 0")
 }
 
+// What is nested too deeply is not taken for unchanged.
+func TestNestedTooDeeply(t *testing.T) {
+	b := newBench(t)
+	tree := memtree.Tree{"root.yaml": app("a0", "a0", ""), "a17/cm.yaml": configMap("web", "1")}
+	for i := range 17 {
+		tree[fmt.Sprintf("a%d/Chart.yaml", i)] = fmt.Sprintf("apiVersion: v2\nname: a%d\nversion: 1.0.0\n", i)
+		tree[fmt.Sprintf("a%d/templates/app.yaml", i)] = app(fmt.Sprintf("a%d", i+1), fmt.Sprintf("a%d", i+1), "")
+	}
+	r := b.review(t, memtree.Tree{}, tree)
+	if !r.Fatal() || !slices.ContainsFunc(r.Items, func(i mizzen.ReviewItem) bool { return strings.Contains(i.Failed, "16 deep") }) {
+		t.Errorf("%q", lines(r))
+	}
+}
+
 const fluxApp = `apiVersion: kustomize.toolkit.fluxcd.io/v1
 kind: Kustomization
 metadata: {name: apps, namespace: flux-system}

@@ -2,6 +2,7 @@ package review
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 
@@ -25,6 +26,8 @@ type side struct {
 	// omitted is what is left out; unread are those of it that stand in a file,
 	// which may turn out to be a part of something else.
 	omitted, unread []mizzen.Finding
+	// full: there are more Applications than are looked at.
+	full bool
 }
 
 // deployed is an Application with what it renders.
@@ -125,11 +128,15 @@ func (s *side) add(queue []*deployed, m discover.Manifest, home string, parent *
 	case omitted != nil:
 		s.omitted = append(s.omitted, *omitted)
 		return queue
-	case app == nil || len(s.apps) >= maxApplications:
+	case app == nil:
 		return queue
 	}
 	if known := s.apps[app.ID()]; known != nil {
 		known.rendered = known.rendered || parent != nil
+		return queue
+	}
+	if len(s.apps) >= maxApplications {
+		s.full = true
 		return queue
 	}
 	d := &deployed{Application: app, parent: parent}
@@ -155,9 +162,26 @@ func (s *side) directories(ctx context.Context, root string) ([]*deployed, error
 	return queue, err
 }
 
-// expand renders what is queued, and what that declares.
+// expand renders what is queued, and what that declares. What is nested too
+// deeply fails, and too many Applications are an error: what is not looked at
+// would read as unchanged.
 func (x *run) expand(ctx context.Context, s *side, queue []*deployed) error {
-	for depth := 0; len(queue) > 0 && depth < maxNesting; depth++ {
+	for depth := 0; len(queue) > 0; depth++ {
+		if s.full {
+			return &mizzen.Error{
+				Kind: mizzen.TooLarge, Object: "the repository", Err: fmt.Errorf("it declares more than %d applications", maxApplications),
+				Remedy: "name a directory",
+			}
+		}
+		if depth == maxNesting {
+			for _, d := range queue {
+				d.err = &mizzen.Error{
+					Kind: mizzen.TooLarge, Object: "application " + d.Name, Origin: d.Origin,
+					Err: fmt.Errorf("it is rendered by an application that is rendered by another, and so on, %d deep", maxNesting),
+				}
+			}
+			return nil
+		}
 		if err := x.renderAll(ctx, s, queue); err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 	"mizzen.dev/mizzen/internal/policy/owners"
 )
 
-// maxFiles bounds the files that policy is told of.
+// maxFiles bounds the files that policy is told of, beside those of the guard.
 const maxFiles = 10_000
 
 // guard is the revision whose policy and owners judge.
@@ -114,7 +114,8 @@ func policyFinding(severity mizzen.Severity, before string, err error) mizzen.Fi
 }
 
 // differing lists the files that differ between two Snapshots, sorted. What is
-// equal is not descended into.
+// equal is not descended into. Of many files the last are left out, but never
+// those of the guard: a change must not hide that it touches them.
 func differing(ctx context.Context, before, after mizzen.Snapshot) ([]string, error) {
 	var files []string
 	var walk func(name string) error
@@ -142,11 +143,17 @@ func differing(ctx context.Context, before, after mizzen.Snapshot) ([]string, er
 		}
 		return nil
 	}
-	if err := walk("."); err != nil {
-		return nil, fmt.Errorf("compare the files: %w", err)
+	isThere := func(s mizzen.Snapshot, name string) bool { _, err := s.Stat(name); return err == nil }
+	for _, name := range append(policy.GuardFiles(), ".") {
+		if !isThere(before, name) && !isThere(after, name) {
+			continue
+		}
+		if err := walk(name); err != nil {
+			return nil, fmt.Errorf("compare the files: %w", err)
+		}
 	}
 	slices.Sort(files)
-	return files, nil
+	return slices.Compact(files), nil
 }
 
 // entriesOf are the names in a directory of either Snapshot; nil if it is a

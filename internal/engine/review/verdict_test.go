@@ -1,6 +1,7 @@
 package review_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -77,5 +78,23 @@ func TestUnknownEffectsAreDenied(t *testing.T) {
 	p.err = errOutOfOrder
 	if r := b.review(t, shop, edited(shop, change)); r.Verdict.Decision != mizzen.Deny {
 		t.Errorf("%+v", r.Verdict)
+	}
+}
+
+// A change does not hide behind many files that it touches its own guard.
+func TestManyFilesDoNotHideTheGuard(t *testing.T) {
+	b := newBench(t)
+	changes := map[string]string{".mizzen.yaml": "policy: {}\n", "CODEOWNERS": "* @nobody\n"}
+	for i := range 10_100 {
+		changes[fmt.Sprintf(".a/%d", i)] = "a"
+	}
+	r := b.review(t, shop, edited(shop, changes))
+	if !slices.Contains(reasons(r), "approval guard-changed") {
+		t.Fatalf("%q", reasons(r))
+	}
+	for _, reason := range r.Verdict.Reasons {
+		if reason.Rule == "guard-changed" && len(reason.Triggers) != 2 {
+			t.Errorf("%+v", reason.Triggers)
+		}
 	}
 }

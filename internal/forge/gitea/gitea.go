@@ -66,16 +66,10 @@ func (c *Client) Find(ctx context.Context, number int, marker string) (id int64,
 		What: fmt.Sprintf("comments of pull request %d", number), Needs: scopes,
 	}
 	// Gitea gives all comments at once; where a server has pages, it links them.
-	err = rest.Pages(ctx, c.rest, r, func(page []comment) bool {
-		for _, found := range page {
-			if strings.HasPrefix(found.Body, marker) && own(found) {
-				id, body = found.ID, found.Body
-				return false
-			}
-		}
-		return true
+	found, err := rest.First(ctx, c.rest, r, func(one comment) bool {
+		return strings.HasPrefix(one.Body, marker) && own(one)
 	})
-	return id, body, err
+	return found.ID, found.Body, err
 }
 
 // self tells own comments. A token of a person that lacks the scope to ask is an
@@ -92,14 +86,10 @@ func (c *Client) self(ctx context.Context) (func(comment) bool, error) {
 	return func(found comment) bool { return found.User.ID == user.ID }, err
 }
 
-type content struct {
-	Body string `json:"body"`
-}
-
 // Create writes a comment.
 func (c *Client) Create(ctx context.Context, number int, body string) error {
 	return c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPost, Path: fmt.Sprintf("%s/issues/%d/comments", c.repo, number), Body: content{body},
+		Method: http.MethodPost, Path: fmt.Sprintf("%s/issues/%d/comments", c.repo, number), Body: rest.Content{Body: body},
 		What: fmt.Sprintf("comment on pull request %d", number), Needs: scopes,
 	}, nil)
 }
@@ -107,21 +97,15 @@ func (c *Client) Create(ctx context.Context, number int, body string) error {
 // Update replaces a comment.
 func (c *Client) Update(ctx context.Context, number int, id int64, body string) error {
 	return c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPatch, Path: fmt.Sprintf("%s/issues/comments/%d", c.repo, id), Body: content{body},
+		Method: http.MethodPatch, Path: fmt.Sprintf("%s/issues/comments/%d", c.repo, id), Body: rest.Content{Body: body},
 		What: fmt.Sprintf("comment on pull request %d", number), Needs: scopes,
 	}, nil)
 }
 
 // Status sets a status of a commit.
 func (c *Client) Status(ctx context.Context, commit string, s rest.Status) error {
-	body := map[string]string{
-		"state": string(s.State), "context": s.Context, "description": rest.Cut(s.Description, maxDescription),
-	}
-	if s.URL != "" {
-		body["target_url"] = s.URL
-	}
 	return c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPost, Path: c.repo + "/statuses/" + commit, Body: body, Repeatable: true,
+		Method: http.MethodPost, Path: c.repo + "/statuses/" + commit, Body: s.Fields("context", maxDescription), Repeatable: true,
 		What: "status of commit " + commit, Needs: scopes,
 	}, nil)
 }

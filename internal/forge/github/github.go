@@ -68,7 +68,7 @@ type comment struct {
 // if there is none. A comment of somebody else is none, whatever it begins with:
 // who wrote it could change it after us.
 func (c *Client) Find(ctx context.Context, number int, marker string) (id int64, body string, err error) {
-	self, err := c.self(ctx)
+	own, err := c.self(ctx)
 	if err != nil {
 		return 0, "", err
 	}
@@ -76,16 +76,10 @@ func (c *Client) Find(ctx context.Context, number int, marker string) (id int64,
 		Method: http.MethodGet, Path: fmt.Sprintf("%s/issues/%d/comments?per_page=100", c.repo, number),
 		What: fmt.Sprintf("comments of pull request %d", number), Needs: "pull-requests: write",
 	}
-	err = rest.Pages(ctx, c.rest, r, func(page []comment) bool {
-		for _, found := range page {
-			if strings.HasPrefix(found.Body, marker) && self(found) {
-				id, body = found.ID, found.Body
-				return false
-			}
-		}
-		return true
+	found, err := rest.First(ctx, c.rest, r, func(one comment) bool {
+		return strings.HasPrefix(one.Body, marker) && own(one)
 	})
-	return id, body, err
+	return found.ID, found.Body, err
 }
 
 // self tells own comments. A token of a job or an app belongs to no user: GitHub
@@ -101,14 +95,10 @@ func (c *Client) self(ctx context.Context) (func(comment) bool, error) {
 	return func(found comment) bool { return strings.EqualFold(found.User.Login, user.Login) }, err
 }
 
-type content struct {
-	Body string `json:"body"`
-}
-
 // Create writes a comment.
 func (c *Client) Create(ctx context.Context, number int, body string) error {
 	return c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPost, Path: fmt.Sprintf("%s/issues/%d/comments", c.repo, number), Body: content{body},
+		Method: http.MethodPost, Path: fmt.Sprintf("%s/issues/%d/comments", c.repo, number), Body: rest.Content{Body: body},
 		What: fmt.Sprintf("comment on pull request %d", number), Needs: "pull-requests: write",
 	}, nil)
 }
@@ -116,21 +106,15 @@ func (c *Client) Create(ctx context.Context, number int, body string) error {
 // Update replaces a comment.
 func (c *Client) Update(ctx context.Context, number int, id int64, body string) error {
 	return c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPatch, Path: fmt.Sprintf("%s/issues/comments/%d", c.repo, id), Body: content{body},
+		Method: http.MethodPatch, Path: fmt.Sprintf("%s/issues/comments/%d", c.repo, id), Body: rest.Content{Body: body},
 		What: fmt.Sprintf("comment on pull request %d", number), Needs: "pull-requests: write",
 	}, nil)
 }
 
 // Status sets a status of a commit.
 func (c *Client) Status(ctx context.Context, commit string, s rest.Status) error {
-	body := map[string]string{
-		"state": string(s.State), "context": s.Context, "description": rest.Cut(s.Description, maxDescription),
-	}
-	if s.URL != "" {
-		body["target_url"] = s.URL
-	}
 	return c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPost, Path: c.repo + "/statuses/" + commit, Body: body, Repeatable: true,
+		Method: http.MethodPost, Path: c.repo + "/statuses/" + commit, Body: s.Fields("context", maxDescription), Repeatable: true,
 		What: "status of commit " + commit, Needs: "statuses: write",
 	}, nil)
 }

@@ -75,26 +75,16 @@ func (c *Client) Find(ctx context.Context, number int, marker string) (id int64,
 		Method: http.MethodGet, Path: fmt.Sprintf("%s/merge_requests/%d/notes?per_page=100&sort=asc", c.project, number),
 		What: fmt.Sprintf("notes of merge request %d", number), Needs: "the role Reporter",
 	}
-	err = rest.Pages(ctx, c.rest, r, func(page []note) bool {
-		for _, n := range page {
-			if !n.System && n.Author.ID == user.ID && strings.HasPrefix(n.Body, marker) {
-				id, body = n.ID, n.Body
-				return false
-			}
-		}
-		return true
+	found, err := rest.First(ctx, c.rest, r, func(n note) bool {
+		return !n.System && n.Author.ID == user.ID && strings.HasPrefix(n.Body, marker)
 	})
-	return id, body, err
-}
-
-type content struct {
-	Body string `json:"body"`
+	return found.ID, found.Body, err
 }
 
 // Create writes a note.
 func (c *Client) Create(ctx context.Context, number int, body string) error {
 	return c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPost, Path: fmt.Sprintf("%s/merge_requests/%d/notes", c.project, number), Body: content{body},
+		Method: http.MethodPost, Path: fmt.Sprintf("%s/merge_requests/%d/notes", c.project, number), Body: rest.Content{Body: body},
 		What: fmt.Sprintf("note on merge request %d", number), Needs: "the role Reporter",
 	}, nil)
 }
@@ -102,7 +92,7 @@ func (c *Client) Create(ctx context.Context, number int, body string) error {
 // Update replaces a note.
 func (c *Client) Update(ctx context.Context, number int, id int64, body string) error {
 	return c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPut, Path: fmt.Sprintf("%s/merge_requests/%d/notes/%d", c.project, number, id), Body: content{body},
+		Method: http.MethodPut, Path: fmt.Sprintf("%s/merge_requests/%d/notes/%d", c.project, number, id), Body: rest.Content{Body: body},
 		What: fmt.Sprintf("note on merge request %d", number), Needs: "the role Reporter",
 	}, nil)
 }
@@ -115,14 +105,10 @@ var states = map[rest.State]string{
 // Status sets a status of a commit. GitLab refuses a status that a commit has
 // already; it has it, then.
 func (c *Client) Status(ctx context.Context, commit string, s rest.Status) error {
-	body := map[string]string{
-		"state": states[s.State], "name": s.Context, "description": rest.Cut(s.Description, maxDescription),
-	}
-	if s.URL != "" {
-		body["target_url"] = s.URL
-	}
+	fields := s.Fields("name", maxDescription)
+	fields["state"] = states[s.State]
 	err := c.rest.Do(ctx, &rest.Request{
-		Method: http.MethodPost, Path: c.commits + "/statuses/" + commit, Body: body, Repeatable: true,
+		Method: http.MethodPost, Path: c.commits + "/statuses/" + commit, Body: fields, Repeatable: true,
 		What: "status of commit " + commit, Needs: "the role Developer",
 	}, nil)
 	if rest.Answered(err, http.StatusBadRequest, "Cannot transition status") {

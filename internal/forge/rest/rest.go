@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,6 +91,23 @@ type Status struct {
 	URL string
 }
 
+// Fields is a status as a forge takes it, with the context in a field of this
+// name, and a description of at most so many characters.
+func (s Status) Fields(context string, maxDescription int) map[string]string {
+	fields := map[string]string{
+		"state": string(s.State), context: s.Context, "description": Cut(s.Description, maxDescription),
+	}
+	if s.URL != "" {
+		fields["target_url"] = s.URL
+	}
+	return fields
+}
+
+// Content is a comment as a forge takes it.
+type Content struct {
+	Body string `json:"body"`
+}
+
 // Cut returns the first characters of a text.
 func Cut(text string, most int) string {
 	if runes := []rune(text); len(runes) > most {
@@ -107,23 +125,27 @@ func (c *Client) Do(ctx context.Context, r *Request, out any) error {
 	return err
 }
 
-// Pages reads a list page by page: each gets a fresh page decoded by the target
-// that it returns, and says whether to go on.
-func Pages[T any](ctx context.Context, c *Client, r *Request, each func([]T) (more bool)) error {
+// First reads a list page by page, and returns the first element that is wanted;
+// the zero T if there is none.
+func First[T any](ctx context.Context, c *Client, r *Request, wanted func(T) bool) (T, error) {
+	var none T
 	next := *r
 	for range maxPages {
 		var page []T
 		header, err := c.do(ctx, &next, &page)
 		if err != nil {
-			return err
+			return none, err
+		}
+		if i := slices.IndexFunc(page, wanted); i >= 0 {
+			return page[i], nil
 		}
 		path, ok := c.nextPage(header)
-		if !each(page) || !ok {
-			return nil
+		if !ok {
+			return none, nil
 		}
 		next.Path = path
 	}
-	return &mizzen.Error{
+	return none, &mizzen.Error{
 		Kind: mizzen.TooLarge, Object: r.What, Err: fmt.Errorf("there are more than %d pages", maxPages),
 		Remedy: "delete what is not needed there",
 	}

@@ -3,7 +3,6 @@ package mesh
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -11,30 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/meshtest"
 )
-
-func parse(t testing.TB, manifests string) []mizzen.Object {
-	t.Helper()
-	var objects []mizzen.Object
-	for d := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(manifests), 4096); ; {
-		u := &unstructured.Unstructured{}
-		if err := d.Decode(u); errors.Is(err, io.EOF) {
-			return objects
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if len(u.Object) > 0 {
-			objects = append(objects, mizzen.Object{Unstructured: u})
-		}
-	}
-}
 
 func brief(t testing.TB, manifests, known string) []string {
 	t.Helper()
-	findings, err := Check(t.Context(), parse(t, manifests), Known{parse(t, known), true})
+	findings, err := Check(t.Context(), meshtest.Objects(t, manifests), Known{meshtest.Objects(t, known), true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +237,7 @@ func TestCheck(t *testing.T) {
 
 // A Finding stands at the line of its field, or of the nearest one around it.
 func TestOrigin(t *testing.T) {
-	objects := parse(t, object("Gateway", "g", "{servers: [{port: {number: 443, protocol: HTTP}}]}"))
+	objects := meshtest.Objects(t, object("Gateway", "g", "{servers: [{port: {number: 443, protocol: HTTP}}]}"))
 	objects[0].Origins = mizzen.Origins{
 		Object: mizzen.Origin{File: "g.yaml", Line: 1},
 		Fields: map[mizzen.Path]mizzen.Origin{"spec.servers[0]": {File: "g.yaml", Line: 7}},
@@ -269,7 +252,7 @@ func TestOrigin(t *testing.T) {
 func TestOrder(t *testing.T) {
 	manifests := shop + object("DestinationRule", "a", "{host: reviews, trafficPolicy: {}}") + object("DestinationRule", "b", "{host: reviews, trafficPolicy: {}}") +
 		object("VirtualService", "a", "{hosts: [revews], gateways: [mesh, edge], http: [{route: []}]}") + object("VirtualService", "b", "{hosts: [revews], gateways: [edge], http: [{route: []}]}")
-	objects := parse(t, manifests)
+	objects := meshtest.Objects(t, manifests)
 	first, err := Check(t.Context(), objects, Known{Complete: true})
 	if err != nil || len(first) != 3 {
 		t.Fatalf("%v, %v", first, err)
@@ -298,7 +281,7 @@ func TestPart(t *testing.T) {
 	if all := brief(t, manifests, ""); len(all) != 6 {
 		t.Errorf("of all: %q", all)
 	}
-	findings, err := Check(t.Context(), parse(t, manifests), Known{})
+	findings, err := Check(t.Context(), meshtest.Objects(t, manifests), Known{})
 	if err != nil || len(findings) > 0 {
 		t.Errorf("of a part: %v, %v", findings, err)
 	}
@@ -307,7 +290,7 @@ func TestPart(t *testing.T) {
 // FuzzCheck: whatever the objects, the checks end without a panic and say the
 // same twice.
 func FuzzCheck(f *testing.F) {
-	for _, o := range parse(f, shop+object("Sidecar", "s", "{egress: [{hosts: ['./x']}]}")+object("Gateway", "g", "{servers: [{port: {number: 443, protocol: HTTP}}]}")+
+	for _, o := range meshtest.Objects(f, shop+object("Sidecar", "s", "{egress: [{hosts: ['./x']}]}")+object("Gateway", "g", "{servers: [{port: {number: 443, protocol: HTTP}}]}")+
 		object("DestinationRule", "d", "{host: reviews, trafficPolicy: {tls: {mode: DISABLE}, portLevelSettings: [{port: {number: 80}}]}, subsets: [{name: v2, labels: {version: v2}}]}")+
 		object("PeerAuthentication", "p", "{selector: {matchLabels: {app: reviews}}, mtls: {mode: STRICT}, portLevelMtls: {80: {mode: DISABLE}}}")+
 		object("VirtualService", "v", "{hosts: [revews], gateways: [a], http: [{delegate: {name: gone}, timeout: 1s, retries: {attempts: 3, perTryTimeout: 1s}, route: [{weight: 40}]}]}")+
@@ -323,7 +306,7 @@ func FuzzCheck(f *testing.F) {
 		if utiljson.Unmarshal(b, &content) != nil || content == nil {
 			return
 		}
-		objects := append(parse(t, shop), mizzen.Object{Unstructured: &unstructured.Unstructured{Object: content}})
+		objects := append(meshtest.Objects(t, shop), mizzen.Object{Unstructured: &unstructured.Unstructured{Object: content}})
 		first, err := Check(t.Context(), objects, Known{Complete: true})
 		if err != nil {
 			t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -18,30 +17,14 @@ import (
 	"istio.io/istio/pkg/config/schema/gvk"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/meshtest"
 )
-
-func decode(t testing.TB, manifests string) []mizzen.Object {
-	t.Helper()
-	var objects []mizzen.Object
-	for d := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(manifests), 4096); ; {
-		u := &unstructured.Unstructured{}
-		if err := d.Decode(u); errors.Is(err, io.EOF) {
-			return objects
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if len(u.Object) > 0 {
-			objects = append(objects, mizzen.Object{Unstructured: u})
-		}
-	}
-}
 
 func judge(t testing.TB, manifests, known string, complete bool) []mizzen.Finding {
 	t.Helper()
-	findings, err := Analyze(t.Context(), decode(t, manifests), Known{Objects: decode(t, known), Complete: complete}, Options{})
+	findings, err := Analyze(t.Context(), meshtest.Objects(t, manifests), Known{Objects: meshtest.Objects(t, known), Complete: complete}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +189,7 @@ func gateway(selector, credential string) string {
 
 // A Finding stands at the line of its field, else of its object.
 func TestOrigin(t *testing.T) {
-	objects := decode(t, shop+virtualService("v", "[reviews]", "http: [{route: [{destination: {host: revews}}]}]"))
+	objects := meshtest.Objects(t, shop+virtualService("v", "[reviews]", "http: [{route: [{destination: {host: revews}}]}]"))
 	for i := range objects {
 		objects[i].Origins = mizzen.Origins{
 			Object: mizzen.Origin{File: "all.yaml", Line: 10 * i},
@@ -271,7 +254,7 @@ func TestPanicWithoutObject(t *testing.T) {
 func TestContext(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	if _, err := Analyze(ctx, decode(t, shop), Known{}, Options{}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Analyze(ctx, meshtest.Objects(t, shop), Known{}, Options{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -282,7 +265,7 @@ func TestMeshConfig(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 	// An analyzer remembers the settings of its first run; each counts.
-	objects := decode(t, strings.ReplaceAll(policy("shop"), "namespace: shop", "namespace: base"))
+	objects := meshtest.Objects(t, strings.ReplaceAll(policy("shop"), "namespace: shop", "namespace: base"))
 	delete(objects[0].Object["spec"].(map[string]any), "selector")
 	for _, c := range []struct {
 		options Options
@@ -315,7 +298,7 @@ func TestDeterministic(t *testing.T) {
 		t.Fatalf("too few findings: %v", brief(first))
 	}
 	for range 10 {
-		objects := decode(t, manifests)
+		objects := meshtest.Objects(t, manifests)
 		slices.Reverse(objects)
 		before := slices.Clone(objects)
 		for i := range before {
@@ -398,7 +381,7 @@ func TestManyErrors(t *testing.T) {
 // Two workloads of one name have a pod each.
 func TestNamesakes(t *testing.T) {
 	set := strings.NewReplacer("kind: Deployment", "kind: StatefulSet", "app: d", "app: s").Replace(deployment("shop"))
-	objects := decode(t, deployment("shop")+set)
+	objects := meshtest.Objects(t, deployment("shop")+set)
 	c, _, err := newCatalog(t.Context(), objects, Known{}, Options{})
 	if err != nil || !c.has(gvk.Pod, "shop", "d") || !c.has(gvk.Pod, "shop", "d-statefulset") {
 		t.Errorf("%v: the pods are %v", err, c.byKind[gvk.Pod].byName)
@@ -407,7 +390,7 @@ func TestNamesakes(t *testing.T) {
 
 // Whatever the object: no panic gets out, and its fields are where they are.
 func FuzzAnalyze(f *testing.F) {
-	for _, o := range decode(f, shop+sidecar("a")+gateway("istio: x", "c")+policy("x")+webhook+
+	for _, o := range meshtest.Objects(f, shop+sidecar("a")+gateway("istio: x", "c")+policy("x")+webhook+
 		virtualService("v", "[reviews]", "http: [{match: [{uri: {regex: 'a.*'}}], route: [{destination: {host: reviews, subset: v1}, weight: 3}], mirror: {host: a}}]")) {
 		b, err := json.Marshal(o.Object)
 		if err != nil {
@@ -421,7 +404,7 @@ func FuzzAnalyze(f *testing.F) {
 			return
 		}
 		o := mizzen.Object{Unstructured: &unstructured.Unstructured{Object: object}}
-		findings, err := Analyze(t.Context(), append(decode(t, shop), o), Known{}, Options{})
+		findings, err := Analyze(t.Context(), append(meshtest.Objects(t, shop), o), Known{}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,8 @@ import (
 
 	"istio.io/istio/pkg/config/analysis/analyzers"
 	"istio.io/istio/pkg/config/analysis/local"
+
+	"mizzen.dev/mizzen/internal/meshtest"
 )
 
 // thousand is 250 services with four Istio objects each.
@@ -76,7 +78,7 @@ func pods() string {
 
 // Compare with BenchmarkIstio: Findings of 1,000 Istio objects.
 func BenchmarkAnalyze(b *testing.B) {
-	objects := decode(b, thousand())
+	objects := meshtest.Objects(b, thousand())
 	for b.Loop() {
 		findings, err := Analyze(b.Context(), objects, Known{}, Options{})
 		if err != nil || len(findings) != 0 {

@@ -7,6 +7,8 @@ import (
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"mizzen.dev/mizzen/internal/meshtest"
 )
 
 // The demo is what people copy from: of it Istio says only what it says of every
@@ -43,7 +45,7 @@ func TestDemo(t *testing.T) {
 			add(b)
 		}
 	}
-	objects := decode(t, manifests)
+	objects := meshtest.Objects(t, manifests)
 	for _, o := range objects {
 		if o.GetNamespace() == "" && o.GetKind() != "Namespace" {
 			o.SetNamespace("shop")

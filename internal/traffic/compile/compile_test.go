@@ -9,10 +9,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/meshtest"
 	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/compile"
 )
@@ -24,17 +23,7 @@ func objects(t testing.TB, file string) []mizzen.Object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []mizzen.Object
-	for _, doc := range strings.Split(string(b), "\n---\n") {
-		var m map[string]any
-		if err := yaml.Unmarshal([]byte(doc), &m); err != nil {
-			t.Fatal(err)
-		}
-		if len(m) > 0 {
-			out = append(out, mizzen.Object{Unstructured: &unstructured.Unstructured{Object: m}})
-		}
-	}
-	return out
+	return meshtest.Objects(t, string(b))
 }
 
 func TestCompile(t *testing.T) {

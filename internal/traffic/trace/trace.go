@@ -167,7 +167,7 @@ func (t *tracer) conclude() {
 		t.answer.Hops = append(t.answer.Hops, *h)
 	}
 	switch {
-	case seen[mizzen.FateUnknown]:
+	case seen[mizzen.FateUnknown], len(seen) == 0: // nothing is known of any request
 		t.answer.Fate = mizzen.FateUnknown
 	case seen[mizzen.FateFails] && len(seen) > 1:
 		t.answer.Fate = mizzen.FatePartly

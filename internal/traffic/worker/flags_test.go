@@ -113,11 +113,11 @@ func TestFlagsReachIstiod(t *testing.T) {
 		}
 		// The second question is without the objects.
 		for range 2 {
-			answer, err := mesh.Trace(t.Context(), trace.Question{From: "shop/s0", URL: "http://s1.shop.svc.cluster.local./b"})
+			answer, err := mesh.Trace(t.Context(), trace.Question{From: "team-0/svc-0", URL: "http://svc-1.team-0.svc.cluster.local./"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if rule := answer.Hops[0].Rule; (rule.Origin.String() == "s1.yaml:23") != c.knows {
+			if rule := answer.Hops[0].Rule; (rule.Origin.String() == "svc-1/service.yaml:26") != c.knows {
 				t.Errorf("with %s the host's rule is %v", c.env, rule)
 			}
 		}

@@ -6,9 +6,9 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/meshtest"
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/render/plain"
 	"mizzen.dev/mizzen/internal/traffic/trace"
@@ -23,41 +23,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const service = `apiVersion: v1
-kind: Service
-metadata: {name: NAME, namespace: shop}
-spec: {selector: {app: NAME}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: NAME, namespace: shop}
-spec:
-  selector: {matchLabels: {app: NAME}}
-  template:
-    metadata: {labels: {app: NAME}}
-    spec: {containers: [{name: app, image: a}]}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: NAME, namespace: shop}
-spec:
-  hosts: [NAME]
-  http:
-  - match: [{uri: {prefix: /a}}]
-    route: [{destination: {host: NAME}}]
-  - route: [{destination: {host: NAME}}]
-    timeout: 2s
-`
-
 // services are a mesh of n services.
 func services(t testing.TB, n int) []mizzen.Object {
 	t.Helper()
-	files := fstest.MapFS{}
-	for i := range n {
-		name := fmt.Sprintf("s%d", i)
-		files[name+".yaml"] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(service, "NAME", name))}
-	}
-	out, err := plain.Render(t.Context(), files, render.Options{Path: ".", FieldOrigins: true})
+	out, err := plain.Render(t.Context(), meshtest.City(n), render.Options{Path: ".", FieldOrigins: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,24 +40,24 @@ func TestTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := mesh.Trace(t.Context(), trace.Question{From: "shop/s0", URL: "http://s1/b"})
+	answer, err := mesh.Trace(t.Context(), trace.Question{From: "team-0/svc-0", URL: "http://svc-1/"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := answer.Hops[0].Rule.Origin.String(); answer.Fate != mizzen.FateServed || got != "s1.yaml:23" {
+	if got := answer.Hops[0].Rule.Origin.String(); answer.Fate != mizzen.FateServed || got != "svc-1/service.yaml:26" {
 		t.Errorf("%s by %s", answer.Fate, got)
 	}
 	// A question without an answer leaves the worker as it is.
-	_, err = mesh.Trace(t.Context(), trace.Question{From: "shop/s9", URL: "http://s1/b"})
+	_, err = mesh.Trace(t.Context(), trace.Question{From: "team-0/svc-9", URL: "http://svc-1/"})
 	var known *mizzen.Error
-	if !errors.As(err, &known) || known.Kind != mizzen.NotFound || !strings.Contains(known.Remedy, "shop/s0") {
+	if !errors.As(err, &known) || known.Kind != mizzen.NotFound || !strings.Contains(known.Remedy, "team-0/svc-0") {
 		t.Error(err)
 	}
 	closed := "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"
 	if mesh, err = client.Mesh(services(t, 2), closed); err != nil {
 		t.Fatal(err)
 	}
-	answer, err = mesh.Trace(t.Context(), trace.Question{From: "shop/s0", URL: "http://example.org/"})
+	answer, err = mesh.Trace(t.Context(), trace.Question{From: "team-0/svc-0", URL: "http://example.org/"})
 	if err != nil || answer.Fate != mizzen.FateFails || answer.Outcomes[0].Status != 502 {
 		t.Errorf("%+v, %v", answer, err)
 	}
@@ -104,7 +73,7 @@ func BenchmarkTrace(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			q := trace.Question{From: "shop/s0", URL: "http://s1/b"}
+			q := trace.Question{From: "team-0/svc-0", URL: "http://svc-1/"}
 			if _, err := mesh.Trace(b.Context(), q); err != nil {
 				b.Fatal(err)
 			}
