@@ -41,7 +41,7 @@ func (e *errand) differs(b, a *portrait) error {
 	case mizzen.EffectWeights:
 		ok = slices.Equal(b.servers.names(), a.servers.names()) && !cmp.Equal(b.clusters, a.clusters)
 	case mizzen.EffectFails, mizzen.EffectAuthorizationNarrower, mizzen.EffectMTLSStronger, mizzen.EffectWithdrawn, mizzen.EffectEgressClosed,
-		mizzen.EffectJWT:
+		mizzen.EffectJWT, mizzen.EffectTLSMismatch:
 		ok = b.refused() < a.refused()
 	case mizzen.EffectServed, mizzen.EffectAuthorizationWider, mizzen.EffectMTLSWeaker, mizzen.EffectExposed, mizzen.EffectEgressOpened:
 		ok = b.refused() > a.refused()
@@ -110,7 +110,7 @@ func whole(words string) claim {
 		}
 	case strings.HasPrefix(words, "allowed"), strings.HasPrefix(words, "reaches "), words == "the token is not looked at":
 		return func(v *visit, _ string) error { return errorIf(v.seen.served != sends, "served", v.seen.served) }
-	case words == "the connection is closed", strings.HasPrefix(words, "refused"):
+	case strings.HasPrefix(words, "refused"), strings.HasSuffix(words, "the connection is closed"), strings.HasSuffix(words, "the connection is refused"):
 		return func(v *visit, _ string) error { return errorIf(v.seen.closed != sends, "closed", v.seen.closed) }
 	case strings.HasPrefix(words, "passed "):
 		return func(v *visit, _ string) error {

@@ -192,6 +192,31 @@ func (w *world) send(v *visit, e mizzen.Effect, scheme, hostPort string, other *
 	return true
 }
 
+// handshake is for callers and servers that do not understand each other: a
+// server's proxy is asked in the way that callers speak, which words tell.
+func (w *world) handshake(e mizzen.Effect, words string) (visit, bool) {
+	caller := w.proxies[e.Witness.From]
+	host, port, found := strings.Cut(e.Subject, ":")
+	if caller == nil || !found {
+		return visit{}, false
+	}
+	view := caller.View()
+	cluster := "outbound|" + port + "||" + host + clusterDomain
+	for _, server := range w.behind(view)(cluster) {
+		v := visit{code: e.Code, call: generate.Call{Request: generate.Request{Method: e.Witness.Method, Path: "/", Host: host}}}
+		from := "outside"
+		if strings.HasPrefix(words, "callers speak mTLS") {
+			from = e.Witness.From
+		}
+		if w.receive(&v, from, server, "") {
+			v.behind = w.behind(v.view)
+			v.key = v.fingerprint()
+			return v, true
+		}
+	}
+	return visit{}, false
+}
+
 // addressFor is what DNS answers for a host, as far as a proxy knows it: an
 // address among the names of its virtual host, or of the listener that leads to
 // it.

@@ -33,7 +33,6 @@ var unconfirmed = []struct {
 	{mizzen.EffectLoadBalancing, "any endpoint is one that may be chosen", "load-balancing load-balancing-hash locality"},
 	{mizzen.EffectRoutePolicy, "a priority shows under load alone", "route-priority"},
 	{mizzen.EffectMTLSWeaker, "no proxy is left to ask", "sidecar-off"},
-	{mizzen.EffectTLSMismatch, "two proxies disagree", "client-tls mtls-stronger-breaks"},
 	{mizzen.EffectJWT, "it is about tokens that are believed, and none is named", "jwt-issuer jwt-removed"},
 	{mizzen.EffectClientTLS, "how callers connect is no matter of one request", "client-tls-simple egress-tls-origination"},
 	{mizzen.EffectInjectionOff, "no proxy is left to ask", "injection-off"},
@@ -176,7 +175,7 @@ func trust(o mizzen.Object, keys string) {
 // none, or none that one Envoy can be asked about.
 func (e *errand) plan(worlds [2]*world) bool {
 	// What is not seen in one request's fate is in the table.
-	if e.effect.Witness == nil || e.effect.Code == mizzen.EffectRoutePolicy || e.effect.Code == mizzen.EffectTLSMismatch {
+	if e.effect.Witness == nil || e.effect.Code == mizzen.EffectRoutePolicy {
 		return false
 	}
 	if strings.Contains(e.effect.After, "to nowhere") && e.effect.Code == mizzen.EffectMirror {
@@ -184,6 +183,9 @@ func (e *errand) plan(worlds [2]*world) bool {
 	}
 	for i, w := range worlds {
 		v, ok := w.visit(e.effect, worlds[1-i])
+		if e.effect.Code == mizzen.EffectTLSMismatch {
+			v, ok = w.handshake(e.effect, []string{e.effect.Before, e.effect.After}[i])
+		}
 		if !ok {
 			return false
 		}
