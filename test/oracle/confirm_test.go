@@ -3,6 +3,7 @@ package oracle
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -252,7 +253,14 @@ func crossed(v *visit, words string) error {
 	}
 	allowed := strings.Contains(words, `"`+origin+`"`) || strings.Contains(words, `"*"`)
 	credentials := allowed && strings.Contains(words, "credentials allowed")
+	methods := ""
+	if m := regexp.MustCompile(`methods ([A-Z,]+)`).FindStringSubmatch(words); m != nil && v.call.Method == http.MethodOptions {
+		methods = "access-control-allow-methods: " + m[1] + ";"
+	}
 	for headers := range v.seen.cors {
+		if !strings.Contains(headers+";", methods) {
+			return fmt.Errorf("methods in %s", headers)
+		}
 		if strings.Contains(headers, "access-control-allow-origin: "+origin) != allowed || strings.Contains(headers, "access-control-allow-credentials: true") != credentials {
 			return fmt.Errorf("headers %s", headers)
 		}

@@ -45,17 +45,26 @@ func (p portrait) String() string {
 	return b.String()
 }
 
-func (p *portrait) fields() []struct {
+// field is a tally with its name.
+type field struct {
 	name  string
 	tally *tally
-} {
-	return []struct {
-		name  string
-		tally *tally
-	}{
-		{"own", &p.own}, {"clusters", &p.clusters}, {"servers", &p.servers}, {"places", &p.places}, {"paths", &p.paths}, {"hosts", &p.hosts},
-		{"timeouts", &p.timeouts}, {"requests", &p.requests}, {"responses", &p.responses}, {"cors", &p.cors},
-		{"locations", &p.locations}, {"copies", &p.copies},
+}
+
+func (p *portrait) fields() []field {
+	return []field{
+		{"own", &p.own},
+		{"clusters", &p.clusters},
+		{"servers", &p.servers},
+		{"places", &p.places},
+		{"paths", &p.paths},
+		{"hosts", &p.hosts},
+		{"timeouts", &p.timeouts},
+		{"requests", &p.requests},
+		{"responses", &p.responses},
+		{"cors", &p.cors},
+		{"locations", &p.locations},
+		{"copies", &p.copies},
 	}
 }
 

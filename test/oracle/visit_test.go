@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -73,8 +74,8 @@ type visit struct {
 func (w *world) visit(e mizzen.Effect, other *world) (visit, bool) {
 	scheme, rest, _ := strings.Cut(e.Witness.URL, "://")
 	v := visit{code: e.Code, call: generate.Call{Request: generate.Request{Method: e.Witness.Method}}}
-	if v.call.Method == "CONNECT" {
-		v.call.Method, v.bytes = "GET", true // any bytes do
+	if v.call.Method == http.MethodConnect {
+		v.call.Method, v.bytes = http.MethodGet, true // any bytes do
 	}
 	v.headers(e.Witness.Headers)
 	var ok bool
