@@ -2,6 +2,7 @@ package effect
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -229,6 +230,29 @@ func cors(_ *index, f *fate, _ string) string {
 	}
 	if !c.ForwardUnmatched {
 		w.set("preflights of other origins", "answered")
+	}
+	return w.without(nil)
+}
+
+// allowance is what an answer tells the browser that sent a request.
+func allowance(r match.Request, f fate) string {
+	c := f.CORS
+	if c == nil || !slices.ContainsFunc(r.Headers, func(h match.Header) bool { return h.Name == "origin" }) {
+		return ""
+	}
+	var w fields
+	if c.OriginAllowed {
+		w.set("origin", "allowed")
+		w.set("exposed", c.ExposeHeaders)
+	}
+	preflight := f.Kind == match.Preflight
+	if c.AllowCredentials && (preflight || c.OriginAllowed) {
+		w.set("credentials", "allowed")
+	}
+	if preflight {
+		w.set("methods", c.AllowMethods)
+		w.set("headers", c.AllowHeaders)
+		w.set("max age", c.MaxAge)
 	}
 	return w.without(nil)
 }

@@ -132,6 +132,9 @@ func (c *comparison) matrix(d door, w *traffic.Workload) matrix {
 	return m
 }
 
+// anyHost is the host of requests where policies do not ask for one.
+const anyHost = "any.example"
+
 // calls are the requests to ask about, the simplest first.
 func (c *comparison) calls(d door, w *traffic.Workload) []match.Call {
 	var stacks []*match.Stack
@@ -141,7 +144,8 @@ func (c *comparison) calls(d door, w *traffic.Workload) []match.Call {
 		}
 	}
 	o := match.CandidateOptions{Max: min(c.o.MaxCandidates, 400), TrustDomain: c.after.TrustDomain}
-	calls := append(match.PolicyCandidates(o, stacks...), match.Call{Request: match.Request{Method: "GET", Path: "/", Host: w.Name}})
+	o.Base.Request.Host = d.host
+	calls := match.PolicyCandidates(o, stacks...)
 	address, err := netip.ParseAddr(w.Address)
 	seen := map[string]bool{}
 	var out []match.Call
@@ -236,6 +240,9 @@ func callWords(call match.Call, d door) string {
 		return "connections"
 	}
 	s := call.Request.Method + " " + call.Request.Path
+	if call.Request.Host != d.host {
+		s += " for " + call.Request.Host
+	}
 	for _, h := range call.Request.Headers {
 		s += fmt.Sprintf(" with %s: %s", h.Name, h.Value)
 	}

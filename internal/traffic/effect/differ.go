@@ -126,12 +126,17 @@ func (m *meeting) tell(f found, h hints) {
 }
 
 // report adds what the trials found. It comes last, since only all trials tell
-// whether every request of a rule is hit.
+// whether every request of a rule is hit. What browsers may do shows in the
+// answers to some requests only: these are told first.
 func (m *meeting) report() {
-	for i := range m.trials {
-		t := &m.trials[i]
-		for j, f := range t.effects {
-			m.add(f, t.request, t.b, t.a, t.hints[j])
+	for _, showing := range []bool{true, false} {
+		for i := range m.trials {
+			t := &m.trials[i]
+			for j, f := range t.effects {
+				if shows := f.code != mizzen.EffectCORS || allowance(t.request, t.b) != allowance(t.request, t.a); shows == showing {
+					m.add(f, t.request, t.b, t.a, t.hints[j])
+				}
+			}
 		}
 	}
 }

@@ -16,6 +16,8 @@ import (
 type door struct {
 	port           uint32
 	secured, plain [2]*match.Stack
+	// host is one that the door serves: anyHost at a workload.
+	host string
 	// key is equal for doors whose filters decide alike.
 	key string
 }
@@ -36,7 +38,7 @@ func (c *comparison) doors(b, a *traffic.Proxy) []door {
 	slices.Sort(ports)
 	for _, port := range slices.Compact(ports) {
 		x, y := gateOf(b, port), gateOf(a, port)
-		d := door{port: port}
+		d := door{port: port, host: anyHost}
 		d.secured, d.key = c.pair(x.secured, y.secured)
 		var key string
 		if d.plain, key = c.pair(x.plain, y.plain); d.key+key != "" {
@@ -72,10 +74,27 @@ func (c *comparison) gatewayDoors(b, a *traffic.Proxy) []door {
 		}
 		if d.plain, d.key = c.pair(before[key], after[key]); d.key != "" {
 			d.key = fmt.Sprintf("%d %s", d.port, d.key)
+			d.host = servedHost(d.plain[1], viewOf(a))
 			out = append(out, d)
 		}
 	}
 	return out
+}
+
+// servedHost returns a host for which a gateway has rules, so that a witness
+// gets beyond them; anyHost if it takes every host or none.
+func servedHost(s *match.Stack, v *traffic.View) string {
+	if s.HTTP == nil {
+		return anyHost
+	}
+	for _, vh := range s.Routes(v).GetVirtualHosts() {
+		for _, domain := range vh.GetDomains() {
+			if !fallback(vh) && !strings.ContainsAny(domain, "*:") && !isAddress(domain) {
+				return domain
+			}
+		}
+	}
+	return anyHost
 }
 
 func waypointChain(p *traffic.Proxy, chain *listenerv3.FilterChain) string {

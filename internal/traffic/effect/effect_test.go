@@ -3,17 +3,18 @@ package effect_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/compile"
 	"mizzen.dev/mizzen/internal/traffic/effect"
+	"mizzen.dev/mizzen/internal/traffic/effect/scenario"
 )
 
 func TestNothingToCompare(t *testing.T) {
@@ -73,14 +74,14 @@ func TestReversed(t *testing.T) {
 // TestOrderOfObjects holds that the result is a function of the sets of
 // objects.
 func TestOrderOfObjects(t *testing.T) {
-	archive := scenario(t, "client-tls")
-	want := render(compare(t, archive))
+	s := read(t, "client-tls")
+	want := render(compare(t, s))
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 3 {
 		var meshes [2]*traffic.Mesh
 		var sides [2][]mizzen.Object
-		for i, name := range []string{"before.yaml", "after.yaml"} {
-			sides[i] = sideOf(t, archive, name)
+		for i, side := range []scenario.Side{s.Before, s.After} {
+			sides[i] = slices.Clone(side.Objects)
 			random.Shuffle(len(sides[i]), func(a, b int) { sides[i][a], sides[i][b] = sides[i][b], sides[i][a] })
 			meshes[i] = mesh(t, sides[i])
 		}
@@ -108,27 +109,30 @@ spec:
   - route: [{destination: {host: reviews, subset: ` + subset + `, port: {number: 9080}}}]
 `)
 	}
-	base := objects(t, "base.yaml", read(t, "testdata/base.yaml"))
-	before, after := overlay(base, objects(t, "many.yaml", text("v1"))), overlay(base, objects(t, "many.yaml", text("v2")))
+	base := read(t, "access-log-on").Before.Objects // only base.yaml
+	before, after := scenario.Overlay(base, objects(t, "many.yaml", text("v1"))), scenario.Overlay(base, objects(t, "many.yaml", text("v2")))
 	got := effect.Compare(mesh(t, before), mesh(t, after), effect.Options{Before: before, After: after})
 	if len(got) != 1 || got[0].Subject != "1000 hosts" || len(got[0].Message) > 400 {
 		t.Errorf("got %d effects, the first %.500v", len(got), got)
 	}
 }
 
-func scenario(t testing.TB, name string) *txtar.Archive {
+func read(t testing.TB, name string) *scenario.Scenario {
 	t.Helper()
-	return txtar.Parse(read(t, "testdata/"+name+".txtar"))
+	s, err := scenario.Read(filepath.Join("testdata", name+".txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func compiled(t testing.TB, name, side string) *traffic.Mesh {
 	t.Helper()
-	return mesh(t, sideOf(t, scenario(t, name), side))
-}
-
-func sideOf(t testing.TB, a *txtar.Archive, side string) []mizzen.Object {
-	t.Helper()
-	return overlay(objects(t, "base.yaml", read(t, "testdata/base.yaml")), objects(t, side, content(a, side)))
+	s := read(t, name)
+	if side == "before.yaml" {
+		return mesh(t, s.Before.Objects)
+	}
+	return mesh(t, s.After.Objects)
 }
 
 func mesh(t testing.TB, objects []mizzen.Object) *traffic.Mesh {

@@ -40,17 +40,20 @@ func (c *comparison) callWitness(r row, p *traffic.Proxy) *mizzen.Witness {
 		From: from, Method: r.example.Method, URL: "http://" + host + r.example.Path,
 		Before: verdictWords(r.verdict[0]), After: verdictWords(r.verdict[1]),
 	}
-	for _, h := range r.example.Headers {
+	set := func(name, value string) {
 		if w.Headers == nil {
 			w.Headers = map[string]string{}
 		}
-		w.Headers[h.Name] = h.Value
+		w.Headers[name] = value
+	}
+	if r.example.Host != anyHost {
+		set("Host", r.example.Host)
+	}
+	for _, h := range r.example.Headers {
+		set(h.Name, h.Value)
 	}
 	if t := r.example.Token; t != nil {
-		if w.Headers == nil {
-			w.Headers = map[string]string{}
-		}
-		w.Headers["Authorization"] = strings.TrimSuffix("Bearer a token of "+t.Issuer+"/"+t.Subject, "/")
+		set("Authorization", strings.TrimSuffix("Bearer a token of "+t.Issuer+"/"+t.Subject, "/"))
 	}
 	return w
 }

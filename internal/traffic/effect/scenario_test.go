@@ -10,51 +10,41 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/tools/txtar"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/compile"
 	"mizzen.dev/mizzen/internal/traffic/effect"
+	"mizzen.dev/mizzen/internal/traffic/effect/scenario"
 )
 
 var update = flag.Bool("update", false, "write want.txt of the scenarios anew")
 
-// TestScenarios compares meshes that are written as text. A scenario's first
-// line says which codes are expected, "expect: none" for a change that means
-// nothing; before.yaml and after.yaml are laid over testdata/base.yaml, and
-// want.txt is what a reviewer is told.
+// TestScenarios compares meshes that are written as text (package scenario).
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no scenarios", err)
+	all, err := scenario.ReadAll("testdata")
+	if err != nil {
+		t.Fatal(err)
 	}
 	mutations, neutral := 0, 0
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
-		t.Run(name, func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			expected := expectation(t, archive)
-			if len(expected) == 0 {
+	for _, s := range all {
+		t.Run(s.Name, func(t *testing.T) {
+			if len(s.Expect) == 0 {
 				neutral++
 			} else {
 				mutations++
 			}
-			got := compare(t, archive)
-			if codes := codesOf(got); !cmp.Equal(codes, expected) {
-				t.Errorf("codes %v, expected %v", codes, expected)
+			got := compare(t, s)
+			if codes := codesOf(got); !cmp.Equal(codes, s.Expect) {
+				t.Errorf("codes %v, expected %v", codes, s.Expect)
 			}
 			checkWitnesses(t, got)
 			text := render(got)
 			if *update {
-				write(t, file, archive, text)
+				write(t, s, text)
 			}
-			if diff := cmp.Diff(string(content(archive, "want.txt")), text); diff != "" {
+			if diff := cmp.Diff(string(s.Content("want.txt")), text); diff != "" {
 				t.Errorf("effects differ (-want +got):\n%s", diff)
 			}
 		})
@@ -62,22 +52,6 @@ func TestScenarios(t *testing.T) {
 	if mutations < 40 || neutral < 15 {
 		t.Errorf("%d mutations and %d neutral rewrites are too few", mutations, neutral)
 	}
-}
-
-// expectation reads the codes of the first line.
-func expectation(t *testing.T, a *txtar.Archive) []string {
-	t.Helper()
-	line, _, _ := strings.Cut(string(a.Comment), "\n")
-	codes, ok := strings.CutPrefix(line, "expect: ")
-	if !ok {
-		t.Fatalf("the first line is %q, not expect: CODE…", line)
-	}
-	if codes == "none" {
-		return nil
-	}
-	out := strings.Fields(codes)
-	slices.Sort(out)
-	return out
 }
 
 func codesOf(effects []mizzen.Effect) []string {
@@ -102,45 +76,23 @@ func checkWitnesses(t *testing.T, effects []mizzen.Effect) {
 	}
 }
 
-func compare(t testing.TB, a *txtar.Archive) []mizzen.Effect {
+func compare(t testing.TB, s *scenario.Scenario) []mizzen.Effect {
 	t.Helper()
-	common := objects(t, "base.yaml", read(t, "testdata/base.yaml"))
 	var meshes [2]*traffic.Mesh
-	var sides [2][]mizzen.Object
-	for i, name := range []string{"before.yaml", "after.yaml"} {
-		sides[i] = overlay(common, objects(t, name, content(a, name)))
-		o := compile.Options{MeshConfig: content(a, strings.TrimSuffix(name, ".yaml")+".mesh")}
+	for i, side := range []scenario.Side{s.Before, s.After} {
 		var err error
-		if meshes[i], err = compile.Compile(t.Context(), sides[i], o); err != nil {
+		if meshes[i], err = compile.Compile(t.Context(), side.Objects, compile.Options{MeshConfig: side.MeshConfig}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return effect.Compare(meshes[0], meshes[1], effect.Options{Before: sides[0], After: sides[1]})
+	return effect.Compare(meshes[0], meshes[1], effect.Options{Before: s.Before.Objects, After: s.After.Objects})
 }
 
-func read(t testing.TB, file string) []byte {
+func write(t *testing.T, s *scenario.Scenario, text string) {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func content(a *txtar.Archive, name string) []byte {
-	for _, f := range a.Files {
-		if f.Name == name {
-			return f.Data
-		}
-	}
-	return nil
-}
-
-func write(t *testing.T, file string, a *txtar.Archive, text string) {
-	t.Helper()
-	a.Files = slices.DeleteFunc(a.Files, func(f txtar.File) bool { return f.Name == "want.txt" })
-	a.Files = append(a.Files, txtar.File{Name: "want.txt", Data: []byte(text)})
-	if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
+	s.Archive.Files = slices.DeleteFunc(s.Archive.Files, func(f txtar.File) bool { return f.Name == "want.txt" })
+	s.Archive.Files = append(s.Archive.Files, txtar.File{Name: "want.txt", Data: []byte(text)})
+	if err := os.WriteFile(filepath.Join("testdata", s.Name+".txtar"), txtar.Format(s.Archive), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -177,83 +129,12 @@ func keys(m map[string]string) []string {
 	return out
 }
 
-// overlay replaces objects of the base by those of the same name.
-func overlay(base, over []mizzen.Object) []mizzen.Object {
-	byRef := map[mizzen.Ref]bool{}
-	for _, o := range over {
-		byRef[o.Ref()] = true
-	}
-	out := slices.Clone(over)
-	for _, o := range base {
-		if !byRef[o.Ref()] {
-			out = append(out, o)
-		}
-	}
-	return out
-}
-
-// objects reads manifests with the line of each field.
+// objects reads manifests.
 func objects(t testing.TB, file string, text []byte) []mizzen.Object {
 	t.Helper()
-	var out []mizzen.Object
-	for dec := yaml.NewDecoder(strings.NewReader(string(text))); ; {
-		var node yaml.Node
-		if err := dec.Decode(&node); err != nil {
-			if err.Error() == "EOF" {
-				return out
-			}
-			t.Fatal(err)
-		}
-		var m map[string]any
-		if err := node.Decode(&m); err != nil {
-			t.Fatal(err)
-		}
-		if len(m) == 0 {
-			continue
-		}
-		o := mizzen.Object{Unstructured: &unstructured.Unstructured{Object: jsonLike(m).(map[string]any)}}
-		o.Origins.Fields = map[mizzen.Path]mizzen.Origin{}
-		lines(node.Content[0], "", file, o.Origins.Fields)
-		o.Origins.Object = mizzen.Origin{File: file, Line: node.Content[0].Line}
-		out = append(out, o)
+	out, err := scenario.Objects(file, text)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func lines(n *yaml.Node, at mizzen.Path, file string, to map[mizzen.Path]mizzen.Origin) {
-	switch n.Kind {
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			p := at.Key(n.Content[i].Value)
-			to[p] = mizzen.Origin{File: file, Line: n.Content[i].Line}
-			lines(n.Content[i+1], p, file, to)
-		}
-	case yaml.SequenceNode:
-		for i, c := range n.Content {
-			to[at.Index(i)] = mizzen.Origin{File: file, Line: c.Line}
-			lines(c, at.Index(i), file, to)
-		}
-	}
-}
-
-// jsonLike makes of YAML's values what the API server's JSON holds.
-func jsonLike(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k := range v {
-			v[k] = jsonLike(v[k])
-		}
-	case map[any]any:
-		out := map[string]any{}
-		for k := range v {
-			out[fmt.Sprint(k)] = jsonLike(v[k])
-		}
-		return out
-	case []any:
-		for i := range v {
-			v[i] = jsonLike(v[i])
-		}
-	case int:
-		return int64(v)
-	}
-	return v
+	return out
 }

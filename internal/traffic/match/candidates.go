@@ -230,7 +230,8 @@ func addOrigins(found *collection, o CandidateOptions, h hostRules) {
 			origins = append(origins, tries(m)...)
 		}
 		for _, origin := range origins {
-			if !sendable(PartHeader, origin) || origin == "" {
+			// "*" stands for all origins, and is none that a browser has.
+			if !sendable(PartHeader, origin) || origin == "" || strings.HasPrefix(origin, "*") {
 				continue
 			}
 			simple := s[0].apply(at(o, h.host))

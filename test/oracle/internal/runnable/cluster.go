@@ -13,9 +13,16 @@ import (
 	"mizzen.dev/mizzen/test/oracle/internal/upstream"
 )
 
-// standIn points a cluster at its stand-in, in plaintext. Protocol options,
+// Behind names the stand-ins of a cluster's endpoints. A cluster for which it
+// returns none has no endpoints.
+type Behind func(cluster string) []string
+
+// One is one stand-in for each cluster, whatever its endpoints are.
+func One(cluster string) []string { return []string{cluster} }
+
+// standIn points a cluster at its stand-ins, in plaintext. Protocol options,
 // circuit breakers, outlier detection and the like stay.
-func standIn(c *clusterv3.Cluster, up *upstream.Upstreams) (*clusterv3.Cluster, error) {
+func standIn(c *clusterv3.Cluster, up *upstream.Upstreams, behind Behind) (*clusterv3.Cluster, error) {
 	c = proto.CloneOf(c)
 	c.Filters, c.TransportSocket, c.TransportSocketMatches = nil, nil, nil
 	c.EdsClusterConfig, c.DnsLookupFamily, c.LoadBalancingPolicy, c.LbConfig, c.UpstreamBindConfig = nil, 0, nil, nil, nil
@@ -27,24 +34,35 @@ func standIn(c *clusterv3.Cluster, up *upstream.Upstreams) (*clusterv3.Cluster, 
 	if c.Name == blackHole {
 		return c, nil
 	}
-	address, err := up.Address(c.Name)
+	locality := &endpointv3.LocalityLbEndpoints{}
+	for _, name := range behind(c.Name) {
+		e, err := endpoint(name, up)
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+		}
+		locality.LbEndpoints = append(locality.LbEndpoints, e)
+	}
+	c.LoadAssignment = &endpointv3.ClusterLoadAssignment{ClusterName: c.Name, Endpoints: []*endpointv3.LocalityLbEndpoints{locality}}
+	return c, nil
+}
+
+// endpoint returns the address of a stand-in.
+func endpoint(name string, up *upstream.Upstreams) (*endpointv3.LbEndpoint, error) {
+	address, err := up.Address(name)
 	if err != nil {
 		return nil, err
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+		return nil, err
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
+		return nil, err
 	}
-	c.LoadAssignment = &endpointv3.ClusterLoadAssignment{ClusterName: c.Name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
-		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-			Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-				Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(n)},
-			}}},
-		}}}},
-	}}}
-	return c, nil
+	return &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+			Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(n)},
+		}}},
+	}}}, nil
 }

@@ -50,12 +50,12 @@ const entrance = "oracle"
 // blackHole is the cluster without endpoints that istiod sends to every proxy.
 const blackHole = "BlackHoleCluster"
 
-// New makes a side of a view runnable: its clusters are the stand-ins of up,
-// its certificates are issued by ca for identity.
-func New(view *traffic.View, side Side, up *upstream.Upstreams, ca *certs.CA, identity string) (*Config, error) {
+// New makes a side of a view runnable: its clusters lead to the stand-ins of up
+// that behind names, its certificates are issued by ca for identity.
+func New(view *traffic.View, side Side, up *upstream.Upstreams, behind Behind, ca *certs.CA, identity string) (*Config, error) {
 	c := &Config{}
 	for _, name := range slices.Sorted(maps.Keys(view.Clusters)) {
-		cluster, err := standIn(view.Clusters[name], up)
+		cluster, err := standIn(view.Clusters[name], up, behind)
 		if err != nil {
 			return nil, err
 		}

@@ -98,18 +98,9 @@ func (t *Trial) call(ctx context.Context, c *client.Client, a *CallAsked, id str
 	if err := t.PredictCall(a, match.Authorize); err != nil {
 		return err
 	}
-	config, err := t.config(a.Call.Caller, a.Call.HTTP2)
+	request, err := t.wireCall(a.Call, id)
 	if err != nil {
 		return err
-	}
-	target := &Target{Peer: client.Peer{Source: a.Call.Address + ":40000", Destination: a.Call.Destination, TLS: config}}
-	request := wire(target, a.Call.Request, id)
-	if a.Call.Token != nil {
-		text, err := t.bench.token(a.Call.Token)
-		if err != nil {
-			return err
-		}
-		request.Header = append(request.Header, [2]string{"authorization", "Bearer " + text})
 	}
 	answer, err := c.Do(ctx, request)
 	if err != nil {
@@ -122,6 +113,22 @@ func (t *Trial) call(ctx context.Context, c *client.Client, a *CallAsked, id str
 	}
 	a.Observed = observeCall(answer, t.hits(ctx, id, a.Predicted), a.Predicted)
 	return nil
+}
+
+// wireCall returns what goes over the wire of a call.
+func (t *Trial) wireCall(c generate.Call, id string) (client.Request, error) {
+	config, err := t.config(c.Caller, c.HTTP2)
+	if err != nil {
+		return client.Request{}, err
+	}
+	target := &Target{Peer: client.Peer{Source: c.Address + ":40000", Destination: c.Destination, TLS: config}}
+	request := wire(target, c.Request, id)
+	if c.Token == nil {
+		return request, nil
+	}
+	text, err := t.bench.token(c.Token)
+	request.Header = append(request.Header, [2]string{"authorization", "Bearer " + text})
+	return request, err
 }
 
 // PredictCall sets what the matcher says of a call, with judge for the

@@ -96,6 +96,8 @@ type Trial struct {
 	// destination is the workload's own address.
 	destination string
 	clusters    map[string]bool
+	// sent is how often Send was called.
+	sent int
 
 	mu      sync.Mutex
 	configs map[configKey]*tls.Config
@@ -105,6 +107,12 @@ type Trial struct {
 // Start runs one side of a proxy, with its files in dir. It fails if Envoy
 // refuses any of its resources. The caller calls Close.
 func (b *Bench) Start(ctx context.Context, proxy *traffic.Proxy, side runnable.Side, dir string) (*Trial, error) {
+	return b.StartBehind(ctx, proxy, side, dir, runnable.One)
+}
+
+// StartBehind is Start with stand-ins of another choice: they may be one for
+// each workload, so that it is seen which one answers.
+func (b *Bench) StartBehind(ctx context.Context, proxy *traffic.Proxy, side runnable.Side, dir string, behind runnable.Behind) (*Trial, error) {
 	certificate, err := b.CA.Server("upstream")
 	if err != nil {
 		return nil, err
@@ -119,21 +127,21 @@ func (b *Bench) Start(ctx context.Context, proxy *traffic.Proxy, side runnable.S
 	if proxy.Workload != nil {
 		t.destination = proxy.Workload.Address
 	}
-	if err := t.start(ctx, b, proxy, side, dir); err != nil {
+	if err := t.start(ctx, b, proxy, side, dir, behind); err != nil {
 		t.Close()
 		return nil, fmt.Errorf("%s: %w", t.Name, err)
 	}
 	return t, nil
 }
 
-func (t *Trial) start(ctx context.Context, b *Bench, proxy *traffic.Proxy, side runnable.Side, dir string) error {
+func (t *Trial) start(ctx context.Context, b *Bench, proxy *traffic.Proxy, side runnable.Side, dir string, behind runnable.Behind) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	identity := ""
 	if proxy.Workload != nil {
 		identity = proxy.Workload.Identity
 	}
-	config, err := runnable.New(t.view, side, t.upstreams, b.CA, identity)
+	config, err := runnable.New(t.view, side, t.upstreams, behind, b.CA, identity)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // The headers by which a request speaks to the stand-ins.
@@ -118,6 +119,18 @@ func (u *Upstreams) Arrived(id string) (next <-chan struct{}, hits int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.arrived, len(u.hits[id])
+}
+
+// Settle returns when no hit has arrived for as long as quiet.
+func (u *Upstreams) Settle(quiet time.Duration) {
+	for quiet > 0 {
+		next, _ := u.Arrived("")
+		select {
+		case <-next:
+		case <-time.After(quiet):
+			return
+		}
+	}
 }
 
 func (u *Upstreams) note(h Hit) {

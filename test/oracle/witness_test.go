@@ -1,0 +1,211 @@
+package oracle
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/compile"
+	"mizzen.dev/mizzen/internal/traffic/effect"
+	"mizzen.dev/mizzen/internal/traffic/effect/scenario"
+	"mizzen.dev/mizzen/test/oracle/internal/trial"
+)
+
+// unconfirmed are the effects that no request to one Envoy shows, with the
+// scenarios that have them. What is not here is sent to Envoy.
+var unconfirmed = []struct {
+	code      mizzen.EffectCode
+	why       string
+	scenarios string
+}{
+	{mizzen.EffectShadowed, "no request comes to the rule", "order-of-rules shadowed-prefix"},
+	{mizzen.EffectIgnored, "istiod does not send it to Envoy", "bad-regex cyclic-delegate delegate-missing ignored unknown-version"},
+	{mizzen.EffectConflict, "istiod does not send what loses to Envoy", "conflict"},
+	{mizzen.EffectMirror, "a copy to nowhere arrives nowhere", "mirror-broken"},
+	{mizzen.EffectCircuitBreaker, "limits show under load alone", "circuit-breaker"},
+	{mizzen.EffectOutlier, "it takes many requests that fail", "outlier"},
+	{mizzen.EffectLoadBalancing, "any endpoint is one that may be chosen", "load-balancing load-balancing-hash locality"},
+	{mizzen.EffectRoutePolicy, "a priority shows under load alone", "route-priority"},
+	{mizzen.EffectMTLSWeaker, "no proxy is left to ask", "sidecar-off"},
+	{mizzen.EffectJWT, "it is about tokens that are believed, and none is named", "jwt-issuer jwt-removed"},
+	{mizzen.EffectClientTLS, "how callers connect is no matter of one request", "client-tls-simple egress-tls-origination"},
+	{mizzen.EffectInjectionOff, "no proxy is left to ask", "injection-off"},
+	{mizzen.EffectInjectionOn, "there is no proxy to ask before", "injection-on sidecar-gone-namespace"},
+	{mizzen.EffectCertificate, "it is about the handshake, of which no request is part", "gateway-certificate gateway-mutual gateway-tls-version"},
+	{mizzen.EffectAccessLog, "no request looks otherwise", "access-log-client access-log-off access-log-on"},
+	{mizzen.EffectMetrics, "no request looks otherwise", "metrics-off"},
+	{mizzen.EffectTracing, "no request looks otherwise", "tracing-on"},
+	{mizzen.EffectUnknown, "it is not understood", "envoy-filter envoy-filter-host outbound-envoy-filter wasm"},
+}
+
+// TestWitnesses sends the witness of each effect to an Envoy with the
+// configuration before and to one with that after: what they do must differ, as
+// the effect says, and be what the witness says of both.
+func TestWitnesses(t *testing.T) {
+	bench := newBench(t)
+	errands, left := collect(t, bench)
+	runs := map[string][]*visit{}
+	for _, e := range errands {
+		for i := range e.visits {
+			v := &e.visits[i]
+			runs[v.key] = append(runs[v.key], v)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(runs)) {
+		if err := carryOut(t.Context(), bench, runs[key], t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	confirmed := map[mizzen.EffectCode]int{}
+	for _, e := range errands {
+		if err := e.confirm(); err != nil {
+			t.Errorf("%s: %s %s: %v\n\twitness %+v\n\tbefore: %v\n\tafter:  %v", e.scenario, e.effect.Code, e.effect.Subject, err,
+				*e.effect.Witness, e.visits[0].seen, e.visits[1].seen)
+			continue
+		}
+		confirmed[e.effect.Code]++
+		// What confirms anything is no confirmation.
+		for _, wrong := range [][2]visit{{e.visits[1], e.visits[0]}, {e.visits[0], e.visits[0]}, {e.visits[1], e.visits[1]}} {
+			if (&errand{effect: e.effect, visits: wrong}).confirm() == nil {
+				t.Errorf("%s: %s is confirmed by what Envoy did on other sides", e.scenario, e.effect.Code)
+			}
+		}
+	}
+	checkUnconfirmed(t, left)
+	t.Logf("%d witnesses sent to %d Envoys, confirmed by code: %s", len(errands), len(runs), counts(confirmed))
+}
+
+func counts(confirmed map[mizzen.EffectCode]int) string {
+	var out []string
+	for _, code := range slices.Sorted(maps.Keys(confirmed)) {
+		out = append(out, fmt.Sprintf("%s %d", code, confirmed[code]))
+	}
+	return strings.Join(out, ", ")
+}
+
+// checkUnconfirmed holds that the effects without a witness that was sent are
+// those of the table.
+func checkUnconfirmed(t *testing.T, left map[mizzen.EffectCode][]string) {
+	t.Helper()
+	got, want := map[mizzen.EffectCode]string{}, map[mizzen.EffectCode]string{}
+	for code, scenarios := range left {
+		slices.Sort(scenarios)
+		got[code] = strings.Join(slices.Compact(scenarios), " ")
+	}
+	for _, u := range unconfirmed {
+		want[u.code] = u.scenarios
+		t.Logf("%s not sent: %s (%s)", u.code, u.why, u.scenarios)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("effects that no Envoy confirms (-want +got):\n%s", diff)
+	}
+}
+
+// errand is a witness to be confirmed.
+type errand struct {
+	scenario string
+	effect   mizzen.Effect
+	// visits are before and after.
+	visits [2]visit
+}
+
+// collect returns the witnesses that can be sent, and the scenarios of those
+// that cannot by code.
+func collect(t *testing.T, bench *trial.Bench) (errands []*errand, left map[mizzen.EffectCode][]string) {
+	t.Helper()
+	all, err := scenario.ReadAll("../../internal/traffic/effect/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left = map[mizzen.EffectCode][]string{}
+	for _, s := range all {
+		effects, meshes := compared(t, s, bench.Signer.JWKS())
+		for _, e := range effects {
+			x := &errand{scenario: s.Name, effect: e}
+			if x.plan(meshes) {
+				errands = append(errands, x)
+				continue
+			}
+			left[e.Code] = append(left[e.Code], s.Name)
+		}
+	}
+	return errands, left
+}
+
+// compared compiles both sides of a scenario. Its tokens are those of the
+// bench's signer.
+func compared(t *testing.T, s *scenario.Scenario, keys string) ([]mizzen.Effect, [2]*world) {
+	t.Helper()
+	var worlds [2]*world
+	for i, side := range []scenario.Side{s.Before, s.After} {
+		for _, o := range side.Objects {
+			trust(o, keys)
+		}
+		mesh, err := compile.Compile(t.Context(), side.Objects, compile.Options{MeshConfig: side.MeshConfig})
+		if err != nil {
+			t.Fatal(err)
+		}
+		worlds[i] = newWorld(mesh)
+	}
+	o := effect.Options{Before: s.Before.Objects, After: s.After.Objects}
+	return effect.Compare(worlds[0].Mesh, worlds[1].Mesh, o), worlds
+}
+
+// trust gives the keys to a RequestAuthentication.
+func trust(o mizzen.Object, keys string) {
+	if o.GetKind() != "RequestAuthentication" {
+		return
+	}
+	spec, _ := o.Object["spec"].(map[string]any)
+	rules, _ := spec["jwtRules"].([]any)
+	for _, r := range rules {
+		if rule, ok := r.(map[string]any); ok {
+			rule["jwks"] = keys
+		}
+	}
+}
+
+// plan finds where the witness goes on both sides; it returns false if there is
+// none, or none that one Envoy can be asked about.
+func (e *errand) plan(worlds [2]*world) bool {
+	// What is not seen in one request's fate is in the table.
+	if e.effect.Witness == nil || e.effect.Code == mizzen.EffectRoutePolicy {
+		return false
+	}
+	if strings.Contains(e.effect.After, "to nowhere") && e.effect.Code == mizzen.EffectMirror {
+		return false
+	}
+	for i, w := range worlds {
+		v, ok := w.visit(e.effect, worlds[1-i])
+		if e.effect.Code == mizzen.EffectTLSMismatch {
+			v, ok = w.handshake(e.effect, []string{e.effect.Before, e.effect.After}[i])
+		}
+		if !ok {
+			return false
+		}
+		e.visits[i] = v
+	}
+	return true
+}
+
+// carryOut makes visits that go to one configuration.
+func carryOut(ctx context.Context, bench *trial.Bench, visits []*visit, dir string) error {
+	first := visits[0]
+	x, err := bench.StartBehind(ctx, first.proxy, first.side, dir, first.behind)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	for _, v := range visits {
+		if err := v.look(ctx, x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
