@@ -36,6 +36,10 @@ func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*tr
 		}
 		// istiod's registries end with the compilation, its push context does not:
 		// the node gets from them what it needs now.
+		if w.role == traffic.Ztunnel {
+			out = append(out, e.ztunnel(w))
+			continue
+		}
 		key, node := e.alike(in, w), e.node(w)
 		view := func() *traffic.View {
 			return compiled.of(key, func() *traffic.View { return e.view(node) })
@@ -48,8 +52,11 @@ func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*tr
 // node describes a workload's proxy to istiod, as its agent would.
 func (e *environment) node(w *workload) *model.Proxy {
 	kind := model.SidecarProxy
-	if w.role != traffic.Sidecar {
+	switch w.role {
+	case traffic.Gateway:
 		kind = model.Router
+	case traffic.Waypoint:
+		kind = model.Waypoint
 	}
 	return e.gen.SetupProxy(&model.Proxy{
 		ID: shortName(w) + "." + w.Namespace, Type: kind, IPAddresses: []string{w.Address}, ConfigNamespace: w.Namespace, Labels: w.Labels,
@@ -102,7 +109,7 @@ func sortQueries(r *routev3.RouteConfiguration) {
 
 // inbound tells whether a listener takes requests to the workload itself.
 func inbound(p *model.Proxy, l *listenerv3.Listener) bool {
-	if p.Type == model.Router {
+	if p.Type != model.SidecarProxy {
 		return true
 	}
 	return l.TrafficDirection == corev3.TrafficDirection_INBOUND || strings.HasPrefix(l.Name, "virtualInbound")
