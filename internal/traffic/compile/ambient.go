@@ -29,6 +29,7 @@ import (
 	"istio.io/istio/pkg/workloadapi"
 	workloadsecurity "istio.io/istio/pkg/workloadapi/security"
 
+	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
@@ -141,6 +142,7 @@ func readAmbient(index ambient.Index, in *input, r *registry) *ambientMesh {
 		}
 		m.waypoints[s.Service.Hostname] = shares
 	}
+	m.unbound(index, in)
 	for _, info := range index.All() {
 		w := info.GetWorkload()
 		for _, raw := range w.GetAddresses() {
@@ -159,6 +161,26 @@ func readAmbient(index ambient.Index, in *input, r *registry) *ambientMesh {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return m
+}
+
+// unbound looks at Services that name a waypoint without getting it. One that
+// is not among the objects may run all the same: its share is known, and what it
+// does is not.
+func (m *ambientMesh) unbound(index ambient.Index, in *input) {
+	for _, svc := range in.services {
+		name, here, ok := in.waypointOf(svc)
+		host := svc.Name + "." + svc.Namespace + ".svc." + domain
+		if !ok || m.waypoints[host] != nil {
+			continue
+		}
+		if !here {
+			m.waypoints[host] = []traffic.WaypointShare{{Waypoint: name, Percent: 100}}
+			continue
+		}
+		if info := index.ServiceInfo(svc.Namespace + "/" + host); info != nil && info.Waypoint.Error != nil {
+			in.reject(mizzen.Ref{Kind: "Service", Namespace: svc.Namespace, Name: svc.Name}, "metadata.labels", info.Waypoint.Error.Message)
+		}
+	}
 }
 
 // waypointHost is the host of the Service by which a waypoint is reached.

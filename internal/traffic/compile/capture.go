@@ -5,11 +5,13 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
 	"istio.io/api/annotation"
 	"istio.io/api/label"
 	"istio.io/istio/pilot/pkg/features"
+	"istio.io/istio/pilot/pkg/serviceregistry/ambient"
 	"istio.io/istio/pkg/config/constants"
 	"istio.io/istio/pkg/ptr"
 
@@ -30,6 +32,7 @@ func (in *input) capture() {
 	}
 	for _, w := range in.workloads {
 		mode := w.Labels[label.IoIstioDataplaneMode.Name]
+		in.instead(w, mode)
 		if ns := in.namespaces[w.Namespace]; mode == "" && ns != nil {
 			mode = ns.Labels[label.IoIstioDataplaneMode.Name]
 		}
@@ -39,6 +42,32 @@ func (in *input) capture() {
 		w.role, w.Ambient = traffic.Ztunnel, true
 		w.redirected = true
 	}
+}
+
+// instead takes the sidecar from a pod that is to be of the ambient mesh, if it
+// has one only since nothing says what its namespace does.
+func (in *input) instead(w *workload, mode string) {
+	if mode == constants.DataplaneModeAmbient && w.role == traffic.Sidecar && in.namespaces[w.Namespace] == nil && w.Labels[label.SidecarInject.Name] == "" {
+		w.role, w.Sidecar = "", false
+		delete(w.Labels, label.SecurityTlsMode.Name)
+	}
+}
+
+// waypointOf returns the Gateway that a Service names as its waypoint, by itself
+// or by its namespace.
+func (in *input) waypointOf(svc *corev1.Service) (name string, here, ok bool) {
+	use, none := ambient.GetUseWaypoint(svc.ObjectMeta, svc.Namespace)
+	if ns := in.namespaces[svc.Namespace]; use == nil && !none && ns != nil {
+		use, _ = ambient.GetUseWaypoint(ns.ObjectMeta, svc.Namespace)
+	}
+	if use == nil || svc.Labels[label.GatewayManaged.Name] != "" {
+		return "", false, false
+	}
+	here = slices.ContainsFunc(in.kube, func(o runtime.Object) bool {
+		gw, isGateway := o.(*gatewayapi.Gateway)
+		return isGateway && gw.Namespace == use.Namespace && gw.Name == use.Name
+	})
+	return use.Namespace + "/" + use.Name, here, true
 }
 
 // deployWaypoints adds the workloads and Services that istiod deploys for

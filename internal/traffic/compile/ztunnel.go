@@ -109,11 +109,11 @@ func (e *environment) tunnel(z *ztunnels, svc *model.Service, port *model.Port, 
 }
 
 // throughWaypoints are the ways to the address of a Service that lead through
-// waypoints; none if these do not run here.
+// waypoints. One that is not among the objects stands there by its name.
 func throughWaypoints(shares []traffic.WaypointShare, addresses map[string]string, vip string, port int) []*endpointv3.LbEndpoint {
 	var out []*endpointv3.LbEndpoint
 	for _, s := range shares {
-		if address := addresses[s.Waypoint]; address != "" && s.Percent > 0 {
+		if address := cmp.Or(addresses[s.Waypoint], s.Waypoint); s.Percent > 0 {
 			out = append(out, hbone(vip, uint32(port), net.JoinHostPort(address, strconv.Itoa(hbonePort)), uint32(s.Percent)))
 		}
 	}
