@@ -20,6 +20,10 @@ func (c *comparison) authorization() {
 		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) {
 			continue
 		}
+		if a.Role == traffic.Waypoint {
+			c.served(b, a)
+			continue
+		}
 		total := matrix{}
 		for _, d := range c.doors(b, a) {
 			m, ok := known[d.key]
@@ -29,7 +33,7 @@ func (c *comparison) authorization() {
 			}
 			total.join(m, d.port)
 		}
-		c.tellMatrix(total, a)
+		c.tellMatrix(total, a, a.Name)
 	}
 }
 
@@ -52,7 +56,7 @@ func (c *comparison) callersOf(d door) []caller {
 	const most = 200
 	names := map[string][]string{}
 	for _, w := range c.after.Workloads {
-		if w.Sidecar {
+		if w.Sidecar || w.Ambient {
 			names[w.Identity] = append(names[w.Identity], w.Name)
 		}
 	}
@@ -261,8 +265,10 @@ func (m *matrix) join(other matrix, port uint32) {
 	}
 }
 
-// tellMatrix tells one effect for what widens and one for what narrows.
-func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy) {
+// tellMatrix tells one effect for what widens and one for what narrows of who
+// may call the subject, which is the workload of the proxy or a host that it
+// serves.
+func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy, subject string) {
 	w := p.Workload
 	for _, wider := range []bool{true, false} {
 		f := found{code: mizzen.EffectAuthorizationNarrower, impact: mizzen.ImpactWarning, message: "fewer may call it"}
@@ -278,7 +284,7 @@ func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy) {
 			after = append(after, r.what()+": "+r.after)
 			f.callers = append(f.callers, c.workloadsOf(r.moved)...)
 			if f.witness == nil {
-				f.witness = c.callWitness(r, p)
+				f.witness = c.callWitness(r, subject)
 				f.cause = c.policyCause(r, w)
 			}
 		}
@@ -286,7 +292,7 @@ func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy) {
 			continue
 		}
 		f.before, f.after = rows(before), rows(after)
-		f.subjects, f.namespace, f.group = []string{w.Name}, w.Namespace, w.Namespace
+		f.subjects, f.namespace, f.group = []string{subject}, w.Namespace, w.Namespace
 		c.out.add(f)
 	}
 }
@@ -344,7 +350,7 @@ func who(passing []letIn, all []caller) string {
 func (c *comparison) workloadsOf(callers []caller) []string {
 	var out []string
 	for _, w := range c.after.Workloads {
-		if w.Sidecar && slices.ContainsFunc(callers, func(who caller) bool { return who.identity == w.Identity }) {
+		if (w.Sidecar || w.Ambient) && slices.ContainsFunc(callers, func(who caller) bool { return who.identity == w.Identity }) {
 			out = append(out, w.Name)
 		}
 	}

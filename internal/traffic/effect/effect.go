@@ -47,6 +47,7 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 		c.connections(v)
 		c.egressPolicy(v)
 	}
+	c.waypoints()
 	c.gateways()
 	c.mtls()
 	c.authorization()

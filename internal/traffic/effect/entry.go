@@ -32,13 +32,13 @@ type entry struct {
 func entries(v *traffic.View, role traffic.Role) map[string]*entry {
 	out := map[string]*entry{}
 	listeners := v.Outbound
-	if role != traffic.Sidecar {
+	if !role.ForWorkload() {
 		listeners = v.Inbound
 	}
 	for _, l := range listeners {
 		for _, chain := range chains(l) {
 			m := httpManager(chain)
-			if m == nil {
+			if m == nil || role == traffic.Waypoint && servedBy(chain) == "" {
 				continue
 			}
 			rc := m.GetRouteConfig()
@@ -47,6 +47,9 @@ func entries(v *traffic.View, role traffic.Role) map[string]*entry {
 			}
 			if rc == nil {
 				continue
+			}
+			if role == traffic.Waypoint {
+				rc = servedRoutes(chain, rc)
 			}
 			for _, e := range entriesOf(l, chain, m, role) {
 				if _, there := out[e.key]; !there {

@@ -71,7 +71,7 @@ func (h *hasher) outbound(p *traffic.Proxy) uint64 {
 		return sum
 	}
 	listeners := v.Outbound
-	if p.Role != traffic.Sidecar {
+	if !p.Role.ForWorkload() {
 		listeners = slices.Concat(v.Outbound, v.Inbound)
 	}
 	b := make([]byte, 0, 8*(len(listeners)+3))

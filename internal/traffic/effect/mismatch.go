@@ -150,7 +150,7 @@ func (s *side) talk(w *traffic.Workload, port uint32, speaks string) talk {
 	}
 	g := gateOf(p, port)
 	t := talk{speaks: speaks, accepts: g.words()}
-	if p.Role == traffic.Sidecar {
+	if p.Role.ForWorkload() {
 		t.refused = speaks == mtls && g.secured == nil || speaks != mtls && g.plain == nil
 	}
 	return t

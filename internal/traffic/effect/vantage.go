@@ -34,13 +34,17 @@ func (c *comparison) vantages() []*vantage {
 			continue
 		}
 		role := roleOf(b, a)
-		if role == traffic.Sidecar && (b == nil || a == nil) {
+		if role.ForWorkload() && (b == nil || a == nil) {
 			continue
 		}
 		g := groups[k]
 		if g == nil {
 			g = &vantage{role: role, before: viewOf(b), after: viewOf(a)}
 			groups[k] = g
+		}
+		if role == traffic.Waypoint {
+			g.callers = append(g.callers, c.ambient(name)...)
+			continue
 		}
 		g.callers = append(g.callers, name)
 	}
