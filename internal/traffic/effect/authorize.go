@@ -56,7 +56,7 @@ func (c *comparison) callersOf(d door) []caller {
 	const most = 200
 	names := map[string][]string{}
 	for _, w := range c.after.Workloads {
-		if w.Sidecar || w.Ambient {
+		if w.Ambient || w.Sidecar && !d.waypoint {
 			names[w.Identity] = append(names[w.Identity], w.Name)
 		}
 	}
@@ -291,6 +291,9 @@ func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy, subject string) {
 		if len(before) == 0 {
 			continue
 		}
+		if f.cause.ref.Kind == "" {
+			f.cause, _ = c.rebound(subject + clusterDomain)
+		}
 		f.before, f.after = rows(before), rows(after)
 		f.subjects, f.namespace, f.group = []string{subject}, w.Namespace, w.Namespace
 		c.out.add(f)
@@ -301,7 +304,7 @@ func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy, subject string) {
 // treated alike.
 func (r row) what() string {
 	s := list(r.requests, 2)
-	if r.http && slices.Contains(r.ports, others) {
+	if slices.Contains(r.ports, others) && (r.http || len(r.ports) == 1) {
 		return s
 	}
 	var ports []string

@@ -16,6 +16,8 @@ import (
 type door struct {
 	port           uint32
 	secured, plain [2]*match.Stack
+	// waypoint: only who is of the ambient mesh comes this way.
+	waypoint bool
 	// key is equal for doors whose filters decide alike.
 	key string
 }

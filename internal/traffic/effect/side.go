@@ -228,6 +228,8 @@ func (d destination) words(host string) string {
 			return d.name.subject()
 		case len(d.workloads) > 0:
 			return d.pods(host)
+		case d.elsewhere() != "":
+			return "waypoint " + d.elsewhere() + ", not known here"
 		}
 		return d.name.subject()
 	}

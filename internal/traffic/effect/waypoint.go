@@ -158,6 +158,7 @@ func (c *comparison) servedDoor(name string, b, a *listenerv3.FilterChain) (d do
 	if _, err := fmt.Sscanf(n.port, "%d", &d.port); err != nil {
 		return d, false
 	}
+	d.waypoint = true
 	d.secured, d.key = c.pair(b, a)
 	return d, d.key != ""
 }
@@ -195,6 +196,34 @@ func open(chain *listenerv3.FilterChain) *listenerv3.FilterChain {
 	return out
 }
 
+// rebound names what changed the waypoint of a host: its Service, its namespace
+// or the Gateway.
+func (c *comparison) rebound(host string) (cause, bool) {
+	if slices.Equal(c.before.Waypoints[host], c.after.Waypoints[host]) {
+		return cause{}, false
+	}
+	name, _, _ := strings.Cut(host, ".")
+	namespace := namespaceOf(host)
+	own := []mizzen.Ref{{Kind: "Service", Namespace: namespace, Name: name}, {Kind: "Namespace", Name: namespace}}
+	for _, ref := range append(own, c.changes.ofKind("Gateway")...) {
+		if c.changes.changed(ref) {
+			return c.cause(traffic.Rule{Ref: ref}, hints{"use-waypoint", "waypoint-for"}), true
+		}
+	}
+	return cause{}, false
+}
+
+// elsewhere is a waypoint among the destinations that is not among the objects,
+// "" for none. It stands there by its name, which no address has.
+func (d destination) elsewhere() string {
+	for _, name := range d.outside {
+		if strings.Contains(name, "/") {
+			return name
+		}
+	}
+	return ""
+}
+
 // detour says of connections that begin or cease to be led through a waypoint
 // what else that means.
 func (c *comparison) detour(f *found, b, a *connection) {
@@ -203,6 +232,8 @@ func (c *comparison) detour(f *found, b, a *connection) {
 	case f.code != mizzen.EffectDestination && f.code != mizzen.EffectServed && f.code != mizzen.EffectFails || was == is:
 	case is == "":
 		f.message += fmt.Sprintf("; they no longer go through the waypoint %s, whose routes and policies do not apply any more", was)
+	case c.after.proxies[is] == nil:
+		f.message += fmt.Sprintf("; they go through the waypoint %s, which is not known here: what it does with them cannot be told", is)
 	case was == "":
 		f.message += fmt.Sprintf("; they go through the waypoint %s, whose routes and policies apply", is)
 	default:
@@ -218,6 +249,9 @@ func (s *side) leadsThrough(f fate) string {
 			if p := s.proxies[w]; p != nil && p.Role == traffic.Waypoint {
 				return w
 			}
+		}
+		if name := share.elsewhere(); name != "" {
+			return name
 		}
 	}
 	return ""
