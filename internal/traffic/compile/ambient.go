@@ -133,14 +133,7 @@ func readAmbient(index ambient.Index, in *input, r *registry) *ambientMesh {
 		}
 	}
 	for _, s := range index.ServicesWithWaypoint("") {
-		shares := []traffic.WaypointShare{{Waypoint: byHost[s.WaypointHostname], Percent: 100}}
-		if len(s.WeightedWaypoints) > 0 {
-			shares = nil
-			for _, ww := range s.WeightedWaypoints {
-				shares = append(shares, traffic.WaypointShare{Waypoint: byHost[ww.Hostname], Percent: float64(ww.Weight)})
-			}
-		}
-		m.waypoints[s.Service.Hostname] = shares
+		m.waypoints[s.Service.Hostname] = sharesOf(s, byHost)
 	}
 	m.unbound(index, in)
 	for _, info := range index.All() {
@@ -161,6 +154,19 @@ func readAmbient(index ambient.Index, in *input, r *registry) *ambientMesh {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return m
+}
+
+// sharesOf are the waypoints of a Service, by the names that their workloads
+// have by the host of their own Service.
+func sharesOf(s model.ServiceWaypointInfo, byHost map[string]string) []traffic.WaypointShare {
+	if len(s.WeightedWaypoints) == 0 {
+		return []traffic.WaypointShare{{Waypoint: byHost[s.WaypointHostname], Percent: 100}}
+	}
+	var shares []traffic.WaypointShare
+	for _, ww := range s.WeightedWaypoints {
+		shares = append(shares, traffic.WaypointShare{Waypoint: byHost[ww.Hostname], Percent: float64(ww.Weight)})
+	}
+	return shares
 }
 
 // unbound looks at Services that name a waypoint without getting it. One that

@@ -33,9 +33,9 @@ import (
 
 // environment is an istiod without a cluster.
 type environment struct {
-	gen      *core.ConfigGenTest
-	push     *model.PushContext
-	registry *registry
+	gen    *core.ConfigGenTest
+	push   *model.PushContext
+	shared *shared
 	// tunnels are nil without an ambient mesh.
 	tunnels *ztunnels
 }
@@ -55,8 +55,8 @@ func start(t test.Failer, in *input) (*environment, error) {
 		Configs: in.configs, ConfigController: store, MeshConfig: in.mesh, XDSUpdater: updater, SkipRun: true, ClusterID: clusterID,
 		ServiceRegistries: []serviceregistry.Instance{serviceregistry.Simple{ProviderID: provider.Kubernetes, ClusterID: clusterID, DiscoveryController: r}},
 	}
+	var err error
 	if wantsKubernetes(in.kube) || in.wantsAmbient() {
-		var err error
 		if api, err = newKubernetes(t, in, updater); err != nil {
 			return nil, err
 		}
@@ -78,9 +78,7 @@ func start(t test.Failer, in *input) (*environment, error) {
 	updater.Index = env.EndpointIndex
 	if api != nil {
 		env.GatewayAPIController = api.gateway
-		if api.ambient != nil {
-			env.AmbientIndexes = api.ambient
-		}
+		api.index(env)
 		api.client.RunAndWait(test.NewStop(t))
 		// The Gateway API's controller asks the push context for Services, and
 		// the push context asks it for routes: it needs a first one.
@@ -98,14 +96,22 @@ func start(t test.Failer, in *input) (*environment, error) {
 	push := model.NewPushContext()
 	push.InitContext(env, nil, nil)
 	env.SetPushContext(push)
-	e := &environment{gen: gen, push: push, registry: r}
-	if api != nil && api.ambient != nil {
-		if !kubelib.WaitForCacheSync("ambient", test.NewStop(t), api.ambient.HasSynced) {
-			return nil, errors.New("istiod's index of the ambient mesh does not become ready")
-		}
-		e.tunnels = e.newZtunnels(in, readAmbient(api.ambient, in, r))
+	e := &environment{gen: gen, push: push, shared: newShared()}
+	gen.ConfigGen = core.NewConfigGenerator(e.shared)
+	return e, e.listen(t, api, in, r)
+}
+
+// listen waits for the index of the ambient mesh, if there is one, and makes of
+// it what ztunnels do.
+func (e *environment) listen(t test.Failer, api *kubernetes, in *input, r *registry) error {
+	if api == nil || api.ambient == nil {
+		return nil
 	}
-	return e, nil
+	if !kubelib.WaitForCacheSync("ambient", test.NewStop(t), api.ambient.HasSynced) {
+		return errors.New("istiod's index of the ambient mesh does not become ready")
+	}
+	e.tunnels = e.newZtunnels(in, readAmbient(api.ambient, in, r))
+	return nil
 }
 
 // hosts are all that Services and ServiceEntries name, with their ports.
@@ -133,6 +139,14 @@ type kubernetes struct {
 	ingress model.ConfigStoreController
 	// ambient is nil without an ambient mesh.
 	ambient ambient.Index
+}
+
+// index gives istiod's environment the index of the ambient mesh, if there is
+// one.
+func (k *kubernetes) index(env *model.Environment) {
+	if k.ambient != nil {
+		env.AmbientIndexes = k.ambient
+	}
 }
 
 // wantsKubernetes tells whether there is anything for these controllers. They

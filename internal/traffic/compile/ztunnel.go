@@ -44,8 +44,10 @@ const hbonePort = 15008
 // ztunnels are the views of the workloads of the ambient mesh.
 type ztunnels struct {
 	mesh *ambientMesh
-	// outbound is what all of them do with what their workloads send.
+	// outbound is what all of them do with what their workloads send, and sends
+	// the same as a part.
 	outbound *traffic.View
+	sends    *traffic.Part
 }
 
 // newZtunnels makes what all ztunnels have in common. The addresses of
@@ -75,6 +77,7 @@ func (e *environment) newZtunnels(in *input, m *ambientMesh) *ztunnels {
 	z.outbound.Clusters[util.PassthroughCluster] = &clusterv3.Cluster{
 		Name: util.PassthroughCluster, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
 	}
+	z.sends = traffic.NewPart(func() *traffic.View { return z.outbound })
 	return z
 }
 
@@ -161,22 +164,20 @@ func hbone(address string, port uint32, waypoint string, weight uint32) *endpoin
 	}
 }
 
-// ztunnel is the proxy of a workload of the ambient mesh.
-func (e *environment) ztunnel(w *workload) *traffic.Proxy {
+// proxy is that of a workload of the ambient mesh.
+func (z *ztunnels) proxy(w *workload) *traffic.Proxy {
 	var made *traffic.View
 	view := func() *traffic.View {
 		if made == nil {
-			made = e.tunnels.view(w)
+			made = z.inbound(w)
 		}
 		return made
 	}
-	return &traffic.Proxy{Name: w.Name, Role: traffic.Ztunnel, Workload: &w.Workload, View: view}
+	return &traffic.Proxy{Name: w.Name, Role: traffic.Ztunnel, Workload: &w.Workload, Outbound: z.sends, Inbound: traffic.NewPart(view)}
 }
 
-// view is that of one workload: what all ztunnels know, and what this one
-// takes.
-func (z *ztunnels) view(w *workload) *traffic.View {
-	v := *z.outbound
+// inbound is what a ztunnel takes for a workload.
+func (z *ztunnels) inbound(w *workload) *traffic.View {
 	filters, strict := policyFilters(z.mesh.of(w))
 	filters = append(filters, tcpProxy(util.InboundPassthroughCluster))
 	l := &listenerv3.Listener{
@@ -193,8 +194,7 @@ func (z *ztunnels) view(w *workload) *traffic.View {
 	if !strict {
 		l.FilterChains = append(l.FilterChains, &listenerv3.FilterChain{Name: "plaintext", Filters: filters})
 	}
-	v.Inbound = []*listenerv3.Listener{l}
-	return &v
+	return &traffic.View{Inbound: []*listenerv3.Listener{l}}
 }
 
 func tcpProxy(cluster string) *listenerv3.Filter {

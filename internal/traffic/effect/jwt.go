@@ -69,7 +69,7 @@ func (c *comparison) bearer(p *traffic.Proxy) (from, at string) {
 // tokens tells the issuers that a proxy believes, and where it looks.
 func tokens(p *traffic.Proxy) fields {
 	byIssuer := map[string]string{}
-	for _, l := range viewOf(p).Inbound {
+	for _, l := range accepted(p).Inbound {
 		for _, chain := range chains(l) {
 			for _, f := range httpManager(chain).GetHttpFilters() {
 				config, ok := unpack(f.GetTypedConfig(), &jwtv3.JwtAuthentication{})

@@ -167,7 +167,7 @@ func (c *comparison) servedDoor(name string, b, a *listenerv3.FilterChain) (d do
 // hosts, by name.
 func servedChains(p *traffic.Proxy, host string) map[string]*listenerv3.FilterChain {
 	out := map[string]*listenerv3.FilterChain{}
-	for _, l := range viewOf(p).Inbound {
+	for _, l := range accepted(p).Inbound {
 		for _, chain := range chains(l) {
 			if n, ok := parseCluster(servedBy(chain)); ok && (host == "" || n.host == host) {
 				out[chain.GetName()] = chain

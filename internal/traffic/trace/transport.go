@@ -42,7 +42,7 @@ type transport struct {
 // socket whose match the endpoint meets, else the cluster's own.
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.proto
 func transportOf(c *clusterv3.Cluster, e *endpointv3.LbEndpoint) transport {
-	if tunnelled(e) {
+	if tunneled(e) {
 		return transport{security: mutualTLS, istio: true, tunnel: true}
 	}
 	socket := c.GetTransportSocket()

@@ -13,16 +13,16 @@ import (
 	"mizzen.dev/mizzen/internal/traffic/match"
 )
 
-// tunnelled tells whether an endpoint is reached by HBONE: its address is that
+// tunneled tells whether an endpoint is reached by HBONE: its address is that
 // of a listener inside of the caller's proxy.
-func tunnelled(e *endpointv3.LbEndpoint) bool {
+func tunneled(e *endpointv3.LbEndpoint) bool {
 	return e.GetEndpoint().GetAddress().GetEnvoyInternalAddress() != nil
 }
 
 // waypointOf is the address of the waypoint that an endpoint is reached
 // through, "" for none.
 func waypointOf(e *endpointv3.LbEndpoint) string {
-	if !tunnelled(e) {
+	if !tunneled(e) {
 		return ""
 	}
 	at := e.GetMetadata().GetFilterMetadata()["envoy.filters.listener.original_dst"].GetFields()["waypoint"].GetStringValue()
