@@ -90,6 +90,8 @@ const (
 	TraceInbound TraceDirection = "inbound"
 	// TraceGateway: a gateway, which takes in and sends on.
 	TraceGateway TraceDirection = "gateway"
+	// TraceWaypoint: a waypoint, on the way to the services behind it.
+	TraceWaypoint TraceDirection = "waypoint"
 )
 
 // TraceHop is one proxy on the way and what it decides.
@@ -99,6 +101,9 @@ type TraceHop struct {
 	Direction TraceDirection `json:"direction"`
 	// Proxy is false for a workload without one: nothing is decided there.
 	Proxy bool `json:"proxy"`
+	// Ztunnel tells that the proxy is the node's, of the ambient mesh, and no
+	// sidecar.
+	Ztunnel bool `json:"ztunnel,omitempty"`
 	// Percent of all such requests that come here, 0..100.
 	Percent float64 `json:"percent"`
 	// Listener and FilterChain are Envoy's names of what takes the connection.

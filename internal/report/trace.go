@@ -137,8 +137,12 @@ func hopKind(h *mizzen.TraceHop) string {
 	switch {
 	case h.Direction == mizzen.TraceGateway:
 		return "gateway"
+	case h.Direction == mizzen.TraceWaypoint:
+		return "waypoint"
 	case !h.Proxy:
 		return "no sidecar"
+	case h.Ztunnel:
+		return string(h.Direction) + " ztunnel"
 	}
 	return string(h.Direction) + " sidecar"
 }

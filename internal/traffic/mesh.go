@@ -26,7 +26,13 @@ const (
 	Sidecar  Role = "sidecar"
 	Gateway  Role = "gateway"
 	Waypoint Role = "waypoint"
+	// Ztunnel is the proxy of the node, for the workloads of the ambient mesh.
+	Ztunnel Role = "ztunnel"
 )
+
+// ForWorkload tells whether a proxy takes what a workload sends and gets: a
+// sidecar or a ztunnel, not one that stands between workloads.
+func (r Role) ForWorkload() bool { return r == Sidecar || r == Ztunnel }
 
 // Mesh is what a set of objects makes of a mesh: everything that decides about
 // a request, as istiod would send it.
@@ -45,6 +51,9 @@ type Mesh struct {
 	Origins map[mizzen.Ref]mizzen.Origins
 	// Injected says of each namespace whether new pods get a sidecar.
 	Injected map[string]bool
+	// Waypoints are, by host, those that callers of the ambient mesh are led
+	// through.
+	Waypoints map[string][]WaypointShare
 	// TrustDomain and RootNamespace are the mesh's settings of these names.
 	TrustDomain   string
 	RootNamespace string
@@ -67,7 +76,18 @@ type Workload struct {
 	Ports []ServicePort
 	// Sidecar tells whether its pods have one.
 	Sidecar bool
-	Origin  mizzen.Origin
+	// Ambient tells whether a ztunnel stands in for a sidecar.
+	Ambient bool
+	// Waypoint is the name of the waypoint through which ambient callers reach
+	// it at its own address, "" if they reach it directly.
+	Waypoint string
+	Origin   mizzen.Origin
+}
+
+// WaypointShare is a waypoint and its share of the requests, 0 to 100.
+type WaypointShare struct {
+	Waypoint string
+	Percent  float64
 }
 
 // ServicePort is the port of a Service, and the port of the pod behind it.

@@ -190,10 +190,6 @@ var tolerances = []tolerance{
 		regexp.MustCompile(`^endpoints outbound\|443\|\|kubernetes\.default\.svc`),
 		"the API server's own Endpoints have no selector and no pods",
 	},
-	{
-		regexp.MustCompile(`^endpoints outbound\|80\|\|server\.model-se-workloads`),
-		"the model knows no WorkloadEntry behind a Service of Kubernetes",
-	},
 }
 
 // staleAccounts are the names that callers expect in certificates: an Envoy that

@@ -68,6 +68,9 @@ func build(ctx context.Context, t test.Failer, objects []mizzen.Object, o Option
 		Proxies: proxies, Hosts: e.hosts(), Rejected: in.rejected, Origins: in.origins, Injected: in.injected,
 		TrustDomain: trustDomain(in.mesh), RootNamespace: in.mesh.RootNamespace,
 	}
+	if e.tunnels != nil {
+		mesh.Waypoints = e.tunnels.mesh.waypoints
+	}
 	for _, w := range in.workloads {
 		mesh.Workloads = append(mesh.Workloads, &w.Workload)
 	}

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -18,6 +19,7 @@ import (
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/networking/core"
 	"istio.io/istio/pilot/pkg/serviceregistry"
+	"istio.io/istio/pilot/pkg/serviceregistry/ambient"
 	"istio.io/istio/pilot/pkg/serviceregistry/kube/controller"
 	"istio.io/istio/pilot/pkg/serviceregistry/provider"
 	"istio.io/istio/pkg/config/mesh/meshwatcher"
@@ -34,6 +36,8 @@ type environment struct {
 	gen    *core.ConfigGenTest
 	push   *model.PushContext
 	shared *shared
+	// tunnels are nil without an ambient mesh.
+	tunnels *ztunnels
 }
 
 // start wires istiod's parts as istiod's own tests do; their wiring is used
@@ -51,8 +55,11 @@ func start(t test.Failer, in *input) (*environment, error) {
 		Configs: in.configs, ConfigController: store, MeshConfig: in.mesh, XDSUpdater: updater, SkipRun: true, ClusterID: clusterID,
 		ServiceRegistries: []serviceregistry.Instance{serviceregistry.Simple{ProviderID: provider.Kubernetes, ClusterID: clusterID, DiscoveryController: r}},
 	}
-	if wantsKubernetes(in.kube) {
-		api = newKubernetes(t, in, updater)
+	var err error
+	if wantsKubernetes(in.kube) || in.wantsAmbient() {
+		if api, err = newKubernetes(t, in, updater); err != nil {
+			return nil, err
+		}
 		options.ConfigStoreCaches = []model.ConfigStoreController{api.ingress}
 	}
 	options.CreateConfigStore = func(c model.ConfigStoreController) model.ConfigStoreController {
@@ -71,13 +78,14 @@ func start(t test.Failer, in *input) (*environment, error) {
 	updater.Index = env.EndpointIndex
 	if api != nil {
 		env.GatewayAPIController = api.gateway
+		api.index(env)
 		api.client.RunAndWait(test.NewStop(t))
 		// The Gateway API's controller asks the push context for Services, and
 		// the push context asks it for routes: it needs a first one.
 		first := model.NewPushContext()
 		first.InitContext(env, nil, nil)
 	}
-	for _, i := range r.instances(in.workloads) {
+	for _, i := range r.instances(in.pods()) {
 		gen.ServiceEntryRegistry.WorkloadInstanceHandler(i, model.EventAdd)
 	}
 	gen.Run()
@@ -90,7 +98,20 @@ func start(t test.Failer, in *input) (*environment, error) {
 	env.SetPushContext(push)
 	e := &environment{gen: gen, push: push, shared: newShared()}
 	gen.ConfigGen = core.NewConfigGenerator(e.shared)
-	return e, nil
+	return e, e.listen(t, api, in, r)
+}
+
+// listen waits for the index of the ambient mesh, if there is one, and makes of
+// it what ztunnels do.
+func (e *environment) listen(t test.Failer, api *kubernetes, in *input, r *registry) error {
+	if api == nil || api.ambient == nil {
+		return nil
+	}
+	if !kubelib.WaitForCacheSync("ambient", test.NewStop(t), api.ambient.HasSynced) {
+		return errors.New("istiod's index of the ambient mesh does not become ready")
+	}
+	e.tunnels = e.newZtunnels(in, readAmbient(api.ambient, in, r))
+	return nil
 }
 
 // hosts are all that Services and ServiceEntries name, with their ports.
@@ -116,6 +137,16 @@ type kubernetes struct {
 	client  kubelib.Client
 	gateway *gateway.Controller
 	ingress model.ConfigStoreController
+	// ambient is nil without an ambient mesh.
+	ambient ambient.Index
+}
+
+// index gives istiod's environment the index of the ambient mesh, if there is
+// one.
+func (k *kubernetes) index(env *model.Environment) {
+	if k.ambient != nil {
+		env.AmbientIndexes = k.ambient
+	}
 }
 
 // wantsKubernetes tells whether there is anything for these controllers. They
@@ -136,7 +167,7 @@ var watched = []schema.GroupVersionResource{
 	gvr.BackendTLSPolicy, gvr.ListenerSet, gvr.ServiceEntry,
 }
 
-func newKubernetes(t test.Failer, in *input, updater model.XDSUpdater) *kubernetes {
+func newKubernetes(t test.Failer, in *input, updater model.XDSUpdater) (*kubernetes, error) {
 	objects := in.kube
 	for _, svc := range in.services {
 		objects = append(objects, svc)
@@ -144,18 +175,27 @@ func newKubernetes(t test.Failer, in *input, updater model.XDSUpdater) *kubernet
 	for _, ns := range in.namespaces {
 		objects = append(objects, ns)
 	}
+	if in.wantsAmbient() {
+		objects = append(objects, in.ambientObjects()...)
+	}
 	client := kubelib.NewFakeClient(objects...)
 	// istiod reads some kinds of recent releases of the Gateway API only, and
 	// leaves them out silently otherwise.
 	release := map[string]string{consts.BundleVersionAnnotation: consts.BundleVersion}
-	for _, crd := range watched {
+	for _, crd := range ambientKinds {
 		clienttest.MakeCRDWithAnnotations(t, client, crd, release)
 	}
 	options := controller.Options{DomainSuffix: domain, ClusterID: clusterID, KrtDebugger: krt.GlobalDebugHandler}
 	there := func(schema.GroupVersionResource, <-chan struct{}) bool { return true }
-	return &kubernetes{
+	k := &kubernetes{
 		client:  client,
 		gateway: gateway.NewController(client, there, options, updater),
 		ingress: ingress.NewController(client, meshwatcher.NewTestWatcher(in.mesh), options, updater),
 	}
+	if !in.wantsAmbient() {
+		return k, nil
+	}
+	var err error
+	k.ambient, err = newAmbient(t, in, client, updater)
+	return k, err
 }

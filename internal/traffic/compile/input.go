@@ -65,8 +65,11 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 		}
 	}
 	in.inject(o.RootNamespace)
+	in.addEntries()
 	in.deployGateways()
+	in.deployWaypoints()
 	in.standIns(o.RootNamespace)
+	in.capture()
 	slices.SortFunc(in.workloads, func(a, b *workload) int { return cmp.Compare(a.Name, b.Name) })
 	in.workloads = slices.CompactFunc(in.workloads, func(a, b *workload) bool { return a.Name == b.Name })
 	pods := addresses{network: 128}

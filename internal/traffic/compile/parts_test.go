@@ -184,9 +184,14 @@ func parse(t *testing.T, b []byte) (out []mizzen.Object) {
 		if err := yaml.Unmarshal([]byte(doc), &m); err != nil {
 			t.Fatal(err)
 		}
-		if len(m) > 0 {
-			out = append(out, mizzen.Object{Unstructured: &unstructured.Unstructured{Object: m}})
+		if len(m) == 0 {
+			continue
 		}
+		o := &unstructured.Unstructured{Object: m}
+		if o.GetNamespace() == "" && o.GetKind() != "Namespace" {
+			o.SetNamespace("default") // as istiod's own tests take it
+		}
+		out = append(out, mizzen.Object{Unstructured: o})
 	}
 	return out
 }

@@ -36,6 +36,10 @@ func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*tr
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if w.role == traffic.Ztunnel {
+			out = append(out, e.tunnels.proxy(w))
+			continue
+		}
 		node := e.node(w)
 		sends, accepts := in.alike(w, node)
 		p := &traffic.Proxy{Name: w.Name, Role: w.role, Workload: &w.Workload}
@@ -57,8 +61,11 @@ func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*tr
 // scoped), as it takes 10 ms for each namespace of a large one.
 func (e *environment) node(w *workload) *model.Proxy {
 	kind := model.SidecarProxy
-	if w.role != traffic.Sidecar {
+	switch w.role {
+	case traffic.Gateway:
 		kind = model.Router
+	case traffic.Waypoint:
+		kind = model.Waypoint
 	}
 	p := &model.Proxy{
 		ID: shortName(w) + "." + w.Namespace, Type: kind, IPAddresses: []string{w.Address}, ConfigNamespace: w.Namespace, Labels: w.Labels,
@@ -68,7 +75,7 @@ func (e *environment) node(w *workload) *model.Proxy {
 			ServiceAccount: w.serviceAccount, MeshID: trustDomain(e.push.Mesh),
 		},
 	}
-	if kind == model.Router {
+	if kind != model.SidecarProxy {
 		return e.gen.SetupProxy(p)
 	}
 	p.SetServiceTargets(e.gen.Env().ServiceDiscovery)
@@ -185,7 +192,7 @@ func sortQueries(r *routev3.RouteConfiguration) {
 
 // inbound tells whether a listener takes requests to the workload itself.
 func inbound(p *model.Proxy, l *listenerv3.Listener) bool {
-	if p.Type == model.Router {
+	if p.Type != model.SidecarProxy {
 		return true
 	}
 	return l.TrafficDirection == corev3.TrafficDirection_INBOUND || strings.HasPrefix(l.Name, "virtualInbound")

@@ -56,7 +56,7 @@ func newRegistry(in *input) *registry {
 		r.services = append(r.services, converted)
 		r.byHost[converted.Hostname] = converted
 		for _, w := range byNamespace[svc.Namespace] {
-			if selects(svc.Spec.Selector, svc.Namespace, w) {
+			if behind(svc, w) {
 				r.attach(svc, converted, w)
 			}
 		}
@@ -88,11 +88,13 @@ func (r *registry) attach(svc *corev1.Service, converted *model.Service, w *work
 // endpoint returns the workload's pod as istiod sees it, without a port. Only
 // what the webhook labels so is reached with mutual TLS: no gateway is.
 func (w *workload) endpoint() *model.IstioEndpoint {
-	return &model.IstioEndpoint{
+	e := &model.IstioEndpoint{
 		Addresses: []string{w.Address}, Labels: w.Labels, TLSMode: model.GetTLSModeFromEndpointLabels(w.Labels),
 		Namespace: w.Namespace, WorkloadName: shortName(w), ServiceAccount: spiffe.URIPrefix + w.Identity,
 		Locality: model.Locality{ClusterID: clusterID}, HealthStatus: model.Healthy,
 	}
+	w.describe(e)
+	return e
 }
 
 // instances are the pods as what a ServiceEntry may select.

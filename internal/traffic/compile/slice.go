@@ -1,10 +1,13 @@
 package compile
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"istio.io/api/label"
 
 	"mizzen.dev/mizzen"
 )
@@ -62,6 +65,7 @@ func reachOf(unchanged, changed []mizzen.Object, root string) []mizzen.Object {
 			return unchanged
 		}
 	}
+	r.attached(unchanged)
 	r.spread(unchanged)
 	out := make([]mizzen.Object, 0, len(unchanged))
 	for _, o := range unchanged {
@@ -173,6 +177,42 @@ func (r *reach) spread(objects []mizzen.Object) {
 	}
 }
 
+// attached adds the hosts that routes of the Gateway API are for and lead to:
+// these are always kept, and so is what they lead to.
+func (r *reach) attached(objects []mizzen.Object) {
+	for _, o := range objects {
+		if o.Ref().Group != gatewayGroup {
+			continue
+		}
+		for _, name := range backends(o.Object["spec"], o.GetNamespace()) {
+			r.hosts[name] = true
+		}
+	}
+}
+
+// backends are the Services that a route names, as parents or as backends.
+func backends(spec any, namespace string) (hosts []string) {
+	switch v := spec.(type) {
+	case map[string]any:
+		name, isNamed := v["name"].(string)
+		kind, _ := v["kind"].(string)
+		if _, port := v["port"]; isNamed && (kind == "" && port || kind == "Service") {
+			ns, _ := v["namespace"].(string)
+			hosts = append(hosts, full(name, cmp.Or(ns, namespace)))
+		}
+		for _, item := range v {
+			hosts = append(hosts, backends(item, namespace)...)
+		}
+	case []any:
+		for _, item := range v {
+			hosts = append(hosts, backends(item, namespace)...)
+		}
+	}
+	return hosts
+}
+
+const gatewayGroup = "gateway.networking.k8s.io"
+
 // concerns tells whether a VirtualService is for a kept host, or leads to one
 // that is touched.
 func (r *reach) concerns(o *unstructured.Unstructured, hosts []string) bool {
@@ -186,6 +226,9 @@ func (r *reach) concerns(o *unstructured.Unstructured, hosts []string) bool {
 }
 
 func (r *reach) keeps(o mizzen.Object) bool {
+	if o.GetLabels()[label.GatewayManaged.Name] != "" {
+		return true // a waypoint that istiod deployed
+	}
 	switch ref := o.Ref(); ref.Kind {
 	case "VirtualService", "DestinationRule", "ServiceEntry", "Service":
 		if ref.Kind == "VirtualService" && delegate(o) {

@@ -15,6 +15,7 @@ import (
 
 	"istio.io/api/annotation"
 	"istio.io/api/label"
+	networking "istio.io/api/networking/v1alpha3"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
@@ -29,6 +30,10 @@ type workload struct {
 	// serviceAccount is the name within the namespace.
 	serviceAccount string
 	annotations    map[string]string
+	// entry is set if it is no pod but a WorkloadEntry.
+	entry *networking.WorkloadEntry
+	// redirected: a ztunnel takes what it sends and gets.
+	redirected bool
 }
 
 // podTemplates says where the pod is described, by kind.
@@ -74,8 +79,14 @@ func podWorkload(namespace, name string, meta metav1.ObjectMeta, spec corev1.Pod
 	}
 	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		w.ports = append(w.ports, c.Ports...)
-		if c.Name == "istio-proxy" && slices.Contains(c.Args, "router") {
+		if c.Name != "istio-proxy" {
+			continue
+		}
+		switch {
+		case slices.Contains(c.Args, "router"):
 			w.role = traffic.Gateway
+		case slices.Contains(c.Args, "waypoint"):
+			w.role = traffic.Waypoint
 		}
 	}
 	if strings.Contains(meta.Annotations["inject.istio.io/templates"], "gateway") {
@@ -122,6 +133,9 @@ func (in *input) injectPod(w *workload) {
 
 // target returns the port of the pod that a Service's port leads to.
 func (w *workload) target(p corev1.ServicePort) (uint32, bool) {
+	if w.entry != nil {
+		return w.entryTarget(p)
+	}
 	if p.TargetPort.Type == intstr.String {
 		for _, c := range w.ports {
 			if c.Name == p.TargetPort.StrVal {

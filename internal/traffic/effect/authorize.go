@@ -20,6 +20,10 @@ func (c *comparison) authorization() {
 		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) {
 			continue
 		}
+		if a.Role == traffic.Waypoint {
+			c.served(b, a)
+			continue
+		}
 		total := matrix{}
 		for _, d := range c.doors(b, a) {
 			m, ok := known[d.key]
@@ -29,7 +33,7 @@ func (c *comparison) authorization() {
 			}
 			total.join(m, d.port)
 		}
-		c.tellMatrix(total, a)
+		c.tellMatrix(total, a, a.Name)
 	}
 }
 
@@ -52,7 +56,7 @@ func (c *comparison) callersOf(d door) []caller {
 	const most = 200
 	names := map[string][]string{}
 	for _, w := range c.after.Workloads {
-		if w.Sidecar {
+		if w.Ambient || w.Sidecar && !d.waypoint {
 			names[w.Identity] = append(names[w.Identity], w.Name)
 		}
 	}
@@ -268,8 +272,10 @@ func (m *matrix) join(other matrix, port uint32) {
 	}
 }
 
-// tellMatrix tells one effect for what widens and one for what narrows.
-func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy) {
+// tellMatrix tells one effect for what widens and one for what narrows of who
+// may call the subject, which is the workload of the proxy or a host that it
+// serves.
+func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy, subject string) {
 	w := p.Workload
 	for _, wider := range []bool{true, false} {
 		f := found{code: mizzen.EffectAuthorizationNarrower, impact: mizzen.ImpactWarning, message: "fewer may call it"}
@@ -285,15 +291,18 @@ func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy) {
 			after = append(after, r.what()+": "+r.after)
 			f.callers = append(f.callers, c.workloadsOf(r.moved)...)
 			if f.witness == nil {
-				f.witness = c.callWitness(r, p)
+				f.witness = c.callWitness(r, subject)
 				f.cause = c.policyCause(r, w)
 			}
 		}
 		if len(before) == 0 {
 			continue
 		}
+		if f.cause.ref.Kind == "" {
+			f.cause, _ = c.rebound(subject + clusterDomain)
+		}
 		f.before, f.after = rows(before), rows(after)
-		f.subjects, f.namespace, f.group = []string{w.Name}, w.Namespace, w.Namespace
+		f.subjects, f.namespace, f.group = []string{subject}, w.Namespace, w.Namespace
 		c.out.add(f)
 	}
 }
@@ -302,7 +311,7 @@ func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy) {
 // treated alike.
 func (r row) what() string {
 	s := list(r.requests, 2)
-	if r.http && slices.Contains(r.ports, others) {
+	if slices.Contains(r.ports, others) && (r.http || len(r.ports) == 1) {
 		return s
 	}
 	var ports []string
@@ -351,7 +360,7 @@ func who(passing []letIn, all []caller) string {
 func (c *comparison) workloadsOf(callers []caller) []string {
 	var out []string
 	for _, w := range c.after.Workloads {
-		if w.Sidecar && slices.ContainsFunc(callers, func(who caller) bool { return who.identity == w.Identity }) {
+		if (w.Sidecar || w.Ambient) && slices.ContainsFunc(callers, func(who caller) bool { return who.identity == w.Identity }) {
 			out = append(out, w.Name)
 		}
 	}

@@ -13,6 +13,9 @@ import (
 // service names the changed object that makes a host: a Service, a
 // ServiceEntry, or a VirtualService or DestinationRule that speaks of it.
 func (c *comparison) service(host string) (cause, bool) {
+	if found, ok := c.rebound(host); ok {
+		return found, true
+	}
 	short, ok := strings.CutSuffix(host, clusterDomain)
 	if name, namespace, _ := strings.Cut(short, "."); ok {
 		ref := mizzen.Ref{Kind: "Service", Namespace: namespace, Name: name}

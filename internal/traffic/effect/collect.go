@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"mizzen.dev/mizzen"
-	"mizzen.dev/mizzen/internal/traffic"
 )
 
 // found is an Effect before it is merged with those that say the same of other
@@ -171,7 +170,7 @@ func (f *found) scope() {
 func (c *comparison) everyone() []string {
 	var out []string
 	for name, p := range c.after.proxies {
-		if p.Role == traffic.Sidecar && c.before.proxies[name] != nil {
+		if p.Role.ForWorkload() && c.before.proxies[name] != nil {
 			out = append(out, name)
 		}
 	}

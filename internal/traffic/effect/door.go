@@ -18,6 +18,8 @@ type door struct {
 	secured, plain [2]*match.Stack
 	// host is one that the door serves: anyHost at a workload.
 	host string
+	// waypoint: only who is of the ambient mesh comes this way.
+	waypoint bool
 	// key is equal for doors whose filters decide alike.
 	key string
 }

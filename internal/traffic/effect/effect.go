@@ -49,6 +49,7 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 		c.egressPolicy(v)
 		c.unknown(v)
 	}
+	c.waypoints()
 	c.gateways()
 	c.mtls()
 	c.authorization()

@@ -32,19 +32,16 @@ type entry struct {
 func entries(v *traffic.View, role traffic.Role) map[string]*entry {
 	out := map[string]*entry{}
 	listeners := v.Outbound
-	if role != traffic.Sidecar {
+	if !role.ForWorkload() {
 		listeners = v.Inbound
 	}
 	for _, l := range listeners {
 		for _, chain := range chains(l) {
 			m := httpManager(chain)
-			if m == nil {
+			if m == nil || role == traffic.Waypoint && servedBy(chain) == "" {
 				continue
 			}
-			rc := m.GetRouteConfig()
-			if name := m.GetRds().GetRouteConfigName(); name != "" {
-				rc = v.Routes[name]
-			}
+			rc := routesOf(v, chain, m, role)
 			if rc == nil {
 				continue
 			}
@@ -57,6 +54,19 @@ func entries(v *traffic.View, role traffic.Role) map[string]*entry {
 		}
 	}
 	return out
+}
+
+// routesOf returns the routes that a connection manager asks, nil if there are
+// none.
+func routesOf(v *traffic.View, chain *listenerv3.FilterChain, m *hcmv3.HttpConnectionManager, role traffic.Role) *routev3.RouteConfiguration {
+	rc := m.GetRouteConfig()
+	if name := m.GetRds().GetRouteConfigName(); name != "" {
+		rc = v.Routes[name]
+	}
+	if rc != nil && role == traffic.Waypoint {
+		rc = servedRoutes(chain, rc)
+	}
+	return rc
 }
 
 func entriesOf(l *listenerv3.Listener, chain *listenerv3.FilterChain, m *hcmv3.HttpConnectionManager, role traffic.Role) []*entry {

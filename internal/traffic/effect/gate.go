@@ -141,7 +141,7 @@ func (c *comparison) changedGates() []gates {
 	out := []gates{}
 	for _, name := range sortedKeys(c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
-		if b == nil || a.Role != traffic.Sidecar || b.Role != traffic.Sidecar {
+		if b == nil || !a.Role.ForWorkload() || !b.Role.ForWorkload() {
 			continue
 		}
 		if c.hash.inbound(b) == c.hash.inbound(a) {

@@ -76,7 +76,7 @@ func (h *hasher) part(p *traffic.Part, role traffic.Role) sums {
 	out, in, routes := h.listeners(v.Outbound), h.listeners(v.Inbound), hashMap(h, v.Routes)
 	s := sums{accepts: in, sent: out, destinations: combined(hashMap(h, v.Clusters), hashMap(h, v.Endpoints))}
 	s.all = combined(out, in, routes, s.destinations)
-	if role == traffic.Sidecar {
+	if role.ForWorkload() {
 		s.accepts = s.all
 	}
 	h.parts[p] = s

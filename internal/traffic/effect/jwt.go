@@ -39,13 +39,31 @@ func (c *comparison) jwt() {
 		}
 		if len(x) == 0 {
 			f.impact, f.message = mizzen.ImpactNotice, "tokens are checked: one that is not valid is refused"
+			from, at := c.bearer(a)
 			f.witness = &mizzen.Witness{
-				From: "outside", Method: "GET", URL: "http://" + name + "/", Headers: map[string]string{"Authorization": "Bearer not-a-token"},
+				From: from, Method: "GET", URL: "http://" + at + "/", Headers: map[string]string{"Authorization": "Bearer not-a-token"},
 				Before: "the token is not looked at", After: "401 Unauthorized",
 			}
 		}
 		c.out.add(f)
 	}
+}
+
+// bearer is who sends a token to a proxy, and where to. At a waypoint it is a
+// caller of a host that asks for tokens.
+func (c *comparison) bearer(p *traffic.Proxy) (from, at string) {
+	if p.Role != traffic.Waypoint {
+		return "outside", p.Name
+	}
+	served := servedChains(p, "")
+	for _, name := range sortedKeys(served) {
+		for _, f := range httpManager(served[name]).GetHttpFilters() {
+			if n, ok := parseCluster(name); ok && f.GetConfigDiscovery() == nil && strings.HasSuffix(f.GetTypedConfig().GetTypeUrl(), ".JwtAuthentication") {
+				return c.ambient(p.Name)[0], n.subject()
+			}
+		}
+	}
+	return "outside", p.Name
 }
 
 // tokens tells the issuers that a proxy believes, and where it looks.

@@ -135,7 +135,7 @@ func (s *side) talk(w *traffic.Workload, port uint32, speaks string) talk {
 	}
 	g := s.accepting(p, port)
 	t := talk{speaks: speaks, accepts: g.words()}
-	if p.Role == traffic.Sidecar {
+	if p.Role.ForWorkload() {
 		t.refused = speaks == mtls && !g.secured || speaks != mtls && !g.plain
 	}
 	return t

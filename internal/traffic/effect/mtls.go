@@ -76,7 +76,7 @@ func (c *comparison) tellMTLS(same []gates) {
 func (c *comparison) plaintextCallers() []string {
 	var out []string
 	for _, w := range c.after.Workloads {
-		if !w.Sidecar {
+		if !w.Sidecar && !w.Ambient {
 			out = append(out, w.Name)
 		}
 	}
@@ -134,7 +134,7 @@ func (c *comparison) withoutSidecar() {
 	}
 	for _, w := range c.after.Workloads {
 		b := had[w.Name]
-		if b == nil || b.Sidecar == w.Sidecar || c.before.Injected[w.Namespace] != c.after.Injected[w.Namespace] {
+		if b == nil || b.Sidecar == w.Sidecar || b.Ambient || w.Ambient || c.before.Injected[w.Namespace] != c.after.Injected[w.Namespace] {
 			continue
 		}
 		f := found{

@@ -24,7 +24,7 @@ func (c *comparison) policyCause(r row, w *traffic.Workload) cause {
 }
 
 // callWitness is the first request whose verdict differs.
-func (c *comparison) callWitness(r row, p *traffic.Proxy) *mizzen.Witness {
+func (c *comparison) callWitness(r row, subject string) *mizzen.Witness {
 	from := "outside"
 	if r.by.identity != "" {
 		from = r.by.name
@@ -32,9 +32,9 @@ func (c *comparison) callWitness(r row, p *traffic.Proxy) *mizzen.Witness {
 			from = names[0]
 		}
 	}
-	host := p.Name
+	host := subject
 	if i := slices.IndexFunc(r.ports, func(port uint32) bool { return port != others }); i >= 0 {
-		host = fmt.Sprintf("%s:%d", p.Name, r.ports[i])
+		host = fmt.Sprintf("%s:%d", subject, r.ports[i])
 	}
 	w := &mizzen.Witness{
 		From: from, Method: r.example.Method, URL: "http://" + host + r.example.Path,

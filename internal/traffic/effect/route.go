@@ -34,6 +34,9 @@ func (c *comparison) routes(v *vantage) {
 		b, a := from[key], to[key]
 		hostsB, hostsA := b.hosts(), a.hosts()
 		for _, name := range union(hostsB, hostsA) {
+			if v.role == traffic.Waypoint && (b == nil || a == nil) {
+				continue // waypoints tells who is led through it
+			}
 			m := &meeting{vantage: v, c: c, before: before, after: after, from: b, to: a, told: map[string]int{}}
 			m.host, m.port = hostPort(cmp.Or(hostsA[name], hostsB[name]))
 			if !m.hasNoService() {

@@ -35,22 +35,28 @@ func TestScenarios(t *testing.T) {
 			} else {
 				mutations++
 			}
-			got := compare(t, s)
-			if codes := codesOf(got); !cmp.Equal(codes, s.Expect) {
-				t.Errorf("codes %v, expected %v", codes, s.Expect)
-			}
-			checkWitnesses(t, got)
-			text := render(got)
-			if *update {
-				write(t, s, text)
-			}
-			if diff := cmp.Diff(string(s.Content("want.txt")), text); diff != "" {
-				t.Errorf("effects differ (-want +got):\n%s", diff)
-			}
+			told(t, s)
 		})
 	}
 	if mutations < 40 || neutral < 15 {
 		t.Errorf("%d mutations and %d neutral rewrites are too few", mutations, neutral)
+	}
+}
+
+// told checks what is told of one scenario.
+func told(t *testing.T, s *scenario.Scenario) {
+	t.Helper()
+	got := compare(t, s)
+	if codes := codesOf(got); !cmp.Equal(codes, s.Expect) {
+		t.Errorf("codes %v, expected %v", codes, s.Expect)
+	}
+	checkWitnesses(t, got)
+	text := render(got)
+	if *update {
+		write(t, s, text)
+	}
+	if diff := cmp.Diff(string(s.Content("want.txt")), text); diff != "" {
+		t.Errorf("effects differ (-want +got):\n%s", diff)
 	}
 }
 

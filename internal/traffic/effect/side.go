@@ -89,6 +89,9 @@ func parseCluster(name string) (n clusterName, ok bool) {
 			return clusterName{}, false
 		}
 	}
+	if parts[0] == viaWaypoint {
+		_, parts[2], _ = strings.Cut(parts[2], "/") // "http/v1": what a waypoint reads, and the subset
+	}
 	return clusterName{port: parts[1], subset: parts[2], host: parts[3]}, true
 }
 
@@ -213,7 +216,7 @@ func addresses(loads *endpointv3.ClusterLoadAssignment) func(func(string) bool) 
 	return func(yield func(string) bool) {
 		for _, locality := range loads.GetEndpoints() {
 			for _, e := range locality.GetLbEndpoints() {
-				if a := addressOf(e.GetEndpoint().GetAddress()); a != "" && !yield(a) {
+				if a := cmp.Or(addressOf(e.GetEndpoint().GetAddress()), throughTunnel(e)); a != "" && !yield(a) {
 					return
 				}
 			}
@@ -240,6 +243,8 @@ func (d destination) words(host string) string {
 			return d.name.subject()
 		case len(d.workloads) > 0:
 			return d.pods(host)
+		case d.elsewhere() != "":
+			return "waypoint " + d.elsewhere() + ", not known here"
 		}
 		return d.name.subject()
 	}

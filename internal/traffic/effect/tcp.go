@@ -2,6 +2,7 @@ package effect
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -30,6 +31,8 @@ func (c *comparison) connections(v *vantage) {
 	for _, key := range union(before, after) {
 		b, a := before[key], after[key]
 		switch {
+		case v.role == traffic.Waypoint && (b == nil || a == nil):
+			// waypoints tells who is led through it.
 		case b == nil:
 			c.connectionKnown(v, a, mizzen.EffectHostAdded)
 		case a == nil:
@@ -43,7 +46,7 @@ func (c *comparison) connections(v *vantage) {
 func connectionsOf(x *index, role traffic.Role) map[string]*connection {
 	out := map[string]*connection{}
 	listeners := x.Outbound
-	if role != traffic.Sidecar {
+	if !role.ForWorkload() {
 		listeners = x.Inbound
 	}
 	names := x.names()
@@ -53,7 +56,7 @@ func connectionsOf(x *index, role traffic.Role) map[string]*connection {
 		}
 		for _, chain := range chains(l) {
 			p := tcpProxy(chain)
-			if p == nil {
+			if p == nil || role == traffic.Waypoint && servedBy(chain) == "" {
 				continue
 			}
 			for _, found := range x.connectionsOf(l, chain, p, names) {
@@ -89,6 +92,13 @@ func (x *index) connectionsOf(l *listenerv3.Listener, chain *listenerv3.FilterCh
 	}
 	base := connection{fate: x.tcpFate(p), port: l.GetAddress().GetSocketAddress().GetPortValue()}
 	base.rule, _ = traffic.RuleOfMetadata(chain.GetMetadata())
+	if n, ok := parseCluster(servedBy(chain)); ok {
+		port, err := strconv.ParseUint(n.port, 10, 16)
+		if err != nil {
+			return nil
+		}
+		base.port = uint32(port)
+	}
 	address := addressOf(l.GetAddress())
 	base.host = names[address]
 	if base.host == "" {
@@ -167,6 +177,7 @@ func (c *comparison) connection(v *vantage, b, a *connection) {
 	default:
 		return
 	}
+	c.detour(&f, b, a)
 	c.tellConnection(v, f, b, a)
 }
 
@@ -241,7 +252,7 @@ func (c *comparison) tellConnection(v *vantage, f found, b, a *connection) {
 // egressPolicy tells whether workloads may reach hosts that the mesh does not
 // know (outboundTrafficPolicy).
 func (c *comparison) egressPolicy(v *vantage) {
-	if v.role != traffic.Sidecar {
+	if !v.role.ForWorkload() {
 		return
 	}
 	b, a := egress(v.before), egress(v.after)

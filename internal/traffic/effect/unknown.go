@@ -28,7 +28,7 @@ func (c *comparison) unknowns() {
 		u := &residue{c: c, callers: []string{name}}
 		before, after := accepted(b), accepted(a)
 		u.listeners(before.Inbound, after.Inbound)
-		if a.Role == traffic.Sidecar { // of a gateway, the vantage point tells
+		if a.Role.ForWorkload() { // of a gateway, the vantage point tells
 			u.clusters(before, after)
 			u.routes(before, after)
 		}

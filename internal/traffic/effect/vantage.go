@@ -28,8 +28,8 @@ func (v *vantage) open() *vantage {
 func (c *comparison) vantages() []*vantage {
 	return c.grouped(func(b, a *traffic.Proxy) (key [2]uint64, counts bool) {
 		key = [2]uint64{c.hash.outbound(b).all, c.hash.outbound(a).all}
-		sidecar := roleOf(b, a) == traffic.Sidecar
-		return key, key[0] != key[1] && (!sidecar || b != nil && a != nil)
+		caller := roleOf(b, a).ForWorkload()
+		return key, key[0] != key[1] && (!caller || b != nil && a != nil)
 	})
 }
 
@@ -48,6 +48,10 @@ func (c *comparison) grouped(keyOf func(b, a *traffic.Proxy) (key [2]uint64, cou
 			g = &vantage{role: roleOf(b, a), parts: [2]*traffic.Part{outbound(b), outbound(a)}}
 			groups[key] = g
 			out = append(out, g)
+		}
+		if g.role == traffic.Waypoint {
+			g.callers = append(g.callers, c.ambient(name)...)
+			continue
 		}
 		g.callers = append(g.callers, name)
 	}

@@ -18,6 +18,9 @@ const (
 	inboundPassthrough = "InboundPassthroughCluster"
 )
 
+// viaWaypoint begins the names of a waypoint's clusters for what it serves.
+const viaWaypoint = "inbound-vip"
+
 // target is what the name of a cluster says.
 type target struct {
 	direction, subset, host string
@@ -35,12 +38,19 @@ func targetOf(cluster string) (t target, ok bool) {
 	if len(parts) != 4 {
 		return target{}, false
 	}
+	if parts[0] == viaWaypoint {
+		_, parts[2], _ = strings.Cut(parts[2], "/") // "http/v1": what a waypoint reads, and the subset
+	}
 	port, err := strconv.ParseUint(parts[1], 10, 16)
 	return target{parts[0], parts[2], parts[3], uint32(port)}, err == nil
 }
 
 func clusterName(port uint32, subset, host string) string {
 	return fmt.Sprintf("outbound|%d|%s|%s", port, subset, host)
+}
+
+func waypointCluster(port uint32, protocol, host string) string {
+	return fmt.Sprintf("%s|%d|%s|%s", viaWaypoint, port, protocol, host)
 }
 
 // place is one address behind a cluster.
@@ -50,6 +60,8 @@ type place struct {
 	// weight is relative to the others of the cluster.
 	weight   float64
 	endpoint *endpointv3.LbEndpoint
+	// waypoint is the address of the waypoint on the way there, if any.
+	waypoint string
 }
 
 // places are the addresses that a cluster sends to first: those of the best
@@ -69,7 +81,7 @@ func places(view *traffic.View, c *clusterv3.Cluster) []place {
 		for _, e := range group.GetLbEndpoints() {
 			address, port := addressOf(e)
 			weight := float64(max(1, e.GetLoadBalancingWeight().GetValue()))
-			byPriority[group.GetPriority()] = append(byPriority[group.GetPriority()], place{address, port, weight, e})
+			byPriority[group.GetPriority()] = append(byPriority[group.GetPriority()], place{address, port, weight, e, waypointOf(e)})
 			best = min(best, group.GetPriority())
 		}
 	}

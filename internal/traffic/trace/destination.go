@@ -104,6 +104,7 @@ func noEndpoints(d *mizzen.TraceDestination) string {
 
 // spread follows a request to each workload behind a cluster, by weight.
 func (t *tracer) spread(l *leg, c *clusterv3.Cluster, d *mizzen.TraceDestination, behind []place) {
+	t.noteBypass(l, d, behind)
 	var total float64
 	for _, p := range behind {
 		total += p.weight
@@ -112,8 +113,8 @@ func (t *tracer) spread(l *leg, c *clusterv3.Cluster, d *mizzen.TraceDestination
 	for _, p := range behind {
 		via := transportOf(c, p.endpoint)
 		percent := 100 * p.weight / total
-		name := p.address
-		if w := t.addresses[p.address]; w != nil {
+		name := cmp.Or(p.waypoint, p.address)
+		if w := t.addresses[cmp.Or(p.waypoint, p.address)]; w != nil {
 			name, workloads = w.Name, workloads+1
 		}
 		d.Workloads = merge(d.Workloads, mizzen.TraceEndpoint{Workload: name, Percent: percent, Security: l.security(via)})
@@ -166,21 +167,35 @@ func (t *tracer) byNode(l *leg, d *mizzen.TraceDestination) {
 		t.lose(l, d, 503, hasNoPort(host, port, ports))
 		return
 	}
-	key := clusterName(port, "", host)
-	for _, p := range t.mesh.Proxies {
-		c := p.View().Clusters[key]
-		if c == nil {
-			continue
-		}
-		behind := places(p.View(), c)
-		if len(behind) == 0 {
-			break
-		}
-		plain := &clusterv3.Cluster{Name: key}
-		t.spread(l, plain, d, behind)
+	if behind := t.nearest(host, port); len(behind) > 0 {
+		t.spread(l, &clusterv3.Cluster{Name: clusterName(port, "", host)}, d, behind)
 		return
 	}
 	t.lose(l, d, 503, fmt.Sprintf("%s selects no workload", host))
+}
+
+// nearest are the pods behind a port of a Service, as any of the proxies knows
+// them that does not send through a waypoint, without what it says of the
+// connection to them.
+func (t *tracer) nearest(host string, port uint32) []place {
+	names := []string{clusterName(port, "", host), waypointCluster(port, "http", host), waypointCluster(port, "tcp", host)}
+	for _, p := range t.mesh.Proxies {
+		for _, name := range names {
+			c := p.View().Clusters[name]
+			if c == nil {
+				continue
+			}
+			behind := places(p.View(), c)
+			if slices.ContainsFunc(behind, func(p place) bool { return p.waypoint != "" }) {
+				continue
+			}
+			for i := range behind {
+				behind[i].endpoint = nil
+			}
+			return behind
+		}
+	}
+	return nil
 }
 
 // direct follows the request of a workload without a sidecar.

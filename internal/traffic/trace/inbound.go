@@ -18,6 +18,10 @@ const virtualInbound = "virtualInbound"
 
 // arrive follows a request to one address behind a destination.
 func (t *tracer) arrive(l *leg, at place, via transport, d *mizzen.TraceDestination) {
+	if at.waypoint != "" {
+		t.toWaypoint(l, at, via, d)
+		return
+	}
 	w := t.addresses[at.address]
 	if w == nil {
 		t.end(l, mizzen.TraceOutcome{
@@ -27,7 +31,7 @@ func (t *tracer) arrive(l *leg, at place, via transport, d *mizzen.TraceDestinat
 		return
 	}
 	p := t.proxies[w.Name]
-	if p == nil || !w.Sidecar {
+	if p == nil || !w.Sidecar && !w.Ambient {
 		t.bare(l, w, at, via, d)
 		return
 	}
@@ -108,7 +112,7 @@ func (t *tracer) inbound(a *arrival) {
 	peer := a.peer(t.request)
 	listener := inboundListener(a.proxy.View(), a.at.port)
 	hop := mizzen.TraceHop{
-		Workload: w.Name, Direction: mizzen.TraceInbound, Proxy: true, Percent: a.percent, Listener: listener.GetName(),
+		Workload: w.Name, Direction: mizzen.TraceInbound, Proxy: true, Ztunnel: a.proxy.Role == traffic.Ztunnel, Percent: a.percent, Listener: listener.GetName(),
 		Security: a.security(a.via), Accepts: accepts(listener, peer),
 	}
 	chain, why := match.Chain(listener, peer.Connection)

@@ -68,7 +68,7 @@ func (t *tracer) outbound(p *traffic.Proxy, to resolved) {
 	l := &leg{
 		view: p.View(), caller: p.Workload, to: to, percent: 100,
 		seen: r.seen(r.http && !r.encrypted),
-		hop:  &mizzen.TraceHop{Workload: p.Name, Direction: mizzen.TraceOutbound, Proxy: true, Percent: 100, Security: plaintext},
+		hop:  &mizzen.TraceHop{Workload: p.Name, Direction: mizzen.TraceOutbound, Proxy: true, Ztunnel: p.Role == traffic.Ztunnel, Percent: 100, Security: plaintext},
 	}
 	if r.encrypted {
 		l.hop.Security = simpleTLS

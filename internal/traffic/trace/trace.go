@@ -76,12 +76,12 @@ func (t *tracer) fromInside() error {
 		t.note("%s is %s; the answer is for the first", t.request.From, enumerate(family))
 	}
 	p := t.proxies[caller.Name]
-	if p != nil && p.Role != traffic.Sidecar {
+	if p != nil && !p.Role.ForWorkload() {
 		return t.at([]*traffic.Proxy{p})
 	}
 	t.answer.Request.Caller = caller.Name
 	var view *traffic.View
-	if p != nil && caller.Sidecar {
+	if p != nil && (caller.Sidecar || caller.Ambient) {
 		view = p.View()
 	}
 	to, err := t.resolve(caller.Namespace, view)

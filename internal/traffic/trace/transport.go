@@ -29,7 +29,9 @@ type transport struct {
 	// security is plaintext, mutualTLS or simpleTLS.
 	security string
 	// istio: the client shows the certificate of its service account.
-	istio      bool
+	istio bool
+	// tunnel: the connection is inside of another, of HBONE.
+	tunnel     bool
 	serverName string
 	protocols  []string
 	// servers are the names of which the server must show one; none for any.
@@ -40,6 +42,9 @@ type transport struct {
 // socket whose match the endpoint meets, else the cluster's own.
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.proto
 func transportOf(c *clusterv3.Cluster, e *endpointv3.LbEndpoint) transport {
+	if tunneled(e) {
+		return transport{security: mutualTLS, istio: true, tunnel: true}
+	}
 	socket := c.GetTransportSocket()
 	labels := e.GetMetadata().GetFilterMetadata()["envoy.transport_socket_match"].GetFields()
 	for _, m := range c.GetTransportSocketMatches() {

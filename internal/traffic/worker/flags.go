@@ -59,7 +59,42 @@ var allowed = func() map[string]bool {
 
 // Flags returns the flags that decide about the job: those of the istiod of
 // Both and After. A worker has one set of them; see FlagChanges.
-func (j Job) Flags() Flags { return flagsOf(j.RootNamespace, j.Both, j.After) }
+func (j Job) Flags() Flags {
+	flags := flagsOf(j.RootNamespace, j.Both, j.After)
+	if flags == nil && wantsAmbient(j.Both, j.Before, j.After) {
+		return Flags{enableAmbient: "true"}
+	}
+	return flags
+}
+
+// enableAmbient is istiod's flag for the ambient mesh.
+const enableAmbient = "PILOT_ENABLE_AMBIENT"
+
+// wantsAmbient tells whether objects speak of the ambient mesh. Where no istiod
+// is among them, it is taken for one that has it: nobody writes a waypoint for
+// an istiod that ignores it.
+func wantsAmbient(lists ...[]Object) bool {
+	for _, list := range lists {
+		for _, o := range list {
+			u := &unstructured.Unstructured{Object: o.Content}
+			class, _, _ := unstructured.NestedString(o.Content, "spec", "gatewayClassName") // what is no text is no class
+			if u.GetKind() == "Gateway" && class == waypointClass || dataplaneMode(u.GetLabels()) {
+				return true
+			}
+			pod, _, _ := unstructured.NestedStringMap(o.Content, "spec", "template", "metadata", "labels") // what is no map has no label
+			if dataplaneMode(pod) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+const waypointClass = "istio-waypoint"
+
+func dataplaneMode(labels map[string]string) bool {
+	return labels["istio.io/dataplane-mode"] == "ambient"
+}
 
 // FlagChange is a variable of istiod that the sides of a comparison set to
 // different values. Unset is the empty value.

@@ -31,6 +31,14 @@ spec: {template: {spec: {containers: [{name: discovery, env: ENV}]}}}
 }
 
 func TestFlags(t *testing.T) {
+	waypoint := mizzen.Object{Unstructured: &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": map[string]any{"name": "w", "namespace": "shop"},
+		"spec": map[string]any{"gatewayClassName": "istio-waypoint"},
+	}}}
+	captured := mizzen.Object{Unstructured: &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace",
+		"metadata": map[string]any{"name": "shop", "labels": map[string]any{"istio.io/dataplane-mode": "ambient"}},
+	}}}
 	const http10 = "[{name: PILOT_HTTP10, value: 'true'}]"
 	long := "[{name: PILOT_MX_ADDITIONAL_LABELS, value: '" + strings.Repeat("a", 5000) + "'}]"
 	for _, c := range []struct {
@@ -40,6 +48,12 @@ func TestFlags(t *testing.T) {
 		want    worker.Flags
 	}{
 		{name: "no istiod"},
+		{name: "a waypoint, and no istiod", objects: []mizzen.Object{waypoint}, want: worker.Flags{"PILOT_ENABLE_AMBIENT": "true"}},
+		{name: "a namespace of the ambient mesh, and no istiod", objects: []mizzen.Object{captured}, want: worker.Flags{"PILOT_ENABLE_AMBIENT": "true"}},
+		{
+			name:    "a waypoint that istiod ignores",
+			objects: []mizzen.Object{waypoint, istiod(t, "istio-system", "istiod", "[]")}, want: worker.Flags{},
+		},
 		{
 			name:    "only what is allowed",
 			objects: []mizzen.Object{istiod(t, "istio-system", "istiod", "[{name: PILOT_HTTP10, value: 'true'}, {name: KUBECONFIG, value: /etc/passwd}, {name: LD_PRELOAD, value: a.so}]")},
