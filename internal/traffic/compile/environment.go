@@ -34,6 +34,8 @@ type environment struct {
 	gen    *core.ConfigGenTest
 	push   *model.PushContext
 	shared *shared
+	// routeless leaves routes out of views.
+	routeless bool
 }
 
 // start wires istiod's parts as istiod's own tests do; their wiring is used

@@ -167,12 +167,17 @@ func (f *found) scope() {
 	}
 }
 
-// everyone returns the names of all sidecars that are on both sides.
+// everyone returns the names of all sidecars that are on both sides. A workload
+// whose proxy was not compiled, since the change is not about it, counts too.
 func (c *comparison) everyone() []string {
+	had := map[string]bool{}
+	for _, w := range c.before.Workloads {
+		had[w.Name] = w.Sidecar
+	}
 	var out []string
-	for name, p := range c.after.proxies {
-		if p.Role == traffic.Sidecar && c.before.proxies[name] != nil {
-			out = append(out, name)
+	for _, w := range c.after.Workloads {
+		if p := c.after.proxies[w.Name]; w.Sidecar && had[w.Name] && (p == nil || p.Role == traffic.Sidecar) {
+			out = append(out, w.Name)
 		}
 	}
 	return distinct(out)
