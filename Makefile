@@ -75,7 +75,7 @@ test-stories: build lab
 # By itself: no request may fail there, which a machine that is busy with other
 # labs does not keep.
 test-mesh: build lab
-	go test -count=1 $(TEST_FLAGS) ./test/mesh
+	go test -count=1 -parallel 3 $(TEST_FLAGS) ./test/mesh
 
 .PHONY: verify
 verify: test ## As test, every fuzz test for a while, and a million requests to Envoy

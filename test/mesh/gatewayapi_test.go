@@ -13,6 +13,7 @@ import (
 // one of the team's own, for which istiod deploys an Envoy, and from pod to pod
 // by a route that is attached to a Service.
 func TestGatewayAPI(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	for path, want := range map[string]string{"": "web", "catalog": "catalog"} {
 		if a := m.becomes("200", "stranger-v1", "http://shop-gateway-istio.shop/"+path); a.App != want {

@@ -13,6 +13,7 @@ import (
 // TestMetrics compares Istio's standard metrics with what the caller has seen,
 // and asks Flagger's and Kiali's queries as docs/lab-metrics.md has them.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	m.apply(workload("flaky", "v1", "true", "{name: ERRORS, value: '0.2'}", "{name: LATENCY, value: 30ms}") + service("flaky") + `
 ---

@@ -34,11 +34,14 @@ const settling = 40 * time.Second
 // TestModel holds what Mizzen compiles offline to what the proxies of the shop
 // have, and to what the live istiod sends to proxies in the namespaces of the
 // scenarios in testdata/model. Their pods are on a simulated node: nothing runs
-// in them, and istiod does not know.
+// in them, and istiod does not know. It is alone,
+// since nothing else may change the mesh while it is compared, and comes after
+// the tests of load, which do not get on with dozens of namespaces.
 func TestModel(t *testing.T) {
 	lab := labtest.Start(t, labtest.ControlPlane|labtest.Git|labtest.Mesh)
 	m := &team{T: t, lab: lab, core: kubernetes.NewForConfigOrDie(lab.Config), ns: lab.Namespace}
 	scenarios := m.scenarios()
+	m.pushAll()
 	pods, err := m.core.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +72,22 @@ func TestModel(t *testing.T) {
 	if len(c.seen) < 8+2*len(scenarios) {
 		t.Errorf("%d workloads were compared, of the shop and %d scenarios", len(c.seen), len(scenarios))
 	}
+}
+
+// pushAll has istiod send everything to every proxy, as a setting of the whole
+// mesh does. Without it, it leaves a proxy that runs with what it got for a
+// headless Service before the Service had pods.
+func (m *team) pushAll() {
+	m.Helper()
+	m.applyIn("istio-system", `
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: push-all}
+spec: {workloadSelector: {labels: {nobody: has-this}}}
+`)
+	m.Cleanup(func() {
+		m.outlive("--kubeconfig", m.lab.Kubeconfig, "delete", "-n", "istio-system", "envoyfilter", "push-all")
+	})
 }
 
 // runsEnvoy tells whether a pod runs, with a proxy.

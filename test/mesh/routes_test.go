@@ -14,6 +14,7 @@ import (
 // within five standard deviations of the binomial distribution: a wrong weight
 // is seen, and a right one fails once in two million runs.
 func TestWeights(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	m.apply(subsets + virtualService(`
   - route:
@@ -35,6 +36,7 @@ func TestWeights(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	m.apply(workload("broken", "v1", "true", "{name: ERRORS, value: '1:503'}") + service("broken"))
 	m.kubectl("rollout", "status", "-n", m.ns, "deployment", "broken-v1", "--timeout=3m")
@@ -105,6 +107,7 @@ func (m *team) served(workload, status string) int {
 }
 
 func TestGatewayRoutesByHostAndPath(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	gateway := "http://istio-ingressgateway.istio-ingress/"
 	for _, c := range []struct{ host, path, want string }{

@@ -6,6 +6,7 @@ import (
 )
 
 func TestMutualTLS(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	m.becomes("200", "stranger-v1", "http://server/") // PERMISSIVE is Istio's default
 	m.apply(`
@@ -22,6 +23,7 @@ spec: {mtls: {mode: STRICT}}
 }
 
 func TestAuthorization(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	m.apply(`
 apiVersion: security.istio.io/v1

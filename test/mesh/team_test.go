@@ -1,7 +1,8 @@
 // Package mesh tells what a mesh that Mizzen installed from Git does with
 // traffic: pods with Istio's sidecars on the lab's live node, requests through
 // real proxies. All tests share one mesh; each has a namespace of its own, a
-// team that runs a caller and two versions of a server.
+// team that runs a caller and two versions of a server. Those of load and of the
+// model are alone, one after the other; the others run beside each other then.
 package mesh
 
 import (
@@ -123,7 +124,12 @@ func (m *team) try(args ...string) (string, error) {
 
 func (m *team) apply(yaml string) {
 	m.Helper()
-	cmd := exec.CommandContext(m.Context(), m.lab.Kubectl(), "--kubeconfig", m.lab.Kubeconfig, "apply", "--server-side", "-n", m.ns, "-f", "-")
+	m.applyIn(m.ns, yaml)
+}
+
+func (m *team) applyIn(namespace, yaml string) {
+	m.Helper()
+	cmd := exec.CommandContext(m.Context(), m.lab.Kubectl(), "--kubeconfig", m.lab.Kubeconfig, "apply", "--server-side", "-n", namespace, "-f", "-")
 	cmd.Stdin = strings.NewReader(yaml)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		m.Fatalf("kubectl apply: %v\n%s", err, out)

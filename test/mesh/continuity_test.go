@@ -4,9 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -16,61 +18,9 @@ import (
 // shop is where the demo's gateway sends "/": web, and all that it calls.
 const shop = "http://istio-ingressgateway.istio-ingress/"
 
-// TestSubsetsComeBack deletes the subsets that the shop's routes name, by hand
-// and under load. Until Mizzen has put them back and the proxies have them,
-// requests fail; how many is counted, and afterwards none does.
-func TestSubsetsComeBack(t *testing.T) {
-	m := newTeam(t)
-	m.becomes("200", "caller-v1", shop)
-	uid := func() string {
-		return m.kubectl("get", "-n", "shop", "destinationrule", "reviews-destination", "-o", "jsonpath={.metadata.uid}")
-	}
-	before := uid()
-	r := m.during("50", func() {
-		m.kubectl("delete", "-n", "shop", "destinationrule", "reviews-destination")
-		labtest.Eventually(t, "the DestinationRule to be back", func(context.Context) bool {
-			out, err := m.try("get", "-n", "shop", "destinationrule", "reviews-destination", "-o", "jsonpath={.metadata.uid}")
-			return err == nil && out != before
-		})
-	}, shop)
-	t.Logf("%d of %d requests failed while the subsets were away", r.Total.Failed, r.Total.Requests)
-	if after := m.load("-n", "500", shop); after.Total.Failed != 0 {
-		t.Errorf("requests still fail: %s", after)
-	}
-}
-
-// TestControlPlaneEnds kills istiod under load: the proxies go on with what
-// they have, and follow its successor.
-func TestControlPlaneEnds(t *testing.T) {
-	m := newTeam(t)
-	m.becomes("200", "caller-v1", shop)
-	r := m.during("50", func() {
-		m.kubectl("delete", "pod", "-n", "istio-system", "-l", "app=istiod", "--grace-period=0", "--force")
-		m.kubectl("rollout", "status", "-n", "istio-system", "deployment/istiod", "--timeout=2m")
-	}, shop)
-	m.clean(r)
-	// The successor's word reaches the proxies.
-	m.apply(subsets + virtualService(`[{fault: {abort: {percentage: {value: 100}, httpStatus: 418}}, route: [{destination: {host: server}}]}]`))
-	m.becomes("418", "caller-v1", "http://server/")
-}
-
-// TestGatewayRestarts replaces the gateway's pod under load.
-func TestGatewayRestarts(t *testing.T) {
-	m := newTeam(t)
-	m.becomes("200", "caller-v1", shop)
-	m.clean(m.during("50", func() {
-		m.kubectl("rollout", "restart", "-n", "istio-ingress", "deployment/istio-ingressgateway")
-		m.kubectl("rollout", "status", "-n", "istio-ingress", "deployment/istio-ingressgateway", "--timeout=2m")
-	}, shop))
-}
-
-func (m *team) clean(r report) {
-	m.Helper()
-	if r.Total.Failed != 0 || r.Total.Requests == 0 {
-		m.Errorf("want requests, and none to fail: %s", r)
-	}
-	m.Logf("%d of %d requests failed", r.Total.Failed, r.Total.Requests)
-}
+// pace is the load of an outage, in requests a second: what two cores carry
+// beside all else that happens then. Each goes through six services.
+const pace = "20"
 
 // TestUpgradeByRevision follows examples/revision of the demo: a second control
 // plane beside the first, the shop and its gateway moved to it, the first one
@@ -79,7 +29,7 @@ func TestUpgradeByRevision(t *testing.T) {
 	m := newTeam(t)
 	m.becomes("200", "caller-v1", shop)
 	repo := m.clone()
-	r := m.during("25", func() {
+	r := m.during(pace, func() {
 		repo.edit("apps/values.yaml", "revisions: [default]", "revisions: [default, canary]")
 		repo.push("Add a control plane")
 		m.ready("istiod-canary")
@@ -107,6 +57,90 @@ func TestUpgradeByRevision(t *testing.T) {
 		m.controlPlanes("istiod")
 	}, shop)
 	m.clean(r)
+}
+
+// peace is how long Mizzen and istiod have to leave each other alone.
+const peace = 5 * time.Minute
+
+// TestPeace counts what Mizzen writes to the objects of Istio's charts while
+// nobody changes Git: istiod sets the certificate and the failure policy of its
+// webhooks, and Mizzen leaves them to it. The tests that follow go on meanwhile:
+// even while they kill istiod, Mizzen has nothing to write there.
+func TestPeace(t *testing.T) {
+	m := newTeam(t)
+	labtest.Eventually(t, "istiod to have patched its webhook", func(context.Context) bool {
+		out, err := m.try("get", "validatingwebhookconfiguration", "istiod-default-validator", "-o", "jsonpath={.webhooks[0].failurePolicy}")
+		return err == nil && out == "Fail"
+	})
+	mark, over := m.lab.Audit(t), time.After(peace)
+	t.Parallel()
+	<-over
+	istio := []string{"istio-system", "istio-ingress"}
+	for _, r := range mark.Requests(t) {
+		ours := strings.HasPrefix(r.UserAgent, "mizzen") && slices.Contains([]string{"create", "update", "patch", "delete"}, r.Verb)
+		if ours && (slices.Contains(istio, r.Namespace) || strings.HasSuffix(r.Resource, "webhookconfigurations")) {
+			t.Errorf("Mizzen did %s %s %s/%s", r.Verb, r.Resource, r.Namespace, r.Name)
+		}
+	}
+}
+
+// TestSubsetsComeBack deletes the subsets that the shop's routes name, by hand
+// and under load. Until Mizzen has put them back and the proxies have them,
+// requests fail; how many is counted, and afterwards none does.
+func TestSubsetsComeBack(t *testing.T) {
+	m := newTeam(t)
+	m.becomes("200", "caller-v1", shop)
+	uid := func() string {
+		return m.kubectl("get", "-n", "shop", "destinationrule", "reviews-destination", "-o", "jsonpath={.metadata.uid}")
+	}
+	before := uid()
+	r := m.during(pace, func() {
+		m.kubectl("delete", "-n", "shop", "destinationrule", "reviews-destination")
+		labtest.Eventually(t, "the DestinationRule to be back", func(context.Context) bool {
+			out, err := m.try("get", "-n", "shop", "destinationrule", "reviews-destination", "-o", "jsonpath={.metadata.uid}")
+			return err == nil && out != before
+		})
+		labtest.Eventually(t, "the proxies to have it", func(context.Context) bool {
+			return m.load("-n", "50", shop).Total.Failed == 0
+		})
+	}, shop)
+	t.Logf("%d of %d requests failed while the subsets were away", r.Total.Failed, r.Total.Requests)
+	if after := m.load("-n", "500", shop); after.Total.Failed != 0 {
+		t.Errorf("requests still fail: %s", after)
+	}
+}
+
+// TestControlPlaneEnds kills istiod under load: the proxies go on with what
+// they have, and follow its successor.
+func TestControlPlaneEnds(t *testing.T) {
+	m := newTeam(t)
+	m.becomes("200", "caller-v1", shop)
+	r := m.during(pace, func() {
+		m.kubectl("delete", "pod", "-n", "istio-system", "-l", "app=istiod", "--grace-period=0", "--force")
+		m.kubectl("rollout", "status", "-n", "istio-system", "deployment/istiod", "--timeout=2m")
+	}, shop)
+	m.clean(r)
+	// The successor's word reaches the proxies.
+	m.apply(subsets + virtualService(`[{fault: {abort: {percentage: {value: 100}, httpStatus: 418}}, route: [{destination: {host: server}}]}]`))
+	m.becomes("418", "caller-v1", "http://server/")
+}
+
+// TestGatewayRestarts replaces the gateway's pod under load.
+func TestGatewayRestarts(t *testing.T) {
+	m := newTeam(t)
+	m.becomes("200", "caller-v1", shop)
+	m.clean(m.during(pace, func() {
+		m.kubectl("rollout", "restart", "-n", "istio-ingress", "deployment/istio-ingressgateway")
+		m.kubectl("rollout", "status", "-n", "istio-ingress", "deployment/istio-ingressgateway", "--timeout=2m")
+	}, shop))
+}
+
+func (m *team) clean(r report) {
+	m.Helper()
+	if r.Total.Failed != 0 || r.Total.Requests == 0 {
+		m.Errorf("want requests, and none to fail: %s", r)
+	}
+	m.Logf("%d of %d requests failed", r.Total.Failed, r.Total.Requests)
 }
 
 // controlPlanes waits until only one istiod is left.
