@@ -47,12 +47,8 @@ func (in *input) noteSelectors(object mizzen.Object) {
 		switch v := v.(type) {
 		case map[string]any:
 			for field, item := range v {
-				if items, ok := item.([]any); ok && field == "failoverPriority" {
-					for _, item := range items {
-						if label, ok := item.(string); ok {
-							in.notePriority(label)
-						}
-					}
+				if field == "failoverPriority" {
+					in.notePriorities(item)
 				}
 				if labels, ok := item.(map[string]any); ok && selectors[field] {
 					for key := range labels {
@@ -68,6 +64,15 @@ func (in *input) noteSelectors(object mizzen.Object) {
 		}
 	}
 	walk(object.Object["spec"])
+}
+
+func (in *input) notePriorities(list any) {
+	items, _ := list.([]any)
+	for _, item := range items {
+		if label, ok := item.(string); ok {
+			in.notePriority(label)
+		}
+	}
 }
 
 // notePriority notes a label by which endpoints are preferred that have the

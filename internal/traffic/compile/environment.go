@@ -38,6 +38,8 @@ type environment struct {
 	shared *shared
 	// tunnels are nil without an ambient mesh.
 	tunnels *ztunnels
+	// routeless leaves routes out of views.
+	routeless bool
 }
 
 // start wires istiod's parts as istiod's own tests do; their wiring is used

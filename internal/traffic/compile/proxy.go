@@ -27,10 +27,11 @@ const istioVersion = release.Compiled
 // proxies returns those of the workloads that have one and matter. What istiod would
 // send to them is compiled when it is asked for.
 func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*traffic.Proxy, error) {
+	e.routeless = v != nil && v.NoRoutes
 	var out []*traffic.Proxy
 	sending, accepting := newViews(), newViews()
 	for _, w := range in.workloads {
-		if w.role == "" || v != nil && !slices.Contains(v.Namespaces, w.Namespace) {
+		if w.role == "" || !v.sees(w) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -151,9 +152,11 @@ func newView() *traffic.View {
 
 // complete adds clusters, their endpoints, and the routes that listeners name.
 func (e *environment) complete(v *traffic.View, p *model.Proxy, listeners []*listenerv3.Listener, clusters []*clusterv3.Cluster) {
-	for _, r := range e.gen.RoutesFromListeners(p, listeners) {
-		sortQueries(r)
-		v.Routes[r.Name] = r
+	if !e.routeless {
+		for _, r := range e.gen.RoutesFromListeners(p, listeners) {
+			sortQueries(r)
+			v.Routes[r.Name] = r
+		}
 	}
 	for _, c := range clusters {
 		v.Clusters[c.Name] = c

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -12,12 +11,6 @@ import (
 	"mizzen.dev/mizzen"
 )
 
-// Vantage says whose view of the mesh matters; nil means that of every proxy.
-type Vantage struct {
-	// Namespaces are those whose proxies matter.
-	Namespaces []string `json:"namespaces"`
-}
-
 // Slice returns what can matter to the difference that the changed objects
 // make, so that one weight changed among a thousand services does not compile
 // them all: those of the unchanged objects, and whose view of them.
@@ -25,55 +18,40 @@ type Vantage struct {
 // What is about hosts matters to everybody, and leaves out Services,
 // VirtualServices, DestinationRules and ServiceEntries of hosts that nothing
 // changed leads to. What is about the proxies of a namespace, such as a Sidecar,
-// matters to these, with all objects. If neither can be told, as of a wildcard,
-// or if there is some of both, everything matters.
+// or about gateways matters to these, with all objects. If neither can be told,
+// as of a wildcard, or if there is some of both, everything matters, but for
+// routes where only policies change.
 func Slice(unchanged, changed []mizzen.Object, root string) ([]mizzen.Object, *Vantage) {
 	if v := vantageOf(changed, root); v != nil {
 		return unchanged, v
 	}
-	return reachOf(unchanged, changed, root), nil
-}
-
-// local are the kinds that are about the proxies of their namespace alone.
-var local = map[mizzen.Ref]bool{
-	{Group: "networking.istio.io", Kind: "Sidecar"}: true, {Group: "networking.istio.io", Kind: "EnvoyFilter"}: true,
-	{Group: "networking.istio.io", Kind: "ProxyConfig"}: true, {Group: "telemetry.istio.io", Kind: "Telemetry"}: true,
-	{Group: "extensions.istio.io", Kind: "WasmPlugin"}: true,
-}
-
-// vantageOf returns the namespaces of changes that are about their proxies
-// alone; nil if there are others. In the root namespace they are about all.
-func vantageOf(changed []mizzen.Object, root string) *Vantage {
-	v := &Vantage{}
-	for _, o := range changed {
-		ref := o.Ref()
-		if !local[mizzen.Ref{Group: ref.Group, Kind: ref.Kind}] || ref.Namespace == root {
-			return nil
-		}
-		v.Namespaces = append(v.Namespaces, ref.Namespace)
+	if out, ok := reachOf(unchanged, changed, root); ok {
+		return out, nil
 	}
-	slices.Sort(v.Namespaces)
-	v.Namespaces = slices.Compact(v.Namespaces)
-	return v
+	if routeless(changed) {
+		return unchanged, &Vantage{Everybody: true, NoRoutes: true}
+	}
+	return unchanged, nil
 }
 
-// reachOf returns the unchanged objects that a change of hosts leads to.
-func reachOf(unchanged, changed []mizzen.Object, root string) []mizzen.Object {
+// reachOf returns the unchanged objects that a change of hosts leads to; ok is
+// false if it cannot tell.
+func reachOf(unchanged, changed []mizzen.Object, root string) (out []mizzen.Object, ok bool) {
 	r := &reach{root: root, hosts: map[string]bool{}, touched: map[string]bool{}}
 	for _, o := range changed {
 		if !r.begin(o, unchanged, changed) {
-			return unchanged
+			return nil, false
 		}
 	}
 	r.attached(unchanged)
 	r.spread(unchanged)
-	out := make([]mizzen.Object, 0, len(unchanged))
+	out = make([]mizzen.Object, 0, len(unchanged))
 	for _, o := range unchanged {
 		if r.keeps(o) {
 			out = append(out, o)
 		}
 	}
-	return out
+	return out, true
 }
 
 // reach is how far a change goes, as host names.

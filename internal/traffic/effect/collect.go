@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
 )
 
 // found is an Effect before it is merged with those that say the same of other
@@ -166,12 +167,20 @@ func (f *found) scope() {
 	}
 }
 
-// everyone returns the names of all sidecars that are on both sides.
+// everyone returns the names of all workloads with a proxy on both sides. A workload
+// whose proxy was not compiled, since the change is not about it, counts too.
 func (c *comparison) everyone() []string {
+	had := map[string]bool{}
+	for _, w := range c.before.Workloads {
+		had[w.Name] = w.Sidecar
+	}
 	var out []string
-	for name, p := range c.after.proxies {
-		if p.Role.ForWorkload() && c.before.proxies[name] != nil {
-			out = append(out, name)
+	for _, w := range c.after.Workloads {
+		p := c.after.proxies[w.Name]
+		sidecar := w.Sidecar && had[w.Name] && (p == nil || p.Role == traffic.Sidecar)
+		tunnel := p != nil && p.Role == traffic.Ztunnel && c.before.proxies[w.Name] != nil
+		if sidecar || tunnel {
+			out = append(out, w.Name)
 		}
 	}
 	return distinct(out)

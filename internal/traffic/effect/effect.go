@@ -48,6 +48,9 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 		c.connections(v)
 		c.egressPolicy(v)
 		c.unknown(v)
+		if v.role == traffic.Sidecar {
+			_, _ = c.sent(v.parts[0]), c.sent(v.parts[1]) // while they are compiled
+		}
 	}
 	c.waypoints()
 	c.gateways()
@@ -74,10 +77,15 @@ type comparison struct {
 	// residues are differences in Envoy's names, by the hashes of both sides:
 	// proxies share resources.
 	residues map[[2]uint64][2]string
+	// observations are what listeners tell about requests, by the listeners' hash.
+	observations map[uint64]observation
 }
 
 func newComparison(before, after *traffic.Mesh, o Options) *comparison {
-	c := &comparison{before: newSide(before), after: newSide(after), o: o, hash: newHasher(), met: map[string][]found{}, residues: map[[2]uint64][2]string{}}
+	c := &comparison{
+		before: newSide(before), after: newSide(after), o: o, hash: newHasher(), met: map[string][]found{},
+		residues: map[[2]uint64][2]string{}, observations: map[uint64]observation{},
+	}
 	c.changes = compareObjects(o.Before, o.After)
 	c.out = newCollector(c)
 	return c

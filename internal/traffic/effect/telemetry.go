@@ -18,7 +18,6 @@ type observation struct{ logs, metrics, tracing string }
 
 // telemetry tells where access logs, metrics or tracing are switched on or off.
 func (c *comparison) telemetry() {
-	in, out := map[*traffic.Part]observation{}, map[*traffic.Part]observation{}
 	for _, name := range sortedKeys(c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
 		if b == nil {
@@ -28,29 +27,37 @@ func (c *comparison) telemetry() {
 		if !sent && c.hash.inbound(b) == c.hash.inbound(a) {
 			continue
 		}
-		x, y := once(in, b.Inbound, received), once(in, a.Inbound, received)
+		x, y := c.received(b), c.received(a)
 		c.observed(a.Workload, "", x, y)
 		// Mostly the settings are the same for both directions; Telemetry may
 		// set one of them (mode CLIENT or SERVER).
 		if !sent {
 			continue
 		}
-		if p, q := once(out, b.Outbound, sends), once(out, a.Outbound, sends); p != x || q != y {
+		if p, q := c.sent(b.Outbound), c.sent(a.Outbound); p != x || q != y {
 			c.observed(a.Workload, " of requests that are sent", p, q)
 		}
 	}
 }
 
-func received(v *traffic.View) []*listenerv3.Listener { return v.Inbound }
-func sends(v *traffic.View) []*listenerv3.Listener    { return v.Outbound }
-
-// once reads what listeners of a Part tell, unless that was done for another
-// proxy with the same.
-func once(seen map[*traffic.Part]observation, p *traffic.Part, of func(*traffic.View) []*listenerv3.Listener) observation {
-	o, ok := seen[p]
+// received reads what a proxy tells about the requests to its workload.
+func (c *comparison) received(p *traffic.Proxy) observation {
+	key := c.hash.part(p.Inbound, p.Role).accepts
+	o, ok := c.observations[key]
 	if !ok {
-		o = observe(of(p.View()))
-		seen[p] = o
+		o = observe(p.Inbound.View().Inbound)
+		c.observations[key] = o
+	}
+	return o
+}
+
+// sent reads what sidecars tell about the requests of their workloads.
+func (c *comparison) sent(p *traffic.Part) observation {
+	key := c.hash.part(p, traffic.Sidecar).sent
+	o, ok := c.observations[key]
+	if !ok {
+		o = observe(p.View().Outbound)
+		c.observations[key] = o
 	}
 	return o
 }

@@ -10,6 +10,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"mizzen.dev/mizzen"
@@ -262,8 +263,13 @@ func (u *residue) routes(before, after *traffic.View) {
 }
 
 func bareRoutes(m proto.Message) proto.Message {
-	rc := proto.Clone(m).(*routev3.RouteConfiguration)
-	rc.Name, rc.VirtualHosts = "", nil
+	rc := &routev3.RouteConfiguration{}
+	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if fd.Name() != "name" && fd.Name() != "virtual_hosts" { // there may be thousands
+			rc.ProtoReflect().Set(fd, v)
+		}
+		return true
+	})
 	return rc
 }
 
