@@ -7,6 +7,9 @@
 package traffic
 
 import (
+	"maps"
+	"slices"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -76,14 +79,52 @@ type Proxy struct {
 	Name     string
 	Role     Role
 	Workload *Workload
-	// View returns what istiod sends. It is compiled by the first call, and again
-	// after much else was asked for; proxies that get the same share one. It is
-	// not safe for concurrent use, across all proxies of a mesh.
-	View func() *View
+	// Outbound is about requests that leave the workload, Inbound about those
+	// that arrive at it. Of a gateway or a waypoint both are all.
+	Outbound, Inbound *Part
 }
 
-// View is the configuration of an Envoy, as istiod would send it. It is not
-// changed once it is made.
+// Part is what istiod sends to a proxy about requests of one direction. Proxies
+// that get the same have the same Part.
+type Part struct{ compile func() *View }
+
+// NewPart returns the Part that a function compiles.
+func NewPart(compile func() *View) *Part { return &Part{compile: compile} }
+
+// View returns what istiod sends; nothing for a nil Part. It is compiled by the
+// first call, and again after much else was asked for: who keeps it keeps it in
+// memory. It is not safe for concurrent use, across all proxies of a mesh.
+func (p *Part) View() *View {
+	if p == nil {
+		return nothing
+	}
+	return p.compile()
+}
+
+var nothing = &View{}
+
+// View returns all that istiod sends to a proxy.
+func (p *Proxy) View() *View {
+	in := p.Inbound.View()
+	if p.Outbound == p.Inbound {
+		return in
+	}
+	out := p.Outbound.View()
+	return &View{
+		Outbound: slices.Concat(out.Outbound, in.Outbound), Inbound: slices.Concat(out.Inbound, in.Inbound),
+		Routes: joined(out.Routes, in.Routes), Clusters: joined(out.Clusters, in.Clusters), Endpoints: joined(out.Endpoints, in.Endpoints),
+	}
+}
+
+func joined[V any](a, b map[string]V) map[string]V {
+	out := make(map[string]V, len(a)+len(b))
+	maps.Copy(out, a)
+	maps.Copy(out, b)
+	return out
+}
+
+// View is configuration of an Envoy, as istiod would send it. It is not changed
+// once it is made.
 type View struct {
 	// Outbound and Inbound are the listeners of a sidecar by direction; those
 	// of gateways and waypoints are Inbound.

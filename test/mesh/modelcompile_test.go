@@ -118,19 +118,20 @@ func compileInput(in io.Reader, out io.Writer) error {
 	c, index := compiled{Proxies: map[string]map[string]int{}}, map[string]int{}
 	for _, p := range mesh.Proxies {
 		r := resources{}
-		for _, l := range p.View().Outbound {
+		v := p.View()
+		for _, l := range v.Outbound {
 			r.add(f, l)
 		}
-		for _, l := range p.View().Inbound {
+		for _, l := range v.Inbound {
 			r.add(f, l)
 		}
-		for _, x := range p.View().Routes {
+		for _, x := range v.Routes {
 			r.add(f, x)
 		}
-		for _, x := range p.View().Clusters {
+		for _, x := range v.Clusters {
 			r.add(f, x)
 		}
-		for _, x := range p.View().Endpoints {
+		for _, x := range v.Endpoints {
 			r.add(f, x)
 		}
 		c.add(p.Name, r, index)

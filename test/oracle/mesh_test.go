@@ -127,7 +127,7 @@ func written(t *testing.T, text []byte) *traffic.Proxy {
 		}
 	}
 	view.Clusters["BlackHoleCluster"] = &clusterv3.Cluster{Name: "BlackHoleCluster"}
-	return &traffic.Proxy{Name: "written", Role: traffic.Sidecar, View: func() *traffic.View { return view }}
+	return &traffic.Proxy{Name: "written", Role: traffic.Sidecar, Outbound: traffic.NewPart(func() *traffic.View { return view })}
 }
 
 // rootListener takes what a kernel redirects.

@@ -6,23 +6,34 @@ import (
 	"slices"
 	"strings"
 
+	"istio.io/istio/pilot/pkg/model"
+
 	"mizzen.dev/mizzen"
 )
 
-// alike returns what decides about the configuration of a workload's proxy:
-// istiod sends the same to two proxies for which it is equal.
-func (e *environment) alike(in *input, w *workload) string {
-	var b strings.Builder
+// alike returns what decides about the configuration of a workload's proxy, for
+// what it sends and for what it accepts: istiod sends the same to two proxies
+// for which it is equal. The Services in front of a workload say nothing about
+// what it sends, but that istiod leaves a pod of a headless Service out of the
+// listeners of its own proxy.
+func (in *input) alike(w *workload, node *model.Proxy) (sends, accepts string) {
+	var b, targets strings.Builder
 	fmt.Fprintf(&b, "%s %s", w.role, w.Namespace)
 	for _, key := range slices.Sorted(maps.Keys(in.selecting)) {
 		if v, ok := w.Labels[key]; ok {
 			fmt.Fprintf(&b, " %q=%q", key, v)
 		}
 	}
-	for _, t := range e.registry.targets[w.Address] {
-		fmt.Fprintf(&b, " %s:%d:%d", t.Service.Hostname, t.Port.Port, t.Port.TargetPort)
+	headless := false
+	for _, t := range node.ServiceTargets {
+		fmt.Fprintf(&targets, " %s:%d:%d", t.Service.Hostname, t.Port.Port, t.Port.TargetPort)
+		headless = headless || t.Service.Resolution == model.Passthrough
 	}
-	return b.String()
+	accepts = b.String() + targets.String()
+	if headless {
+		b.WriteString(" " + w.Address)
+	}
+	return b.String(), accepts
 }
 
 // selectors are the fields by which Istio's objects pick workloads.
@@ -36,6 +47,13 @@ func (in *input) noteSelectors(object mizzen.Object) {
 		switch v := v.(type) {
 		case map[string]any:
 			for field, item := range v {
+				if items, ok := item.([]any); ok && field == "failoverPriority" {
+					for _, item := range items {
+						if label, ok := item.(string); ok {
+							in.notePriority(label)
+						}
+					}
+				}
 				if labels, ok := item.(map[string]any); ok && selectors[field] {
 					for key := range labels {
 						in.selecting[key] = true
@@ -50,4 +68,11 @@ func (in *input) noteSelectors(object mizzen.Object) {
 		}
 	}
 	walk(object.Object["spec"])
+}
+
+// notePriority notes a label by which endpoints are preferred that have the
+// same value as the caller: "key" or "key=value".
+func (in *input) notePriority(label string) {
+	key, _, _ := strings.Cut(label, "=")
+	in.selecting[key] = true
 }

@@ -31,9 +31,9 @@ import (
 
 // environment is an istiod without a cluster.
 type environment struct {
-	gen      *core.ConfigGenTest
-	push     *model.PushContext
-	registry *registry
+	gen    *core.ConfigGenTest
+	push   *model.PushContext
+	shared *shared
 }
 
 // start wires istiod's parts as istiod's own tests do; their wiring is used
@@ -88,7 +88,9 @@ func start(t test.Failer, in *input) (*environment, error) {
 	push := model.NewPushContext()
 	push.InitContext(env, nil, nil)
 	env.SetPushContext(push)
-	return &environment{gen: gen, push: push, registry: r}, nil
+	e := &environment{gen: gen, push: push, shared: newShared()}
+	gen.ConfigGen = core.NewConfigGenerator(e.shared)
+	return e, nil
 }
 
 // hosts are all that Services and ServiceEntries name, with their ports.

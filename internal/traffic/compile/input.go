@@ -53,6 +53,9 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	if in.mesh, err = meshOf(objects, o); err != nil {
 		return nil, err
 	}
+	for _, label := range in.mesh.GetLocalityLbSetting().GetFailoverPriority() {
+		in.notePriority(label)
+	}
 	for _, object := range objects {
 		// Of an object that two Applications render, the cluster keeps one:
 		// linting says so.

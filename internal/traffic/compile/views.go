@@ -8,29 +8,53 @@ import (
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
-// maxResources bounds the views that a mesh keeps, by their routes, clusters
-// and endpoints together: of 1,000 services one view has 5,000.
-const maxResources = 200_000
+// maxResources bounds the views that a mesh keeps for each direction, by their
+// virtual hosts, clusters, endpoints and filter chains together: what one sidecar
+// sends among 1,000 services has 5,000, what it accepts has 10.
+const maxResources = 50_000
 
-// views are the compiled ones, by what decides about them (see alike). A view
-// is compiled when it is asked for, since most questions are about few of
-// them, and those that were not asked for the longest are let go.
+// views are the compiled parts, by what decides about them (see alike). A part
+// is compiled when it is asked for, since most questions are about few of them,
+// and those that were not asked for the longest are let go.
 type views struct {
-	kept *simplelru.LRU[string, *traffic.View]
-	size int
+	parts map[string]*traffic.Part
+	kept  *simplelru.LRU[string, *traffic.View]
+	size  int
 }
 
 func newViews() *views {
-	v := &views{}
-	kept, err := simplelru.NewLRU(math.MaxInt, func(_ string, gone *traffic.View) { v.size -= sizeOf(gone) })
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	v.kept = kept
+	v := &views{parts: map[string]*traffic.Part{}}
+	v.kept = lru(math.MaxInt, func(_ string, gone *traffic.View) { v.size -= sizeOf(gone) })
 	return v
 }
 
-func sizeOf(v *traffic.View) int { return len(v.Routes) + len(v.Clusters) + len(v.Endpoints) }
+// lru returns a cache of at most size entries.
+func lru[K comparable, V any](size int, gone func(K, V)) *simplelru.LRU[K, V] {
+	cache, err := simplelru.NewLRU(size, gone)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return cache
+}
+
+func sizeOf(v *traffic.View) int {
+	n := len(v.Clusters) + len(v.Endpoints)
+	for _, r := range v.Routes {
+		n += len(r.GetVirtualHosts())
+	}
+	for _, l := range v.Inbound {
+		n += len(l.GetFilterChains())
+	}
+	return n
+}
+
+// part returns the part of a key.
+func (v *views) part(key string, compile func() *traffic.View) *traffic.Part {
+	if v.parts[key] == nil {
+		v.parts[key] = traffic.NewPart(func() *traffic.View { return v.of(key, compile) })
+	}
+	return v.parts[key]
+}
 
 // of returns the view of a key, and compiles it if it is not kept.
 func (v *views) of(key string, compile func() *traffic.View) *traffic.View {

@@ -102,10 +102,22 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 	if foreign := foreigners(e.Callers, f.namespace); len(foreign) > 0 {
 		e.Message += "; also for callers in other namespaces: " + list(foreign, 4)
 	}
-	if len(everyone) > 1 && !slices.ContainsFunc(everyone, func(name string) bool { return !slices.Contains(e.Callers, name) }) {
+	if len(everyone) > 1 && contains(e.Callers, everyone) {
 		e.Callers = []string{"*"}
 	}
 	return e
+}
+
+// contains tells whether all of some names are among others, both as distinct
+// returns them.
+func contains(names, all []string) bool {
+	i := 0
+	for _, name := range names {
+		if i < len(all) && all[i] == name {
+			i++
+		}
+	}
+	return i == len(all)
 }
 
 // few is how many workloads a subject names one by one.

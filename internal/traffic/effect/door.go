@@ -54,7 +54,7 @@ func (c *comparison) doors(b, a *traffic.Proxy) []door {
 func (c *comparison) gatewayDoors(b, a *traffic.Proxy) []door {
 	of := func(p *traffic.Proxy) map[string]*listenerv3.FilterChain {
 		out := map[string]*listenerv3.FilterChain{}
-		for _, l := range viewOf(p).Inbound {
+		for _, l := range accepted(p).Inbound {
 			port := l.GetAddress().GetSocketAddress().GetPortValue()
 			for _, chain := range chains(l) {
 				out[fmt.Sprintf("%d %v %s", port, chain.GetFilterChainMatch().GetServerNames(), waypointChain(p, chain))] = chain

@@ -42,10 +42,12 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 	c := newComparison(before, after, o)
 	c.mismatches()
 	for _, v := range c.vantages() {
+		v = v.open()
 		c.clusters(v)
 		c.routes(v)
 		c.connections(v)
 		c.egressPolicy(v)
+		c.unknown(v)
 	}
 	c.gateways()
 	c.mtls()
@@ -64,15 +66,17 @@ type comparison struct {
 	changes       *changes
 	out           *collector
 	hash          *hasher
-	// gates and groups are remembered by changedGates and vantages.
-	gates  *[]gates
-	groups *[]*vantage
+	// gates are remembered by changedGates.
+	gates *[]gates
 	// met are the differences of virtual hosts that were compared.
 	met map[string][]found
+	// residues are differences in Envoy's names, by the hashes of both sides:
+	// proxies share resources.
+	residues map[[2]uint64][2]string
 }
 
 func newComparison(before, after *traffic.Mesh, o Options) *comparison {
-	c := &comparison{before: newSide(before), after: newSide(after), o: o, hash: newHasher(), met: map[string][]found{}}
+	c := &comparison{before: newSide(before), after: newSide(after), o: o, hash: newHasher(), met: map[string][]found{}, residues: map[[2]uint64][2]string{}}
 	c.changes = compareObjects(o.Before, o.After)
 	c.out = newCollector(c)
 	return c

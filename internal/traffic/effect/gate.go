@@ -19,17 +19,40 @@ type gate struct {
 	secured, plain *listenerv3.FilterChain
 }
 
-// words tells what a gate accepts.
-func (g gate) words() string {
+// acceptance tells of a gate what is accepted, without the filter chains: a
+// mesh has too many to keep them.
+type acceptance struct{ secured, plain bool }
+
+func (g gate) acceptance() acceptance { return acceptance{g.secured != nil, g.plain != nil} }
+
+// words tells what is accepted.
+func (a acceptance) words() string {
 	switch {
-	case g.secured != nil && g.plain != nil:
+	case a.secured && a.plain:
 		return "mTLS or plaintext"
-	case g.secured != nil:
+	case a.secured:
 		return "mTLS only"
-	case g.plain != nil:
+	case a.plain:
 		return "plaintext only"
 	}
 	return "nothing"
+}
+
+// at is a port of a workload.
+type at struct {
+	workload string
+	port     uint32
+}
+
+// accepting returns what a workload with a proxy accepts at a port.
+func (s *side) accepting(p *traffic.Proxy, port uint32) acceptance {
+	key := at{p.Name, port}
+	found, ok := s.accepts[key]
+	if !ok {
+		found = gateOf(p, port).acceptance()
+		s.accepts[key] = found
+	}
+	return found
 }
 
 // others stands for the ports that no Service names.
@@ -37,7 +60,7 @@ const others uint32 = 0
 
 // inbound returns the listener that takes what is sent to a workload.
 func inbound(p *traffic.Proxy) *listenerv3.Listener {
-	for _, l := range viewOf(p).Inbound {
+	for _, l := range accepted(p).Inbound {
 		if l.GetName() == "virtualInbound" {
 			return l
 		}
@@ -72,15 +95,15 @@ func gateOf(p *traffic.Proxy, port uint32) gate {
 	if a, err := netip.ParseAddr(p.Workload.Address); err == nil {
 		address = a
 	}
-	at := netip.AddrPortFrom(address, uint16(port))
+	to := netip.AddrPortFrom(address, uint16(port))
 	var g gate
 	for _, alpn := range []string{"istio-http/1.1", "istio"} {
-		if c, _ := match.Chain(l, match.Connection{Destination: at, TLS: true, ALPN: []string{alpn}}); terminates(c) {
+		if c, _ := match.Chain(l, match.Connection{Destination: to, TLS: true, ALPN: []string{alpn}}); terminates(c) {
 			g.secured = c
 			break
 		}
 	}
-	if c, _ := match.Chain(l, match.Connection{Destination: at, ALPN: []string{"http/1.1"}}); c != nil && c.GetTransportSocket() == nil {
+	if c, _ := match.Chain(l, match.Connection{Destination: to, ALPN: []string{"http/1.1"}}); c != nil && c.GetTransportSocket() == nil {
 		g.plain = c
 	}
 	return g
@@ -106,7 +129,7 @@ func terminates(chain *listenerv3.FilterChain) bool {
 type gates struct {
 	proxy         string
 	port          uint32
-	before, after gate
+	before, after acceptance
 }
 
 // changedGates returns the workloads and ports at which the inbound
@@ -121,6 +144,9 @@ func (c *comparison) changedGates() []gates {
 		if b == nil || a.Role != traffic.Sidecar || b.Role != traffic.Sidecar {
 			continue
 		}
+		if c.hash.inbound(b) == c.hash.inbound(a) {
+			continue
+		}
 		lb, la := inbound(b), inbound(a)
 		if lb == nil || la == nil || c.hash.of(lb) == c.hash.of(la) {
 			continue
@@ -128,7 +154,7 @@ func (c *comparison) changedGates() []gates {
 		ports := append(inboundPorts(lb), inboundPorts(la)...)
 		slices.Sort(ports)
 		for _, port := range slices.Compact(ports) {
-			out = append(out, gates{name, port, gateOf(b, port), gateOf(a, port)})
+			out = append(out, gates{name, port, c.before.accepting(b, port), c.after.accepting(a, port)})
 		}
 	}
 	c.gates = &out

@@ -19,7 +19,7 @@ func (c *comparison) gateways() {
 		if b == nil || a.Role != traffic.Gateway {
 			continue
 		}
-		before, after := servers(viewOf(b)), servers(viewOf(a))
+		before, after := servers(accepted(b)), servers(accepted(a))
 		for _, key := range union(before, after) {
 			x, y := before[key], after[key]
 			if x == nil || y == nil {

@@ -3,28 +3,37 @@ package effect
 import (
 	"encoding/binary"
 	"reflect"
-	"slices"
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
 
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
+// maxHashed bounds the messages whose hash is remembered, in bytes of their
+// encoding: remembering keeps them in memory.
+const maxHashed = 16 << 20
+
 // hasher remembers the hash of resources by their address: the views of a mesh
-// share most of them, so that each is hashed once.
+// share most of them.
 type hasher struct {
 	messages map[proto.Message]uint64
-	maps     map[uintptr]uint64
-	out, in  map[*traffic.View]uint64
+	size     int
+	parts    map[*traffic.Part]sums
+}
+
+// sums are the hashes of what a Part holds.
+type sums struct {
+	// all is of everything, accepts of what takes requests to the workload,
+	// sent of the listeners for what leaves it, destinations of clusters and
+	// endpoints.
+	all, accepts, sent, destinations uint64
 }
 
 func newHasher() *hasher {
-	return &hasher{
-		messages: map[proto.Message]uint64{}, maps: map[uintptr]uint64{},
-		out: map[*traffic.View]uint64{}, in: map[*traffic.View]uint64{},
-	}
+	return &hasher{messages: map[proto.Message]uint64{}, parts: map[*traffic.Part]sums{}}
 }
 
 // of returns the hash of a message. What cannot be encoded hashes as empty.
@@ -40,63 +49,71 @@ func (h *hasher) of(m proto.Message) uint64 {
 	if err == nil {
 		sum = xxhash.Sum64(b)
 	}
+	if h.size += len(b); h.size > maxHashed {
+		clear(h.messages)
+		h.size = len(b)
+	}
 	h.messages[m] = sum
 	return sum
 }
 
-// hashMap returns the hash of resources by name. Maps are not changed once they
-// are in a View, so their address stands for them.
+// hashMap returns the hash of resources by name.
 func hashMap[V proto.Message](h *hasher, m map[string]V) uint64 {
-	at := reflect.ValueOf(m).Pointer()
-	if sum, ok := h.maps[at]; ok && at != 0 {
-		return sum
-	}
 	sum := uint64(0)
 	for name, v := range m {
 		// A sum does not depend on the order.
 		sum += xxhash.Sum64(binary.LittleEndian.AppendUint64([]byte(name), h.of(v)))
 	}
-	h.maps[at] = sum
 	return sum
 }
 
-// outbound returns a hash of all that decides about requests that leave a
-// proxy. Of gateways everything does.
-func (h *hasher) outbound(p *traffic.Proxy) uint64 {
-	if p == nil || p.View == nil {
-		return 0
-	}
-	v := p.View()
-	if sum, ok := h.out[v]; ok {
+// part returns the hashes of a Part, which is compiled once for that.
+func (h *hasher) part(p *traffic.Part, role traffic.Role) sums {
+	if sum, ok := h.parts[p]; ok {
 		return sum
 	}
-	listeners := v.Outbound
-	if p.Role != traffic.Sidecar {
-		listeners = slices.Concat(v.Outbound, v.Inbound)
+	v := p.View()
+	out, in, routes := h.listeners(v.Outbound), h.listeners(v.Inbound), hashMap(h, v.Routes)
+	s := sums{accepts: in, sent: out, destinations: combined(hashMap(h, v.Clusters), hashMap(h, v.Endpoints))}
+	s.all = combined(out, in, routes, s.destinations)
+	if role == traffic.Sidecar {
+		s.accepts = s.all
 	}
-	b := make([]byte, 0, 8*(len(listeners)+3))
+	h.parts[p] = s
+	return s
+}
+
+func (h *hasher) listeners(listeners []*listenerv3.Listener) uint64 {
+	hashes := make([]uint64, 0, len(listeners))
 	for _, l := range listeners {
-		b = binary.LittleEndian.AppendUint64(b, h.of(l))
+		hashes = append(hashes, h.of(l))
 	}
-	b = binary.LittleEndian.AppendUint64(b, hashMap(h, v.Routes))
-	b = binary.LittleEndian.AppendUint64(b, hashMap(h, v.Clusters))
-	b = binary.LittleEndian.AppendUint64(b, hashMap(h, v.Endpoints))
-	h.out[v] = xxhash.Sum64(b)
-	return h.out[v]
+	return combined(hashes...)
+}
+
+func combined(hashes ...uint64) uint64 {
+	b := make([]byte, 0, 8*len(hashes))
+	for _, sum := range hashes {
+		b = binary.LittleEndian.AppendUint64(b, sum)
+	}
+	return xxhash.Sum64(b)
+}
+
+// outbound returns hashes of what decides about requests that leave a proxy. Of
+// gateways everything does.
+func (h *hasher) outbound(p *traffic.Proxy) sums {
+	if p == nil {
+		return sums{}
+	}
+	return h.part(p.Outbound, p.Role)
 }
 
 // inbound returns a hash of what takes requests to a proxy.
 func (h *hasher) inbound(p *traffic.Proxy) uint64 {
-	v := viewOf(p)
-	if sum, ok := h.in[v]; ok {
-		return sum
+	if p == nil {
+		return 0
 	}
-	b := []byte{}
-	for _, l := range v.Inbound {
-		b = binary.LittleEndian.AppendUint64(b, h.of(l))
-	}
-	h.in[v] = xxhash.Sum64(b)
-	return h.in[v]
+	return h.part(p.Inbound, p.Role).accepts
 }
 
 // fingerprint tells two texts apart without showing them.

@@ -51,7 +51,7 @@ func (c *comparison) jwt() {
 // tokens tells the issuers that a proxy believes, and where it looks.
 func tokens(p *traffic.Proxy) fields {
 	byIssuer := map[string]string{}
-	for _, l := range viewOf(p).Inbound {
+	for _, l := range accepted(p).Inbound {
 		for _, chain := range chains(l) {
 			for _, f := range httpManager(chain).GetHttpFilters() {
 				config, ok := unpack(f.GetTypedConfig(), &jwtv3.JwtAuthentication{})

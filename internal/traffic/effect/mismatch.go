@@ -1,9 +1,7 @@
 package effect
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -24,6 +22,7 @@ func (c *comparison) mismatches() {
 		}
 	}
 	for _, v := range c.callers(len(moved) > 0) {
+		v = v.open()
 		for _, name := range sortedKeys(v.after.Clusters) {
 			n, known := parseCluster(name)
 			if !known || !c.mayMismatch(v, name, moved) {
@@ -34,30 +33,16 @@ func (c *comparison) mismatches() {
 	}
 }
 
-// callers groups proxies by what they send; all of them, or only those whose
-// outbound configuration differs.
+// callers groups the proxies of both sides by their destinations; all of them,
+// or only those whose destinations differ.
 func (c *comparison) callers(all bool) []*vantage {
-	if !all {
-		return c.vantages()
-	}
-	groups := map[uint64]*vantage{}
-	for _, name := range sortedKeys(c.after.proxies) {
-		b, a := c.before.proxies[name], c.after.proxies[name]
-		if b == nil {
-			continue
+	return c.grouped(func(b, a *traffic.Proxy) (key [2]uint64, counts bool) {
+		if b == nil || a == nil {
+			return key, false
 		}
-		key := c.hash.outbound(a)
-		if groups[key] == nil {
-			groups[key] = &vantage{role: a.Role, before: viewOf(b), after: viewOf(a)}
-		}
-		groups[key].callers = append(groups[key].callers, name)
-	}
-	out := make([]*vantage, 0, len(groups))
-	for _, g := range groups {
-		out = append(out, g)
-	}
-	slices.SortFunc(out, func(a, b *vantage) int { return cmp.Compare(a.callers[0], b.callers[0]) })
-	return out
+		key = [2]uint64{c.hash.outbound(b).destinations, c.hash.outbound(a).destinations}
+		return key, all || key[0] != key[1]
+	})
 }
 
 // mayMismatch leaves out the clusters at which nothing changed.
@@ -148,10 +133,10 @@ func (s *side) talk(w *traffic.Workload, port uint32, speaks string) talk {
 		// Without a proxy there is nobody to end mTLS.
 		return talk{speaks: speaks, accepts: "plaintext only", refused: speaks == mtls}
 	}
-	g := gateOf(p, port)
+	g := s.accepting(p, port)
 	t := talk{speaks: speaks, accepts: g.words()}
 	if p.Role == traffic.Sidecar {
-		t.refused = speaks == mtls && g.secured == nil || speaks != mtls && g.plain == nil
+		t.refused = speaks == mtls && !g.secured || speaks != mtls && !g.plain
 	}
 	return t
 }

@@ -32,9 +32,9 @@ func (c *comparison) mtls() {
 func mtlsCode(g gates) mizzen.EffectCode {
 	b, a := g.before, g.after
 	switch {
-	case b.plain == nil && a.plain != nil, b.secured != nil && a.secured == nil && a.plain != nil:
+	case !b.plain && a.plain, b.secured && !a.secured && a.plain:
 		return mizzen.EffectMTLSWeaker
-	case b.plain != nil && a.plain == nil && a.secured != nil, b.secured == nil && a.secured != nil:
+	case b.plain && !a.plain && a.secured, !b.secured && a.secured:
 		return mizzen.EffectMTLSStronger
 	}
 	return ""
@@ -51,12 +51,12 @@ func (c *comparison) tellMTLS(same []gates) {
 	}
 	if f.code == mizzen.EffectMTLSWeaker {
 		f.impact, f.message = mizzen.ImpactDanger, "plaintext is accepted"
-		if g.before.plain != nil {
+		if g.before.plain {
 			f.message = "mTLS is no longer offered"
 		}
 	} else {
 		f.impact, f.message = mizzen.ImpactNotice, "plaintext is refused"
-		if g.after.plain != nil {
+		if g.after.plain {
 			f.message = "mTLS is offered"
 		} else if f.callers = c.plaintextCallers(); len(f.callers) > 0 {
 			f.impact, f.message = mizzen.ImpactWarning, "plaintext is refused, and there are workloads without a sidecar"
@@ -84,16 +84,17 @@ func (c *comparison) plaintextCallers() []string {
 }
 
 func (c *comparison) plaintextWitness(w *traffic.Workload, g gates) *mizzen.Witness {
-	if (g.before.plain == nil) == (g.after.plain == nil) {
+	if g.before.plain == g.after.plain {
 		return nil
 	}
-	at := w.Name
+	to := w.Name
 	if g.port != others {
-		at += fmt.Sprintf(":%d", g.port)
+		to += fmt.Sprintf(":%d", g.port)
 	}
+	before, after := gateOf(c.before.proxies[g.proxy], g.port), gateOf(c.after.proxies[g.proxy], g.port)
 	return &mizzen.Witness{
-		From: "outside", Method: "GET", URL: "http://" + at + "/",
-		Before: plaintextFate(g.before.plain, w, g.port), After: plaintextFate(g.after.plain, w, g.port),
+		From: "outside", Method: "GET", URL: "http://" + to + "/",
+		Before: plaintextFate(before.plain, w, g.port), After: plaintextFate(after.plain, w, g.port),
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
@@ -136,17 +135,17 @@ func forSidecars(o mizzen.Object) bool {
 // sidecar.
 func (s *side) speakers(host string) []mizzen.Ref {
 	var out []mizzen.Ref
-	seen := map[*routev3.VirtualHost]bool{}
+	seen := map[*traffic.Part]bool{}
 	for _, p := range s.Proxies {
-		if p.Role != traffic.Sidecar {
+		if p.Role != traffic.Sidecar || seen[p.Outbound] {
 			continue
 		}
-		for _, rc := range viewOf(p).Routes {
+		seen[p.Outbound] = true
+		for _, rc := range p.Outbound.View().Routes {
 			for _, vh := range rc.GetVirtualHosts() {
-				if h, _ := hostPort(vh); h != host || seen[vh] {
+				if h, _ := hostPort(vh); h != host {
 					continue
 				}
-				seen[vh] = true
 				for _, r := range vh.GetRoutes() {
 					if rule, ok := traffic.RuleOfRoute(r); ok && !slices.Contains(out, rule.Ref) {
 						out = append(out, rule.Ref)

@@ -10,6 +10,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"mizzen.dev/mizzen/internal/traffic"
 )
@@ -19,14 +20,28 @@ type side struct {
 	*traffic.Mesh
 	byAddress map[string]*traffic.Workload
 	proxies   map[string]*traffic.Proxy
-	views     map[*traffic.View]*index
+	// recent are the look-ups of the last views, accepts what was asked of
+	// workloads.
+	recent  *simplelru.LRU[*traffic.View, *index]
+	accepts map[at]acceptance
 }
+
+// maxIndexes is how many views keep their look-ups: those of one vantage point
+// are used together.
+const maxIndexes = 4
 
 func newSide(m *traffic.Mesh) *side {
 	if m == nil {
 		m = &traffic.Mesh{}
 	}
-	s := &side{Mesh: m, byAddress: map[string]*traffic.Workload{}, proxies: map[string]*traffic.Proxy{}, views: map[*traffic.View]*index{}}
+	recent, err := simplelru.NewLRU[*traffic.View, *index](maxIndexes, nil)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	s := &side{
+		Mesh: m, byAddress: map[string]*traffic.Workload{}, proxies: map[string]*traffic.Proxy{}, recent: recent,
+		accepts: map[at]acceptance{},
+	}
 	for _, w := range m.Workloads {
 		s.byAddress[w.Address] = w
 	}
@@ -103,7 +118,7 @@ type index struct {
 
 // index returns the look-ups of a view.
 func (s *side) index(v *traffic.View) *index {
-	if x := s.views[v]; x != nil {
+	if x, ok := s.recent.Get(v); ok {
 		return x
 	}
 	x := &index{View: v, side: s, ports: map[string]map[string]bool{}, found: map[string]destination{}}
@@ -115,7 +130,7 @@ func (s *side) index(v *traffic.View) *index {
 			x.ports[n.host][n.port] = true
 		}
 	}
-	s.views[v] = x
+	s.recent.Add(v, x)
 	return x
 }
 

@@ -18,29 +18,41 @@ type observation struct{ logs, metrics, tracing string }
 
 // telemetry tells where access logs, metrics or tracing are switched on or off.
 func (c *comparison) telemetry() {
-	seen := map[*traffic.View][2]observation{}
-	of := func(p *traffic.Proxy) [2]observation {
-		v := viewOf(p)
-		o, ok := seen[v]
-		if !ok {
-			o = [2]observation{observe(v.Inbound), observe(v.Outbound)}
-			seen[v] = o
-		}
-		return o
-	}
+	in, out := map[*traffic.Part]observation{}, map[*traffic.Part]observation{}
 	for _, name := range sortedKeys(c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
-		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) && c.hash.outbound(b) == c.hash.outbound(a) {
+		if b == nil {
 			continue
 		}
-		x, y := of(b), of(a)
-		c.observed(a.Workload, "", x[0], y[0])
+		sent := a.Role == traffic.Sidecar && c.hash.outbound(b).sent != c.hash.outbound(a).sent
+		if !sent && c.hash.inbound(b) == c.hash.inbound(a) {
+			continue
+		}
+		x, y := once(in, b.Inbound, received), once(in, a.Inbound, received)
+		c.observed(a.Workload, "", x, y)
 		// Mostly the settings are the same for both directions; Telemetry may
 		// set one of them (mode CLIENT or SERVER).
-		if a.Role == traffic.Sidecar && (x[1] != x[0] || y[1] != y[0]) {
-			c.observed(a.Workload, " of requests that are sent", x[1], y[1])
+		if !sent {
+			continue
+		}
+		if p, q := once(out, b.Outbound, sends), once(out, a.Outbound, sends); p != x || q != y {
+			c.observed(a.Workload, " of requests that are sent", p, q)
 		}
 	}
+}
+
+func received(v *traffic.View) []*listenerv3.Listener { return v.Inbound }
+func sends(v *traffic.View) []*listenerv3.Listener    { return v.Outbound }
+
+// once reads what listeners of a Part tell, unless that was done for another
+// proxy with the same.
+func once(seen map[*traffic.Part]observation, p *traffic.Part, of func(*traffic.View) []*listenerv3.Listener) observation {
+	o, ok := seen[p]
+	if !ok {
+		o = observe(of(p.View()))
+		seen[p] = o
+	}
+	return o
 }
 
 func (c *comparison) observed(w *traffic.Workload, of string, b, a observation) {

@@ -16,36 +16,40 @@ import (
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
-// unknowns tells of what differs and has no words of its own: what an
-// EnvoyFilter or a WasmPlugin adds, and settings that only Envoy's manual names.
+// unknowns tells of what differs in what proxies accept and has no words of its
+// own: what an EnvoyFilter or a WasmPlugin adds, and settings that only Envoy's
+// manual names.
 func (c *comparison) unknowns() {
-	seen := map[[2]uint64][2]string{}
 	for _, name := range sortedKeys(c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
 		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) {
 			continue
 		}
-		u := &residue{c: c, callers: []string{name}, seen: seen}
-		u.listeners(viewOf(b).Inbound, viewOf(a).Inbound)
-	}
-	for _, v := range c.vantages() {
-		if v.before == nothing || v.after == nothing {
-			continue
+		u := &residue{c: c, callers: []string{name}}
+		before, after := accepted(b), accepted(a)
+		u.listeners(before.Inbound, after.Inbound)
+		if a.Role == traffic.Sidecar { // of a gateway, the vantage point tells
+			u.clusters(before, after)
+			u.routes(before, after)
 		}
-		u := &residue{c: c, callers: v.callers, seen: seen}
-		u.listeners(v.before.Outbound, v.after.Outbound)
-		u.clusters(v.before, v.after)
-		u.routes(v.before, v.after)
 	}
+}
+
+// unknown tells of what differs in what proxies send, and was not understood.
+func (c *comparison) unknown(v *vantage) {
+	if v.parts[0] == nil || v.parts[1] == nil {
+		return
+	}
+	u := &residue{c: c, callers: v.callers}
+	u.listeners(v.before.Outbound, v.after.Outbound)
+	u.clusters(v.before, v.after)
+	u.routes(v.before, v.after)
 }
 
 // residue compares what is left of the resources of proxies.
 type residue struct {
 	c       *comparison
 	callers []string
-	// seen remembers differences by the hashes of both sides, since proxies
-	// share resources.
-	seen map[[2]uint64][2]string
 }
 
 // compare tells how two resources differ once strip has left out what is told
@@ -55,13 +59,13 @@ func (u *residue) compare(kind, name string, b, a proto.Message, strip func(prot
 	if pair[0] == pair[1] {
 		return
 	}
-	words, ok := u.seen[pair]
+	words, ok := u.c.residues[pair]
 	if !ok {
 		x, y := strip(b), strip(a)
 		if !proto.Equal(x, y) {
 			words[0], words[1] = difference(x, y)
 		}
-		u.seen[pair] = words
+		u.c.residues[pair] = words
 	}
 	if words[0] != words[1] {
 		u.tell(kind+" "+name, words[0], words[1])

@@ -1,55 +1,56 @@
 package effect
 
-import (
-	"cmp"
-	"slices"
-
-	"mizzen.dev/mizzen/internal/traffic"
-)
+import "mizzen.dev/mizzen/internal/traffic"
 
 // vantage is a set of proxies that see the same on both sides. Requests from
 // them have the same fate, so one is asked for all.
 type vantage struct {
-	role          traffic.Role
+	role traffic.Role
+	// parts are what decides, before and after; nil on a side without the proxies.
+	parts [2]*traffic.Part
+	// before and after are set by open.
 	before, after *traffic.View
 	// callers are their names, sorted.
 	callers []string
 }
 
-var nothing = &traffic.View{}
+// open returns a copy with what istiod sends. Who is done with it drops it: a
+// mesh has many.
+func (v *vantage) open() *vantage {
+	o := *v
+	o.before, o.after = v.parts[0].View(), v.parts[1].View()
+	return &o
+}
 
 // vantages groups the proxies whose outbound configuration differs. A sidecar
 // that is on one side only is no caller whose requests could change; a gateway
 // that comes or goes exposes or withdraws what it serves.
 func (c *comparison) vantages() []*vantage {
-	if c.groups != nil {
-		return *c.groups
-	}
-	type key struct{ before, after uint64 }
-	groups := map[key]*vantage{}
+	return c.grouped(func(b, a *traffic.Proxy) (key [2]uint64, counts bool) {
+		key = [2]uint64{c.hash.outbound(b).all, c.hash.outbound(a).all}
+		sidecar := roleOf(b, a) == traffic.Sidecar
+		return key, key[0] != key[1] && (!sidecar || b != nil && a != nil)
+	})
+}
+
+// grouped returns the proxies of both sides that count, by key.
+func (c *comparison) grouped(keyOf func(b, a *traffic.Proxy) (key [2]uint64, counts bool)) []*vantage {
+	groups := map[[2]uint64]*vantage{}
+	var out []*vantage
 	for _, name := range union(c.before.proxies, c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
-		k := key{c.hash.outbound(b), c.hash.outbound(a)}
-		if k.before == k.after {
+		key, counts := keyOf(b, a)
+		if !counts {
 			continue
 		}
-		role := roleOf(b, a)
-		if role == traffic.Sidecar && (b == nil || a == nil) {
-			continue
-		}
-		g := groups[k]
+		g := groups[key]
 		if g == nil {
-			g = &vantage{role: role, before: viewOf(b), after: viewOf(a)}
-			groups[k] = g
+			g = &vantage{role: roleOf(b, a), parts: [2]*traffic.Part{outbound(b), outbound(a)}}
+			groups[key] = g
+			out = append(out, g)
 		}
 		g.callers = append(g.callers, name)
 	}
-	out := make([]*vantage, 0, len(groups))
-	for _, g := range groups {
-		out = append(out, g)
-	}
-	slices.SortFunc(out, func(a, b *vantage) int { return cmp.Compare(a.callers[0], b.callers[0]) })
-	c.groups = &out
 	return out
 }
 
@@ -60,9 +61,18 @@ func roleOf(b, a *traffic.Proxy) traffic.Role {
 	return b.Role
 }
 
-func viewOf(p *traffic.Proxy) *traffic.View {
-	if p == nil || p.View == nil {
-		return nothing
+// outbound returns what a proxy sends by; nil if there is none.
+func outbound(p *traffic.Proxy) *traffic.Part {
+	if p == nil {
+		return nil
 	}
-	return p.View()
+	return p.Outbound
+}
+
+// accepted returns what a proxy accepts by.
+func accepted(p *traffic.Proxy) *traffic.View {
+	if p == nil {
+		return (*traffic.Part)(nil).View()
+	}
+	return p.Inbound.View()
 }

@@ -2,6 +2,10 @@ package worker
 
 import (
 	"context"
+	"reflect"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic/analyze"
@@ -53,28 +57,39 @@ func (p *Planner) Analyze(ctx context.Context, objects []mizzen.Object) ([]mizze
 }
 
 // divide tells what is on both sides from what only one has, of all that
-// matters to traffic.
+// matters to traffic. An Application with one changed object is rendered anew:
+// its others are equal, at other lines perhaps, and those of after count.
 func divide(before, after []mizzen.Object) (both, gone, come []mizzen.Object) {
-	type key struct{ object any }
-	there := make(map[key]bool, len(after))
+	there := make(map[*unstructured.Unstructured]bool, len(after))
 	for _, o := range after {
-		there[key{o.Unstructured}] = true
+		there[o.Unstructured] = true
 	}
+	old := map[mizzen.Ref]mizzen.Object{}
 	for _, o := range before {
-		switch k := (key{o.Unstructured}); {
+		switch {
 		case !Relevant(o.Ref()):
-		case there[k]:
-			delete(there, k)
+		case there[o.Unstructured]:
+			delete(there, o.Unstructured)
 			both = append(both, o)
 		default:
 			gone = append(gone, o)
+			old[o.Ref()] = o
 		}
 	}
+	equal := map[*unstructured.Unstructured]bool{}
 	for _, o := range after {
-		if there[key{o.Unstructured}] && Relevant(o.Ref()) {
-			come = append(come, o)
+		if !there[o.Unstructured] || !Relevant(o.Ref()) {
+			continue
 		}
+		was, known := old[o.Ref()]
+		if known && reflect.DeepEqual(was.Object, o.Object) {
+			equal[was.Unstructured] = true
+			both = append(both, o)
+			continue
+		}
+		come = append(come, o)
 	}
+	gone = slices.DeleteFunc(gone, func(o mizzen.Object) bool { return equal[o.Unstructured] })
 	return both, gone, come
 }
 
