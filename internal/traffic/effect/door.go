@@ -74,7 +74,7 @@ func (c *comparison) gatewayDoors(b, a *traffic.Proxy) []door {
 		}
 		if d.plain, d.key = c.pair(before[key], after[key]); d.key != "" {
 			d.key = fmt.Sprintf("%d %s", d.port, d.key)
-			d.host = servedHost(d.plain[1], viewOf(a))
+			d.host = servedHost(d.plain[1], accepted(a))
 			out = append(out, d)
 		}
 	}
