@@ -80,10 +80,10 @@ func (s *session) plan() error {
 		return err
 	}
 	s.shown = append(s.shown, line{edit, true})
-	out, err := s.run("mizzen plan mesh", false)
-	// What is said of the ServiceMonitor is another story.
-	other := regexp.MustCompile(`ServiceMonitor|CustomResourceDefinition|^using |^$`)
-	s.show("mizzen plan mesh", out, func(text string) bool { return !other.MatchString(text) })
+	const ask = "mizzen plan --base HEAD"
+	out, err := s.run(ask, false)
+	aside := regexp.MustCompile(`^comparing |^working tree |^$`)
+	s.show(ask, out, func(text string) bool { return !aside.MatchString(text) })
 	return err
 }
 

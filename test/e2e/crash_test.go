@@ -24,6 +24,8 @@ var (
 )
 
 const (
+	// crashClusters share the kills.
+	crashClusters = 2
 	// crashObjects are those that every commit changes, in two Applications.
 	crashObjects = 500
 	// passing are those that a commit brings and the next one removes. Their
@@ -36,12 +38,23 @@ const (
 // written twice with the same content, and none is left that a crashed sync
 // created and the next commit removed.
 func TestCrashes(t *testing.T) {
+	t.Parallel()
 	seed := *crashSeed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	t.Logf("seed: -crash-seed=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	for cluster := range uint64(crashClusters) {
+		t.Run(fmt.Sprint(cluster), func(t *testing.T) {
+			t.Parallel()
+			crash(t, (*crashes+crashClusters-1)/crashClusters, rand.New(rand.NewPCG(seed, cluster)))
+		})
+	}
+}
+
+// crash kills a process until so many kills have hit a sync.
+func crash(t *testing.T, kills int, random *rand.Rand) {
+	t.Helper()
 	s := newStage(t, 0)
 	s.publish(crashFiles(0))
 	s.app("big", "big")
@@ -56,8 +69,8 @@ func TestCrashes(t *testing.T) {
 	p.kill()
 
 	inside, round := 0, 0
-	for inside < *crashes {
-		if round++; round > 3**crashes {
+	for inside < kills {
+		if round++; round > 3*kills {
 			t.Fatalf("only %d of %d kills hit a sync", inside, round)
 		}
 		commit := s.push(fmt.Sprintf("Round %d", round), crashFiles(round))

@@ -25,17 +25,13 @@
 package e2e
 
 import (
-	"context"
 	"flag"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -50,11 +46,24 @@ var patience = flag.Duration("patience", 90*time.Second, "how long a scenario wa
 // secret signs the webhooks of all scenarios.
 const secret = "e2e-webhook-secret"
 
+// beside is how many tests, and scenarios, run beside each other: they have
+// clusters of their own, and mostly wait.
+const beside = "5"
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", beside); err != nil {
+		panic(err)
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
 	installIstio(t, lab)
 	state := t.TempDir()
-	url := startMizzen(t, lab, state)
+	url := launch(t, lab, state).ready().url()
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)
@@ -79,47 +88,6 @@ func TestScenarios(t *testing.T) {
 			"condition": condition, "event": event, "exits": exits, "save": save, "git": gitCommand,
 		},
 	})
-}
-
-// startMizzen runs the controller as a user would, and ends it with the test.
-func startMizzen(t *testing.T, lab *labtest.Lab, state string) (url string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	_ = listener.Close()
-	logs, err := os.Create(filepath.Join(t.TempDir(), "mizzen.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("../../bin/mizzen", "up", "--kubeconfig", lab.Kubeconfig, "--state-dir", state, "--listen", address)
-	cmd.Stdout, cmd.Stderr = logs, logs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start bin/mizzen (built by 'make build'): %v", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			b, _ := os.ReadFile(logs.Name())
-			t.Logf("mizzen:\n%s", b)
-		}
-	})
-	labtest.Eventually(t, "mizzen is ready", func(ctx context.Context) bool {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
-		if err != nil {
-			return false
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return false
-		}
-		return response.Body.Close() == nil && response.StatusCode == http.StatusOK
-	})
-	return "http://" + address
 }
 
 // installIstio installs Istio's CRDs, as they are in the demo repository.

@@ -60,8 +60,9 @@ const least = 15
 // each verdict, and then it changes, deletes and adds at random. Each is
 // restored, or named as foreign.
 func TestAnyEditIsRestoredOrNamed(t *testing.T) {
+	t.Parallel()
 	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
-	startMizzen(t, lab, t.TempDir())
+	launch(t, lab, t.TempDir()).ready()
 	f := &fuzz{t: t, lab: lab, edits: map[string]int{}}
 	f.lab.Config.WarningHandler = rest.NoWarnings{}
 	f.connect()

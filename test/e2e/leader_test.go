@@ -36,6 +36,7 @@ func many(prefix string, n int, value string) string {
 // Who ends a process in the middle of a sync waits at most ten seconds; the
 // Lease is free, and the next process finishes what is left.
 func TestGracefulStop(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, 0)
 	s.publish(map[string]string{"app/all.yaml": many("cm", 300, "1")})
 	first := launch(t, s.lab, s.state).ready()
@@ -81,7 +82,7 @@ func (s *stage) count(ctx context.Context) int {
 // Of two processes one leads, and the other says that it stands by. When the
 // leader is killed, the other one takes over and finishes.
 func TestTwoProcesses(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	s := newStage(t, 0)
 	s.publish(map[string]string{"app/all.yaml": many("cm", 300, "1")})
 	s.app("app", "app")
@@ -121,6 +122,7 @@ func TestTwoProcesses(t *testing.T) {
 // same holder of the Lease, and goes on at once. A second process in the same
 // directory is another holder.
 func TestSameDirectory(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, 0)
 	first := launch(t, s.lab, s.state)
 	first.says("msg=leading")

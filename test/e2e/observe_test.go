@@ -90,6 +90,7 @@ func (c *spans) traces(name string) int {
 // A sync is one trace, whose spans are the stages, and whose id is in the
 // history.
 func TestTrace(t *testing.T) {
+	t.Parallel()
 	c := collect(t)
 	s := newStage(t, 0)
 	s.publish(map[string]string{"app/web.yaml": deployment("web", 1)})
@@ -136,7 +137,7 @@ const (
 // While nothing changes, 50 Applications cost no rendering and no request but
 // those of watches and of the lease. The metrics say so too.
 func TestSteadyState(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	s := newStage(t, 0)
 	files := map[string]string{}
 	for i := range steadyApplications {

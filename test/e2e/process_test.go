@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,7 +22,6 @@ import (
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	url   string
 	logs  string
 	ended chan struct{}
 }
@@ -33,15 +31,13 @@ type process struct {
 func launch(t *testing.T, lab *labtest.Lab, state string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, ended: make(chan struct{}), logs: filepath.Join(t.TempDir(), "mizzen.log")}
-	address := freeAddress(t)
-	p.url = "http://" + address
 	logs, err := os.Create(p.logs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer logs.Close()
 	p.cmd = exec.Command("../../bin/mizzen", "up", "--kubeconfig", lab.Kubeconfig, "--state-dir", state,
-		"--listen", address, "--log-format", "text")
+		"--listen", anyPort, "--log-format", "text")
 	p.cmd.Stdout, p.cmd.Stderr = logs, logs
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -64,15 +60,17 @@ func launch(t *testing.T, lab *labtest.Lab, state string, env ...string) *proces
 	return p
 }
 
-// freeAddress returns an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// anyPort has a process listen wherever nobody else does; it says where.
+const anyPort = "127.0.0.1:0"
+
+// url is where the process listens, "" until it does.
+func (p *process) url() string {
+	_, rest, said := strings.Cut(p.log(), "msg=listening address=")
+	address, _, whole := strings.Cut(rest, "\n")
+	if !said || !whole {
+		return ""
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return "http://" + address
 }
 
 // kill ends the process without a chance to say anything.
@@ -137,7 +135,11 @@ func (p *process) lines(level string) int {
 
 // get asks the process, and returns the status code, 0 if there is no answer.
 func (p *process) get(ctx context.Context, path string) (code int, body string) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
+	url := p.url()
+	if url == "" {
+		return 0, "it does not listen yet"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
 	if err != nil {
 		return 0, err.Error()
 	}

@@ -17,6 +17,7 @@ import (
 // The state directory may be lost at any time: the mirrors, or all of it,
 // under a running process or between two.
 func TestLostState(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, 0)
 	s.publish(map[string]string{"app/cm.yaml": configMap("cm", "0")})
 	p := launch(t, s.lab, s.state).ready()
@@ -72,6 +73,7 @@ func effective(requests []labtest.Request, resource, namespace string) (writes [
 // as long as our mirror has it. When that is lost too, the Application says
 // what is wrong, and the cluster stays as it is.
 func TestHeldRevisionLost(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, 0)
 	s.publish(map[string]string{"app/cm.yaml": configMap("cm", "1")})
 	base := s.repo.Git(t, "rev-parse", "HEAD")
