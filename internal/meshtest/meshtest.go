@@ -4,6 +4,7 @@
 package meshtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -35,12 +36,11 @@ func Read(fsys fs.FS) (objects []mizzen.Object, err error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		f, err := fsys.Open(path)
+		content, err := fs.ReadFile(fsys, path)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		found, err := decode(f)
+		found, err := decode(bytes.NewReader(content))
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}

@@ -174,29 +174,13 @@ func (x *run) expand(ctx context.Context, s *side, queue []*deployed) error {
 			}
 		}
 		if depth == maxNesting {
-			for _, d := range queue {
-				d.err = &mizzen.Error{
-					Kind: mizzen.TooLarge, Object: "application " + d.Name, Origin: d.Origin,
-					Err: fmt.Errorf("it is rendered by an application that is rendered by another, and so on, %d deep", maxNesting),
-				}
-			}
+			tooDeep(queue)
 			return nil
 		}
 		if err := x.renderAll(ctx, s, queue); err != nil {
 			return err
 		}
-		var nested []discover.Manifest
-		var parents []*deployed
-		for _, d := range queue {
-			for _, result := range d.results {
-				for _, o := range result.Output.Objects {
-					if discover.Declares(o.Object) {
-						nested = append(nested, discover.Manifest{Object: o.Object, Origin: o.Origins.Object})
-						parents = append(parents, d)
-					}
-				}
-			}
-		}
+		nested, parents := declaredBy(queue)
 		queue = nil
 		for _, m := range nested {
 			s.catalog.Remember(m)
@@ -207,6 +191,31 @@ func (x *run) expand(ctx context.Context, s *side, queue []*deployed) error {
 		}
 	}
 	return nil
+}
+
+// declaredBy are the manifests of Applications that others render, and who does.
+func declaredBy(apps []*deployed) (nested []discover.Manifest, parents []*deployed) {
+	for _, d := range apps {
+		for _, result := range d.results {
+			for _, o := range result.Output.Objects {
+				if discover.Declares(o.Object) {
+					nested = append(nested, discover.Manifest{Object: o.Object, Origin: o.Origins.Object})
+					parents = append(parents, d)
+				}
+			}
+		}
+	}
+	return nested, parents
+}
+
+// tooDeep has Applications fail that are not rendered any more.
+func tooDeep(apps []*deployed) {
+	for _, d := range apps {
+		d.err = &mizzen.Error{
+			Kind: mizzen.TooLarge, Object: "application " + d.Name, Origin: d.Origin,
+			Err: fmt.Errorf("it is rendered by an application that is rendered by another, and so on, %d deep", maxNesting),
+		}
+	}
 }
 
 // settle gives a manifest the namespace that its Application gives it.

@@ -117,43 +117,53 @@ func policyFinding(severity mizzen.Severity, before string, err error) mizzen.Fi
 // equal is not descended into. Of many files the last are left out, but never
 // those of the guard: a change must not hide that it touches them.
 func differing(ctx context.Context, before, after mizzen.Snapshot) ([]string, error) {
-	var files []string
-	var walk func(name string) error
-	walk = func(name string) error {
-		if err := ctx.Err(); err != nil || len(files) > maxFiles {
-			return err
-		}
-		was, wasErr := before.ID(name)
-		is, isErr := after.ID(name)
-		if wasErr == nil && isErr == nil && was == is {
-			return nil
-		}
-		entries, err := entriesOf(before, after, name)
-		if err != nil {
-			return err
-		}
-		if entries == nil {
-			files = append(files, name)
-			return nil
-		}
-		for _, e := range entries {
-			if err := walk(path.Join(name, e)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	isThere := func(s mizzen.Snapshot, name string) bool { _, err := s.Stat(name); return err == nil }
+	d := difference{before: before, after: after}
 	for _, name := range append(policy.GuardFiles(), ".") {
 		if !isThere(before, name) && !isThere(after, name) {
 			continue
 		}
-		if err := walk(name); err != nil {
+		if err := d.walk(ctx, name); err != nil {
 			return nil, fmt.Errorf("compare the files: %w", err)
 		}
 	}
-	slices.Sort(files)
-	return slices.Compact(files), nil
+	slices.Sort(d.files)
+	return slices.Compact(d.files), nil
+}
+
+func isThere(s mizzen.Snapshot, name string) bool {
+	_, err := s.Stat(name)
+	return err == nil
+}
+
+// difference collects the files that differ.
+type difference struct {
+	before, after mizzen.Snapshot
+	files         []string
+}
+
+func (d *difference) walk(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil || len(d.files) > maxFiles {
+		return err
+	}
+	was, wasErr := d.before.ID(name)
+	is, isErr := d.after.ID(name)
+	if wasErr == nil && isErr == nil && was == is {
+		return nil
+	}
+	entries, err := entriesOf(d.before, d.after, name)
+	if err != nil {
+		return err
+	}
+	if entries == nil {
+		d.files = append(d.files, name)
+		return nil
+	}
+	for _, e := range entries {
+		if err := d.walk(ctx, path.Join(name, e)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // entriesOf are the names in a directory of either Snapshot; nil if it is a
