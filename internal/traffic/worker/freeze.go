@@ -51,9 +51,10 @@ type frozenView struct {
 type frozenProxy struct {
 	Name string       `json:"name"`
 	Role traffic.Role `json:"role"`
-	// Workload and View are indexes; -1 is none.
+	// Workload, and the Views of both directions, are indexes; -1 is none.
 	Workload int `json:"workload"`
-	View     int `json:"view"`
+	Outbound int `json:"outbound"`
+	Inbound  int `json:"inbound"`
 }
 
 type frozenOrigins struct {
@@ -68,35 +69,41 @@ const maxFrozen = 256 << 20
 type freezer struct {
 	frozen
 	size int
-	// known has the indexes of resources by their content, and views those of
-	// views, as long as they are the same.
+	// known has the indexes of resources by their content, and parts those of
+	// views.
 	known map[[sha256.Size]byte]int
-	views map[*traffic.View]int
+	parts map[*traffic.Part]int
 }
 
 // freeze compiles all views of a mesh. An error is of Kind TooLarge if they
 // exceed maxFrozen.
 func freeze(m *traffic.Mesh) (*frozen, error) {
-	f := &freezer{known: map[[sha256.Size]byte]int{}, views: map[*traffic.View]int{}}
+	f := &freezer{known: map[[sha256.Size]byte]int{}, parts: map[*traffic.Part]int{nil: -1}}
 	f.Workloads, f.Hosts, f.Rejected, f.Injected = m.Workloads, m.Hosts, m.Rejected, m.Injected
 	f.TrustDomain, f.RootNamespace = m.TrustDomain, m.RootNamespace
 	for _, ref := range slices.SortedFunc(maps.Keys(m.Origins), mizzen.CompareRefs) {
 		f.Origins = append(f.Origins, frozenOrigins{ref, m.Origins[ref]})
 	}
 	for _, p := range m.Proxies {
-		view, err := f.view(p.View())
-		if err != nil {
+		frozen := frozenProxy{Name: p.Name, Role: p.Role, Workload: slices.Index(m.Workloads, p.Workload)}
+		var err error
+		if frozen.Outbound, err = f.part(p.Outbound); err != nil {
 			return nil, err
 		}
-		f.Proxies = append(f.Proxies, frozenProxy{Name: p.Name, Role: p.Role, Workload: slices.Index(m.Workloads, p.Workload), View: view})
+		if frozen.Inbound, err = f.part(p.Inbound); err != nil {
+			return nil, err
+		}
+		f.Proxies = append(f.Proxies, frozen)
 	}
 	return &f.frozen, nil
 }
 
-func (f *freezer) view(v *traffic.View) (int, error) {
-	if i, ok := f.views[v]; ok {
+// part returns the index of what proxies get for one direction.
+func (f *freezer) part(p *traffic.Part) (int, error) {
+	if i, ok := f.parts[p]; ok {
 		return i, nil
 	}
+	v := p.View()
 	out := frozenView{
 		Outbound: f.list(v.Outbound), Inbound: f.list(v.Inbound),
 		Routes: named(f, v.Routes), Clusters: named(f, v.Clusters), Endpoints: named(f, v.Endpoints),
@@ -108,7 +115,7 @@ func (f *freezer) view(v *traffic.View) (int, error) {
 		}
 	}
 	f.Views = append(f.Views, out)
-	f.views[v] = len(f.Views) - 1
+	f.parts[p] = len(f.Views) - 1
 	return len(f.Views) - 1, nil
 }
 
@@ -152,21 +159,27 @@ func (f *frozen) thaw() (*traffic.Mesh, error) {
 	for _, o := range f.Origins {
 		m.Origins[o.Ref] = o.Origins
 	}
-	views := make([]*traffic.View, len(f.Views))
+	parts := make([]*traffic.Part, len(f.Views))
 	for i, v := range f.Views {
-		views[i] = t.view(v)
+		view := t.view(v)
+		parts[i] = traffic.NewPart(func() *traffic.View { return view })
 	}
 	for _, p := range f.Proxies {
-		if p.View < 0 || p.View >= len(views) || p.Workload >= len(f.Workloads) {
-			return nil, fmt.Errorf("read a compiled mesh: proxy %s has view %d and workload %d", p.Name, p.View, p.Workload)
+		if max(p.Outbound, p.Inbound) >= len(parts) || p.Workload >= len(f.Workloads) {
+			return nil, fmt.Errorf("read a compiled mesh: proxy %s has views %d and %d, and workload %d", p.Name, p.Outbound, p.Inbound, p.Workload)
 		}
-		proxy := &traffic.Proxy{Name: p.Name, Role: p.Role, View: func() *traffic.View { return views[p.View] }}
-		if p.Workload >= 0 {
-			proxy.Workload = f.Workloads[p.Workload]
-		}
+		proxy := &traffic.Proxy{Name: p.Name, Role: p.Role, Outbound: at(parts, p.Outbound), Inbound: at(parts, p.Inbound), Workload: at(f.Workloads, p.Workload)}
 		m.Proxies = append(m.Proxies, proxy)
 	}
 	return m, t.err
+}
+
+// at returns an element; nil for the index -1.
+func at[T any](list []*T, i int) *T {
+	if i < 0 {
+		return nil
+	}
+	return list[i]
 }
 
 // thawer reads each message once, so that views share it again.
