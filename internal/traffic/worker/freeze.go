@@ -51,8 +51,7 @@ type frozenView struct {
 type frozenProxy struct {
 	Name string       `json:"name"`
 	Role traffic.Role `json:"role"`
-	// Workload, Outbound and Inbound are indexes, of workloads and views; -1 is
-	// none.
+	// Workload, and the Views of both directions, are indexes; -1 is none.
 	Workload int `json:"workload"`
 	Outbound int `json:"outbound"`
 	Inbound  int `json:"inbound"`
@@ -86,21 +85,20 @@ func freeze(m *traffic.Mesh) (*frozen, error) {
 		f.Origins = append(f.Origins, frozenOrigins{ref, m.Origins[ref]})
 	}
 	for _, p := range m.Proxies {
-		out, err := f.part(p.Outbound)
-		if err != nil {
+		frozen := frozenProxy{Name: p.Name, Role: p.Role, Workload: slices.Index(m.Workloads, p.Workload)}
+		var err error
+		if frozen.Outbound, err = f.part(p.Outbound); err != nil {
 			return nil, err
 		}
-		in, err := f.part(p.Inbound)
-		if err != nil {
+		if frozen.Inbound, err = f.part(p.Inbound); err != nil {
 			return nil, err
 		}
-		f.Proxies = append(f.Proxies, frozenProxy{
-			Name: p.Name, Role: p.Role, Workload: slices.Index(m.Workloads, p.Workload), Outbound: out, Inbound: in,
-		})
+		f.Proxies = append(f.Proxies, frozen)
 	}
 	return &f.frozen, nil
 }
 
+// part returns the index of what proxies get for one direction.
 func (f *freezer) part(p *traffic.Part) (int, error) {
 	if i, ok := f.parts[p]; ok {
 		return i, nil
@@ -168,21 +166,20 @@ func (f *frozen) thaw() (*traffic.Mesh, error) {
 	}
 	for _, p := range f.Proxies {
 		if max(p.Outbound, p.Inbound) >= len(parts) || p.Workload >= len(f.Workloads) {
-			return nil, fmt.Errorf("read a compiled mesh: proxy %s has views %d and %d and workload %d", p.Name, p.Outbound, p.Inbound, p.Workload)
+			return nil, fmt.Errorf("read a compiled mesh: proxy %s has views %d and %d, and workload %d", p.Name, p.Outbound, p.Inbound, p.Workload)
 		}
-		proxy := &traffic.Proxy{Name: p.Name, Role: p.Role}
-		if p.Outbound >= 0 {
-			proxy.Outbound = parts[p.Outbound]
-		}
-		if p.Inbound >= 0 {
-			proxy.Inbound = parts[p.Inbound]
-		}
-		if p.Workload >= 0 {
-			proxy.Workload = f.Workloads[p.Workload]
-		}
+		proxy := &traffic.Proxy{Name: p.Name, Role: p.Role, Outbound: at(parts, p.Outbound), Inbound: at(parts, p.Inbound), Workload: at(f.Workloads, p.Workload)}
 		m.Proxies = append(m.Proxies, proxy)
 	}
 	return m, t.err
+}
+
+// at returns an element; nil for the index -1.
+func at[T any](list []*T, i int) *T {
+	if i < 0 {
+		return nil
+	}
+	return list[i]
 }
 
 // thawer reads each message once, so that views share it again.

@@ -10,6 +10,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"mizzen.dev/mizzen"
@@ -23,10 +24,11 @@ func TestFreeze(t *testing.T) {
 		Routes: map[string]*routev3.RouteConfiguration{"80": {Name: "80"}, "other": {Name: "80"}}, Clusters: map[string]*clusterv3.Cluster{"c": {Name: "c"}},
 		Endpoints: map[string]*endpointv3.ClusterLoadAssignment{"c": {ClusterName: "c"}},
 	}
-	part := traffic.NewPart(func() *traffic.View { return view })
+	both := traffic.NewPart(func() *traffic.View { return view })
+	in := traffic.NewPart(func() *traffic.View { return &traffic.View{Inbound: []*listenerv3.Listener{{Name: "own"}}} })
 	ref := mizzen.Ref{Kind: "Service", Namespace: "shop", Name: "web"}
 	m := &traffic.Mesh{
-		Proxies:   []*traffic.Proxy{{Name: "shop/web", Role: traffic.Sidecar, Workload: web, Outbound: part}, {Name: "shop/api", Role: traffic.Gateway, Outbound: part, Inbound: part}},
+		Proxies:   []*traffic.Proxy{{Name: "shop/web", Role: traffic.Sidecar, Workload: web, Outbound: both, Inbound: in}, {Name: "shop/api", Role: traffic.Gateway, Outbound: both, Inbound: both}, {Name: "shop/none"}},
 		Workloads: []*traffic.Workload{web}, Hosts: map[string][]uint32{"web.shop": {80}}, Rejected: []traffic.Rejection{{Ref: ref, Path: "spec", Reason: "no"}},
 		Origins:  map[mizzen.Ref]mizzen.Origins{ref: {Object: mizzen.Origin{File: "a.yaml", Line: 3}, Fields: map[mizzen.Path]mizzen.Origin{"spec": {File: "a.yaml", Line: 4}}}},
 		Injected: map[string]bool{"shop": true}, TrustDomain: "td", RootNamespace: "istio-system",
@@ -48,10 +50,10 @@ func TestFreeze(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := cmp.Transformer("seen", func(p *traffic.Part) *traffic.View { return p.View() })
-	if diff := cmp.Diff(m, got, protocmp.Transform(), seen); diff != "" {
+	if diff := cmp.Diff(m, got, protocmp.Transform(), seen, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("mesh (-want +got):\n%s", diff)
 	}
-	if got.Proxies[0].Workload != got.Workloads[0] || got.Proxies[0].Outbound != got.Proxies[1].Inbound {
+	if got.Proxies[0].Workload != got.Workloads[0] || got.Proxies[0].Outbound != got.Proxies[1].Outbound || got.Proxies[1].Outbound != got.Proxies[1].Inbound {
 		t.Error("what was shared is no more")
 	}
 	// What is new in these types must be frozen too.
