@@ -158,7 +158,7 @@ func (c *comparison) servedDoor(name string, b, a *listenerv3.FilterChain) (d do
 	if _, err := fmt.Sscanf(n.port, "%d", &d.port); err != nil {
 		return d, false
 	}
-	d.waypoint = true
+	d.waypoint, d.host = true, anyHost
 	d.secured, d.key = c.pair(b, a)
 	return d, d.key != ""
 }

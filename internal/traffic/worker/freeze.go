@@ -24,13 +24,14 @@ type frozen struct {
 	Views     []frozenView  `json:"views"`
 	Proxies   []frozenProxy `json:"proxies"`
 	// The rest is as in traffic.Mesh.
-	Workloads     []*traffic.Workload `json:"workloads"`
-	Hosts         map[string][]uint32 `json:"hosts"`
-	Rejected      []traffic.Rejection `json:"rejected"`
-	Origins       []frozenOrigins     `json:"origins"`
-	Injected      map[string]bool     `json:"injected"`
-	TrustDomain   string              `json:"trustDomain"`
-	RootNamespace string              `json:"rootNamespace"`
+	Workloads     []*traffic.Workload                `json:"workloads"`
+	Hosts         map[string][]uint32                `json:"hosts"`
+	Rejected      []traffic.Rejection                `json:"rejected"`
+	Origins       []frozenOrigins                    `json:"origins"`
+	Injected      map[string]bool                    `json:"injected"`
+	Waypoints     map[string][]traffic.WaypointShare `json:"waypoints,omitempty"`
+	TrustDomain   string                             `json:"trustDomain"`
+	RootNamespace string                             `json:"rootNamespace"`
 }
 
 // resource is a message of Envoy's API by its name in a view.
@@ -80,7 +81,7 @@ type freezer struct {
 func freeze(m *traffic.Mesh) (*frozen, error) {
 	f := &freezer{known: map[[sha256.Size]byte]int{}, parts: map[*traffic.Part]int{nil: -1}}
 	f.Workloads, f.Hosts, f.Rejected, f.Injected = m.Workloads, m.Hosts, m.Rejected, m.Injected
-	f.TrustDomain, f.RootNamespace = m.TrustDomain, m.RootNamespace
+	f.Waypoints, f.TrustDomain, f.RootNamespace = m.Waypoints, m.TrustDomain, m.RootNamespace
 	for _, ref := range slices.SortedFunc(maps.Keys(m.Origins), mizzen.CompareRefs) {
 		f.Origins = append(f.Origins, frozenOrigins{ref, m.Origins[ref]})
 	}
@@ -153,7 +154,7 @@ func (f *freezer) add(name string, m proto.Message) int {
 func (f *frozen) thaw() (*traffic.Mesh, error) {
 	t := thawer{frozen: f, messages: make([]proto.Message, len(f.Resources))}
 	m := &traffic.Mesh{
-		Workloads: f.Workloads, Hosts: f.Hosts, Rejected: f.Rejected, Injected: f.Injected, TrustDomain: f.TrustDomain,
+		Workloads: f.Workloads, Hosts: f.Hosts, Rejected: f.Rejected, Injected: f.Injected, Waypoints: f.Waypoints, TrustDomain: f.TrustDomain,
 		RootNamespace: f.RootNamespace, Origins: map[mizzen.Ref]mizzen.Origins{},
 	}
 	for _, o := range f.Origins {

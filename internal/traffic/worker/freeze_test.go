@@ -31,7 +31,7 @@ func TestFreeze(t *testing.T) {
 		Proxies:   []*traffic.Proxy{{Name: "shop/web", Role: traffic.Sidecar, Workload: web, Outbound: both, Inbound: in}, {Name: "shop/api", Role: traffic.Gateway, Outbound: both, Inbound: both}, {Name: "shop/none"}},
 		Workloads: []*traffic.Workload{web}, Hosts: map[string][]uint32{"web.shop": {80}}, Rejected: []traffic.Rejection{{Ref: ref, Path: "spec", Reason: "no"}},
 		Origins:  map[mizzen.Ref]mizzen.Origins{ref: {Object: mizzen.Origin{File: "a.yaml", Line: 3}, Fields: map[mizzen.Path]mizzen.Origin{"spec": {File: "a.yaml", Line: 4}}}},
-		Injected: map[string]bool{"shop": true}, TrustDomain: "td", RootNamespace: "istio-system",
+		Injected: map[string]bool{"shop": true}, Waypoints: map[string][]traffic.WaypointShare{"web.shop": {{Waypoint: "shop/way", Percent: 100}}}, TrustDomain: "td", RootNamespace: "istio-system",
 	}
 	cold, err := freeze(m)
 	if err != nil {
@@ -60,7 +60,7 @@ func TestFreeze(t *testing.T) {
 	for _, c := range []struct {
 		of   any
 		want int
-	}{{traffic.Mesh{}, 8}, {traffic.Proxy{}, 5}, {traffic.View{}, 5}} {
+	}{{traffic.Mesh{}, 9}, {traffic.Proxy{}, 5}, {traffic.View{}, 5}} {
 		if n := reflect.TypeOf(c.of).NumField(); n != c.want {
 			t.Errorf("%T has %d fields, and %d are known here", c.of, n, c.want)
 		}
