@@ -66,7 +66,7 @@ type ApprovalList struct {
 }
 
 // ReviewStatus is a summary of what a revision does, compared with what is
-// synced. It takes about 2 KiB at most.
+// synced. It takes 4 KiB at most.
 type ReviewStatus struct {
 	// Revision is the commit that was reviewed, Base the synced one that it was
 	// compared with.

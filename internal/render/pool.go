@@ -124,13 +124,20 @@ var ErrClosed = errors.New("the render pool is closed")
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.close()
+	p.mu.Unlock()
+	p.Rest()
+	p.running.Wait()
+}
+
+// Rest ends the workers that have nothing to do; the next job starts one.
+func (p *Pool) Rest() {
+	p.mu.Lock()
 	idle := p.idle
 	p.idle = nil
 	p.mu.Unlock()
 	for _, w := range idle {
 		p.discard(w)
 	}
-	p.running.Wait()
 }
 
 // Sandbox returns what protects the workers: as the last one reported, or what

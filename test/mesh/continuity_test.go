@@ -46,9 +46,12 @@ func TestUpgradeByRevision(t *testing.T) {
 		repo.push("Remove the old control plane")
 		m.controlPlanes("istiod-canary")
 
-		// And back, the same way.
+		// And back, the same way. The caller's proxy, which nobody moved, had no
+		// control plane meanwhile, and takes its time to find the new one: until then
+		// it would not hear of another gateway.
 		repo.revert(1)
 		m.ready("istiod")
+		m.connected()
 		repo.revert(3)
 		m.serves("istio-ingress", "istio=ingressgateway", "default")
 		repo.revert(5)
@@ -149,6 +152,15 @@ func (m *team) controlPlanes(want string) {
 	labtest.Eventually(m.T, "only "+want+" to be left", func(context.Context) bool {
 		out, err := m.try("get", "deployment", "-n", "istio-system", "-l", "app=istiod", "-o", "name")
 		return err == nil && strings.TrimSpace(out) == "deployment.apps/"+want
+	})
+}
+
+// connected waits until the caller's proxy has a control plane.
+func (m *team) connected() {
+	m.Helper()
+	labtest.Eventually(m.T, "the caller's proxy to have a control plane", func(context.Context) bool {
+		out, err := m.inCaller("curl -s '127.0.0.1:15000/stats?filter=control_plane.connected_state'")
+		return err == nil && strings.Contains(out, "control_plane.connected_state: 1")
 	})
 }
 

@@ -106,6 +106,7 @@ func (w *workload) describe(e *model.IstioEndpoint) {
 		return
 	}
 	e.LbWeight, e.Locality.Label = w.entry.Weight, w.entry.Locality
+	e.HealthStatus = 0 // istiod knows that of pods alone
 	if w.Identity == "" {
 		e.ServiceAccount = ""
 	}
