@@ -124,7 +124,7 @@ func (s *stage) control(t *testing.T) {
 	go func() {
 		done <- controller.Run(ctx, controller.Options{
 			Config: s.lab.Config, Installation: mizzen.DefaultInstallation, StateDir: t.TempDir(), Listen: "127.0.0.1:0",
-			Install: true, AllowUnsandboxedRender: true, Log: slog.New(slog.DiscardHandler),
+			Install: true, AllowUnsandboxedRender: true, Traffic: &traffic.Planner{Client: &traffic.Client{AllowUnsandboxed: true}}, Log: slog.New(slog.DiscardHandler),
 		})
 	}()
 	t.Cleanup(func() {

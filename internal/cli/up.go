@@ -10,6 +10,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/controller"
+	"mizzen.dev/mizzen/internal/traffic/worker"
 )
 
 // controllerFlags are shared by up and controller, which differ in what they
@@ -70,6 +71,7 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	}
 	err = controller.Run(cmd.Context(), controller.Options{
 		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
+		Traffic:                &worker.Planner{Client: &worker.Client{AllowUnsandboxed: f.unsandboxed}},
 		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, MaxMirrorBytes: f.mirror.Value(), Profile: f.profile, Log: a.logger(f), Version: version(),
 	})
 	return explain(err, "cluster "+config.Host, "")

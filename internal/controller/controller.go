@@ -45,6 +45,9 @@ type Options struct {
 	// AllowUnsandboxedRender renders although the system lacks what the
 	// sandbox needs.
 	AllowUnsandboxedRender bool
+	// Traffic reviews revisions for the gate. It must be set: a gate that knows
+	// no effects would let everything pass.
+	Traffic TrafficPlanner
 	// AllowFileRepositories permits file:// URLs.
 	AllowFileRepositories bool
 	// MaxMirrorBytes is the size on disk at which the fetch of a repository is
@@ -95,6 +98,9 @@ type Controller struct {
 // Run runs the loops until the context ends. Losing the lead, as after an
 // outage of the home API, ends nothing: the loops start anew.
 func Run(ctx context.Context, o Options) error {
+	if o.Traffic == nil {
+		return errors.New("a controller without a planner of traffic cannot guard its gates")
+	}
 	observe.Adopt(slog.New(quietly{o.Log.Handler()}))
 	c := &Controller{Options: o, clock: clock.RealClock{}, status: &status{}}
 	c.home = &home{log: o.Log, clock: c.clock}
@@ -180,7 +186,7 @@ func (c *Controller) open(ctx context.Context) (err error) {
 	if c.judge, err = health.New(health.Options{}); err != nil {
 		return err
 	}
-	c.traffic = newTraffic(c.AllowUnsandboxedRender, c.clock)
+	c.traffic = &traffic{planner: c.Traffic, clock: c.clock}
 	c.store, err = git.NewStore(filepath.Join(c.StateDir, "git"), git.Options{
 		AllowFile: c.AllowFileRepositories, MaxMirrorBytes: c.MaxMirrorBytes, Log: c.Log,
 	})

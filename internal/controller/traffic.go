@@ -8,8 +8,18 @@ import (
 	"k8s.io/utils/clock"
 
 	"mizzen.dev/mizzen"
-	"mizzen.dev/mizzen/internal/traffic/worker"
+	"mizzen.dev/mizzen/internal/engine"
+	"mizzen.dev/mizzen/internal/engine/review"
 )
+
+// TrafficPlanner says what a change does to traffic, by a process of its own:
+// istiod's code, which plans it, is not in this package, nor in its tests.
+type TrafficPlanner interface {
+	review.TrafficPlanner
+	engine.Analyzer
+	// Rest ends the process; the next question starts another one.
+	Rest()
+}
 
 // idleTraffic is how long a traffic worker may have nothing to do before it is
 // ended: it is as large as the meshes that it knows.
@@ -18,17 +28,13 @@ const idleTraffic = 5 * time.Minute
 // traffic plans traffic in a process of its own, which starts with the first
 // question and ends when there was none for a while.
 type traffic struct {
-	planner *worker.Planner
+	planner TrafficPlanner
 	clock   clock.WithTicker
 
 	mu sync.Mutex
 	// asked counts the questions; watched: somebody waits for them to cease.
 	asked   int
 	watched bool
-}
-
-func newTraffic(allowUnsandboxed bool, c clock.WithTicker) *traffic {
-	return &traffic{planner: &worker.Planner{Client: &worker.Client{AllowUnsandboxed: allowUnsandboxed}}, clock: c}
 }
 
 // Effects says what becomes different in a mesh.
@@ -69,4 +75,4 @@ func (t *traffic) watch(asked int) {
 	}
 }
 
-func (t *traffic) close() { t.planner.Client.Close() }
+func (t *traffic) close() { t.planner.Rest() }

@@ -66,6 +66,9 @@ func (p *Planned) watched(ref mizzen.Ref) (e entry, ok bool) {
 	if !exists {
 		return entry{}, true
 	}
+	if seen.Deleting {
+		return entry{owner: seen.Owner}, true
+	}
 	if seen.Foreign && !p.exclusive(ref) {
 		return entry{}, false // the watch does not keep which fields, and whose
 	}

@@ -92,7 +92,7 @@ func (p *Planned) judgeExisting(ctx context.Context, c candidate, current *unstr
 	case ownership != live.Ours && !p.knows(ref):
 		return p.adopt(ctx, c, current, j)
 	}
-	if direct && ownership == live.Ours {
+	if direct && ownership == live.Ours && current.GetDeletionTimestamp() == nil {
 		if judged, ok := p.judgeDirect(c, current, j); ok {
 			return judged, nil
 		}
@@ -134,6 +134,10 @@ func (p *Planned) judgeByDryRun(ctx context.Context, c candidate, current *unstr
 	p.handOver(settled, &j)
 	p.strip(c, after, &j)
 	j.managed, _ = live.ManagedHash(current.GetManagedFields(), p.manager())
+	if j.change.Action == mizzen.None && current.GetDeletionTimestamp() != nil {
+		// An earlier commit wanted that; who writes it waits for its end.
+		j.change.Action, j.change.Reason = mizzen.Update, "it is being deleted, and is made anew when it is gone"
+	}
 	return j, nil
 }
 

@@ -103,7 +103,9 @@ type Entry struct {
 	// status that are not in Git.
 	Foreign    bool
 	Generation int64
-	Deleting   bool
+	// Deleting tells that it is about to go: it waits for finalizers, or we
+	// deleted it.
+	Deleting bool
 }
 
 // Applied is what the watch has to know of an object that we wrote.

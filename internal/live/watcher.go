@@ -158,7 +158,7 @@ func (w *Watcher) Lookup(ref mizzen.Ref) (Entry, bool) {
 	}
 	out := Entry{
 		UID: types.UID(uuid.UUID(e.uid).String()), Owner: e.owner.name,
-		Handed: e.handed, Foreign: e.foreign != 0, Generation: e.generation, Deleting: e.deleting,
+		Handed: e.handed, Foreign: e.foreign != 0, Generation: e.generation, Deleting: e.deleting || e.leaving,
 	}
 	switch {
 	case e.version < e.awaited:

@@ -159,8 +159,8 @@ func (m *team) controlPlanes(want string) {
 func (m *team) connected() {
 	m.Helper()
 	labtest.Eventually(m.T, "the caller's proxy to have a control plane", func(context.Context) bool {
-		out, err := m.inCaller("curl -s '127.0.0.1:15000/stats?filter=control_plane.connected_state'")
-		return err == nil && strings.Contains(out, "control_plane.connected_state: 1")
+		out, err := m.try("exec", "-n", "istio-system", "deployment/istiod", "--", "pilot-discovery", "request", "GET", "/debug/syncz")
+		return err == nil && strings.Contains(out, "."+m.ns+`"`)
 	})
 }
 

@@ -28,6 +28,9 @@ type Planner struct {
 	MeshConfig string
 }
 
+// Rest ends the worker; the next question starts another one.
+func (p *Planner) Rest() { p.Client.Close() }
+
 // Effects says what becomes different in a mesh, the worst first. Objects that
 // are on both sides are the same pointer; they are not changed. Without a
 // change that matters to traffic nothing is asked.
