@@ -1,17 +1,13 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"mizzen.dev/mizzen"
-	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/engine/beside"
 	"mizzen.dev/mizzen/internal/engine/review"
 	"mizzen.dev/mizzen/internal/render"
@@ -49,10 +45,15 @@ func (d *desk) mesh(ctx context.Context, args []string, f *meshFlags) (review.Me
 	if err != nil {
 		return review.Mesh{}, err
 	}
-	m, err := chooseMesh(all, f.cluster)
+	names := make([]string, len(all))
+	for i, m := range all {
+		names[i] = m.Name
+	}
+	at, err := review.Choose(names, f.cluster, "mesh")
 	if err != nil {
 		return review.Mesh{}, err
 	}
+	m := all[at]
 	for _, why := range m.Missing {
 		fmt.Fprintf(d.app.Err, "warning: left out, since it cannot be rendered: %s\n", report.Plain(why))
 	}
@@ -119,35 +120,4 @@ func ofClone(ctx context.Context, c *clone, request review.Request, revision str
 		request.Remotes = []string{url}
 	}
 	return request, nil
-}
-
-// chooseMesh returns the mesh of a name, or the only one.
-func chooseMesh(all []review.Mesh, name string) (review.Mesh, error) {
-	if name == "" && len(all) == 1 {
-		return all[0], nil
-	}
-	var names []string
-	for _, m := range all {
-		// Where other clusters have names, the one that has none is Mizzen's own.
-		known := cmp.Or(m.Name, engine.InCluster)
-		if known == name {
-			return m, nil
-		}
-		names = append(names, known)
-	}
-	slices.Sort(names)
-	switch {
-	case len(all) == 0:
-		return review.Mesh{}, &mizzen.Error{
-			Kind: mizzen.NotFound, Object: "mesh", Err: errors.New("there is nothing to render"), Remedy: "name a directory with manifests",
-		}
-	case name != "":
-		return review.Mesh{}, &mizzen.Error{
-			Kind: mizzen.NotFound, Object: "cluster " + name, Err: errors.New("nothing goes there"), Remedy: "name one of " + strings.Join(names, ", "),
-		}
-	}
-	return review.Mesh{}, &mizzen.Error{
-		Kind: mizzen.Invalid, Object: "mesh", Err: fmt.Errorf("the repository is for several clusters: %s", strings.Join(names, ", ")),
-		Remedy: "choose one with --cluster",
-	}
 }

@@ -18,8 +18,8 @@ type entry struct {
 }
 
 // entries returns the metadata of the candidates that the inventory knows:
-// from the watch where there is one, else by asking. Others are absent, since
-// they need a look at the whole object anyway.
+// from the watch where there is one, else by asking. Others, and what is about
+// to go, are absent, since they need a look at the whole object anyway.
 func (p *Planned) entries(ctx context.Context, candidates []candidate) (map[mizzen.Ref]entry, error) {
 	found := make(map[mizzen.Ref]entry, len(candidates))
 	var ask []live.Target
@@ -41,7 +41,7 @@ func (p *Planned) entries(ctx context.Context, candidates []candidate) (map[mizz
 	}
 	for ref, o := range metadata {
 		owner, ownership := p.target.Destination.Cluster.Owner(ref, o)
-		if ownership != live.Ours {
+		if ownership != live.Ours || o.DeletionTimestamp != nil {
 			continue
 		}
 		e := entry{owner: owner}
@@ -63,11 +63,8 @@ func (p *Planned) watched(ref mizzen.Ref) (e entry, ok bool) {
 		return entry{}, false
 	}
 	seen, exists := w.Lookup(ref)
-	if !exists {
+	if !exists || seen.Deleting {
 		return entry{}, true
-	}
-	if seen.Deleting {
-		return entry{owner: seen.Owner}, true
 	}
 	if seen.Foreign && !p.exclusive(ref) {
 		return entry{}, false // the watch does not keep which fields, and whose

@@ -141,15 +141,7 @@ func (c *Cluster) listOne(ctx context.Context, w listed, keep func(*unstructured
 		if w.Name != "" {
 			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", w.Name).String()
 		}
-		list, err := c.dynamic.Resource(r.GVR()).Namespace(ns).List(ctx, o)
-		if err != nil {
-			return nil, "", err
-		}
-		items := make([]*unstructured.Unstructured, len(list.Items))
-		for i := range list.Items {
-			items[i] = &list.Items[i]
-		}
-		return items, list.GetContinue(), nil
+		return c.listObjects(ctx, r, ns, o)
 	}}
 	for next := ""; ; {
 		items, token, err := onePage(ctx, c, w.resource, w.Namespace, next, rd)

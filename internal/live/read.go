@@ -45,18 +45,20 @@ func (c *Cluster) Objects(ctx context.Context, targets []Target) (map[mizzen.Ref
 		get: func(ctx context.Context, r Resource, ns, name string) (*unstructured.Unstructured, error) {
 			return c.dynamic.Resource(r.GVR()).Namespace(ns).Get(ctx, name, metav1.GetOptions{})
 		},
-		list: func(ctx context.Context, r Resource, ns string, o metav1.ListOptions) ([]*unstructured.Unstructured, string, error) {
-			list, err := c.dynamic.Resource(r.GVR()).Namespace(ns).List(ctx, o)
-			if err != nil {
-				return nil, "", err
-			}
-			items := make([]*unstructured.Unstructured, len(list.Items))
-			for i := range list.Items {
-				items[i] = &list.Items[i]
-			}
-			return items, list.GetContinue(), nil
-		},
+		list: c.listObjects,
 	})
+}
+
+func (c *Cluster) listObjects(ctx context.Context, r Resource, ns string, o metav1.ListOptions) ([]*unstructured.Unstructured, string, error) {
+	list, err := c.dynamic.Resource(r.GVR()).Namespace(ns).List(ctx, o)
+	if err != nil {
+		return nil, "", err
+	}
+	items := make([]*unstructured.Unstructured, len(list.Items))
+	for i := range list.Items {
+		items[i] = &list.Items[i]
+	}
+	return items, list.GetContinue(), nil
 }
 
 // Metadata is as Objects, but reads the metadata alone: enough to know whether

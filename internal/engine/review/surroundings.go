@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mizzen.dev/mizzen"
@@ -20,14 +21,19 @@ func (x *run) complete(meshes []*mesh) error {
 	if known == nil {
 		return nil
 	}
-	m, err := meshOf(meshes, known.Cluster)
+	x.review.Live = &mizzen.ReviewLive{Server: known.Server, Cluster: known.Cluster}
+	if len(meshes) == 0 {
+		return nil // there is nothing to complete
+	}
+	names := make([]string, len(meshes))
+	for i, m := range meshes {
+		names[i] = m.name
+	}
+	at, err := Choose(names, known.Cluster, "--live")
 	if err != nil {
 		return err
 	}
-	x.review.Live = &mizzen.ReviewLive{Server: known.Server, Cluster: known.Cluster}
-	if m == nil {
-		return nil // there is nothing to complete
-	}
+	m := meshes[at]
 	added := beside.Of(known.Objects, m.before, m.after)
 	m.before, m.after = append(m.before, added...), append(m.after, added...)
 	mizzen.SortObjects(m.before)
@@ -36,32 +42,35 @@ func (x *run) complete(meshes []*mesh) error {
 	return nil
 }
 
-// meshOf returns the mesh of a name, or the only one; nil if there is none at
-// all.
-func meshOf(meshes []*mesh, name string) (*mesh, error) {
-	if len(meshes) == 0 || name == "" && len(meshes) == 1 {
-		if len(meshes) == 0 {
-			return nil, nil
-		}
-		return meshes[0], nil
+// Choose returns the place of the mesh of a name, or of the only one, among
+// their names; asked is what the user asked for. The error is of Kind NotFound
+// if there is none, and Invalid if there are several and no name.
+func Choose(names []string, name, asked string) (int, error) {
+	if name == "" && len(names) == 1 {
+		return 0, nil
 	}
-	var names []string
-	for _, m := range meshes {
+	known := make([]string, len(names))
+	for i, n := range names {
 		// Where other clusters have names, the one that has none is Mizzen's own.
-		is := cmp.Or(m.name, engine.InCluster)
-		if is == name {
-			return m, nil
-		}
-		names = append(names, is)
-	}
-	if name == "" {
-		return nil, &mizzen.Error{
-			Kind: mizzen.Invalid, Object: "--live", Err: fmt.Errorf("the repository is for several clusters: %s", strings.Join(names, ", ")),
-			Remedy: "say which one the live cluster is with --cluster",
+		if known[i] = cmp.Or(n, engine.InCluster); known[i] == name {
+			return i, nil
 		}
 	}
-	return nil, &mizzen.Error{
-		Kind: mizzen.NotFound, Object: "cluster " + name, Err: errors.New("nothing goes there"), Remedy: "name one of " + strings.Join(names, ", "),
+	slices.Sort(known)
+	switch all := strings.Join(known, ", "); {
+	case len(names) == 0:
+		return 0, &mizzen.Error{
+			Kind: mizzen.NotFound, Object: asked, Err: errors.New("there is nothing to render"), Remedy: "name a directory with manifests",
+		}
+	case name != "":
+		return 0, &mizzen.Error{
+			Kind: mizzen.NotFound, Object: "cluster " + name, Err: errors.New("nothing goes there"), Remedy: "name one of " + all,
+		}
+	default:
+		return 0, &mizzen.Error{
+			Kind: mizzen.Invalid, Object: asked, Err: fmt.Errorf("the repository is for several clusters: %s", all),
+			Remedy: "choose one with --cluster",
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func TestLive(t *testing.T) {
 	}
 	request = review.Request{Base: environments, Head: edited(environments, map[string]string{"overlays/prod/cm.yaml": configMap("web", "2")}), Live: request.Live}
 	request.Live.Cluster = ""
-	if _, err := b.Review(t.Context(), request); err == nil || !strings.Contains(err.Error(), "several clusters: dev, prod; say which one the live cluster is with --cluster") {
+	if _, err := b.Review(t.Context(), request); err == nil || !strings.Contains(err.Error(), "several clusters: dev, prod; choose one with --cluster") {
 		t.Errorf("of several clusters: %v", err)
 	}
 	request.Live.Cluster, p.asked = "prod", nil

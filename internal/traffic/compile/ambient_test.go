@@ -2,15 +2,12 @@ package compile_test
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio.io/istio/pilot/pkg/features"
-
+	"mizzen.dev/mizzen/internal/meshtest"
 	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/compile"
 )
@@ -18,12 +15,7 @@ import (
 // TestAmbient compiles an ambient mesh in a process of its own, since istiod's
 // code reads whether there is one when it starts.
 func TestAmbient(t *testing.T) {
-	if !features.EnableAmbient {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAmbient$")
-		cmd.Env = append(os.Environ(), "PILOT_ENABLE_AMBIENT=true")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if !meshtest.Ambient(t) {
 		return
 	}
 	mesh, err := compile.Compile(t.Context(), objects(t, "testdata/ambient.yaml"), compile.Options{})
@@ -68,9 +60,6 @@ func chainsOf(v *traffic.View) []string {
 
 // TestAmbientOff: an istiod without the ambient mesh ignores a waypoint.
 func TestAmbientOff(t *testing.T) {
-	if features.EnableAmbient {
-		t.Skip("the ambient mesh is on")
-	}
 	mesh, err := compile.Compile(t.Context(), objects(t, "testdata/ambient.yaml"), compile.Options{})
 	if err != nil {
 		t.Fatal(err)

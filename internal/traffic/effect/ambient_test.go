@@ -1,12 +1,9 @@
 package effect_test
 
 import (
-	"os"
-	"os/exec"
 	"testing"
 
-	"istio.io/istio/pilot/pkg/features"
-
+	"mizzen.dev/mizzen/internal/meshtest"
 	"mizzen.dev/mizzen/internal/traffic/effect/scenario"
 )
 
@@ -14,16 +11,11 @@ import (
 // own, since istiod's code reads whether there is an ambient mesh when it
 // starts.
 func TestAmbient(t *testing.T) {
-	if !features.EnableAmbient {
-		args := []string{"-test.run=^TestAmbient$"}
-		if *update {
-			args = append(args, "-update")
-		}
-		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-		cmd.Env = append(os.Environ(), "PILOT_ENABLE_AMBIENT=true")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	var args []string
+	if *update {
+		args = append(args, "-update")
+	}
+	if !meshtest.Ambient(t, args...) {
 		return
 	}
 	all, err := scenario.ReadAll("testdata/ambient")
