@@ -78,7 +78,7 @@ func (f *traceFlags) read(args []string) (paths []string, err error) {
 	}
 	if len(args) == 0 || !strings.Contains(args[0], "://") {
 		return nil, &mizzen.Error{
-			Kind: mizzen.Invalid, Object: "mizzen trace", Err: errors.New("there is no URL"),
+			Kind: mizzen.Invalid, Object: "the request", Err: errors.New("there is no URL"),
 			Remedy: "use 'mizzen trace [METHOD] URL [PATH]', with a URL such as http://reviews/path",
 		}
 	}
