@@ -70,8 +70,9 @@ test-race: build lab
 test-lab: build lab
 	cd lab && go test $(TEST_FLAGS) ./...
 	cd lab/coredns && go test $(TEST_FLAGS) ./...
+# Three at a time: test/peace only waits.
 test-stories: build lab
-	p=$$(hack/packages.sh stories) && go test -count=1 $(TEST_FLAGS) $$p
+	p=$$(hack/packages.sh stories) && go test -count=1 $(TEST_FLAGS) -p 3 $$p
 # By itself: no request may fail there, which a machine that is busy with other
 # labs does not keep.
 test-mesh: build lab

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,16 @@ func (a *Audit) Count(t testing.TB, by By) int {
 		}
 	}
 	return n
+}
+
+// Writes returns the requests since the mark of clients whose User-Agent begins
+// with userAgent that change an object, or would.
+func (a *Audit) Writes(t testing.TB, userAgent string) []Request {
+	t.Helper()
+	return slices.DeleteFunc(a.Requests(t), func(r Request) bool {
+		writes := slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
+		return !writes || !strings.HasPrefix(r.UserAgent, userAgent)
+	})
 }
 
 // marker is in the URI of a request whose only purpose is to be logged.

@@ -9,9 +9,7 @@ import (
 )
 
 // TestWaypoint follows examples/waypoint of the demo: a commit turns it on,
-// another one off. The control plane restarts twice. It is over before
-// TestPeace begins to count what Mizzen writes: tests run in the order of their
-// files' names.
+// another one off. The control plane restarts twice.
 func TestWaypoint(t *testing.T) {
 	m := newTeam(t)
 	repo := m.clone()

@@ -4,11 +4,9 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -62,31 +60,6 @@ func TestUpgradeByRevision(t *testing.T) {
 	m.clean(r)
 }
 
-// peace is how long Mizzen and istiod have to leave each other alone.
-const peace = 5 * time.Minute
-
-// TestPeace counts what Mizzen writes to the objects of Istio's charts while
-// nobody changes Git: istiod sets the certificate and the failure policy of its
-// webhooks, and Mizzen leaves them to it. The tests that follow go on meanwhile:
-// even while they kill istiod, Mizzen has nothing to write there.
-func TestPeace(t *testing.T) {
-	m := newTeam(t)
-	labtest.Eventually(t, "istiod to have patched its webhook", func(context.Context) bool {
-		out, err := m.try("get", "validatingwebhookconfiguration", "istiod-default-validator", "-o", "jsonpath={.webhooks[0].failurePolicy}")
-		return err == nil && out == "Fail"
-	})
-	mark, over := m.lab.Audit(t), time.After(peace)
-	t.Parallel()
-	<-over
-	istio := []string{"istio-system", "istio-ingress"}
-	for _, r := range mark.Requests(t) {
-		ours := strings.HasPrefix(r.UserAgent, "mizzen") && slices.Contains([]string{"create", "update", "patch", "delete"}, r.Verb)
-		if ours && (slices.Contains(istio, r.Namespace) || strings.HasSuffix(r.Resource, "webhookconfigurations")) {
-			t.Errorf("Mizzen did %s %s %s/%s", r.Verb, r.Resource, r.Namespace, r.Name)
-		}
-	}
-}
-
 // TestSubsetsComeBack deletes the subsets that the shop's routes name, by hand
 // and under load. Until Mizzen has put them back and the proxies have them,
 // requests fail; how many is counted, and afterwards none does.
@@ -114,15 +87,22 @@ func TestSubsetsComeBack(t *testing.T) {
 }
 
 // TestControlPlaneEnds kills istiod under load: the proxies go on with what
-// they have, and follow its successor.
+// they have, and follow its successor. Mizzen has nothing to write there, as
+// test/peace says of quieter minutes.
 func TestControlPlaneEnds(t *testing.T) {
 	m := newTeam(t)
 	m.becomes("200", "caller-v1", shop)
+	mark := m.lab.Audit(t)
 	r := m.during(pace, func() {
 		m.kubectl("delete", "pod", "-n", "istio-system", "-l", "app=istiod", "--grace-period=0", "--force")
 		m.kubectl("rollout", "status", "-n", "istio-system", "deployment/istiod", "--timeout=2m")
 	}, shop)
 	m.clean(r)
+	for _, r := range mark.Writes(t, "mizzen") {
+		if r.Namespace == "istio-system" || strings.HasSuffix(r.Resource, "webhookconfigurations") {
+			t.Errorf("Mizzen did %s %s %s/%s", r.Verb, r.Resource, r.Namespace, r.Name)
+		}
+	}
 	// The successor's word reaches the proxies.
 	m.apply(subsets + virtualService(`[{fault: {abort: {percentage: {value: 100}, httpStatus: 418}}, route: [{destination: {host: server}}]}]`))
 	m.becomes("418", "caller-v1", "http://server/")

@@ -1,0 +1,39 @@
+// Package peace counts what Mizzen does in a mesh that nobody touches. It is a
+// package of its own because it takes minutes in which the machine has little
+// to do: the other stories run beside it.
+package peace
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"mizzen.dev/mizzen/internal/labtest"
+)
+
+// peace is how long Mizzen and istiod have to leave each other alone.
+const peace = 5 * time.Minute
+
+// TestPeace counts what Mizzen writes to the objects of Istio's charts while
+// nobody changes Git: istiod sets the certificate and the failure policy of its
+// webhooks, and Mizzen leaves them to it.
+func TestPeace(t *testing.T) {
+	lab := labtest.Start(t, labtest.ControlPlane|labtest.Git|labtest.Mesh)
+	webhooks := kubernetes.NewForConfigOrDie(lab.Config).AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	labtest.Eventually(t, "istiod to have patched its webhook", func(ctx context.Context) bool {
+		c, err := webhooks.Get(ctx, "istiod-default-validator", metav1.GetOptions{})
+		return err == nil && *c.Webhooks[0].FailurePolicy == admissionv1.Fail
+	})
+	mark := lab.Audit(t)
+	<-time.After(peace)
+	for _, r := range mark.Writes(t, "mizzen") {
+		if strings.HasPrefix(r.Namespace, "istio-") || strings.HasSuffix(r.Resource, "webhookconfigurations") {
+			t.Errorf("Mizzen did %s %s %s/%s", r.Verb, r.Resource, r.Namespace, r.Name)
+		}
+	}
+}
