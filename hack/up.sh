@@ -51,9 +51,17 @@ if runs=$(bin/lab status -o json); then
 fi
 
 step "starting Kubernetes and a Git server"
-# shellcheck disable=SC2086 # as above
-bin/lab up $live ${IDLE:+--idle "$IDLE"} --demo ${TRACING:+--tracing} >/dev/null
+# shellcheck disable=SC2086 # $live is one flag or none
+bin/lab up $live ${IDLE:+--idle "$IDLE"} --serving >/dev/null
 ln -sfn clusters/cluster-1/kubeconfig "$kubeconfig"
+
+# Mizzen needs no more than the API: it starts while the node does. It is
+# started anew if its binary changed, or if the cluster is another.
+step "starting Mizzen"
+bin/lab run --uses "$kubeconfig" mizzen \
+	bin/mizzen up --kubeconfig "$kubeconfig" --state-dir "$MIZZEN_LAB/programs/mizzen" --listen 127.0.0.1:0 --log-format json
+# shellcheck disable=SC2086 # as above
+bin/lab up $live --demo ${TRACING:+--tracing} >/dev/null
 url=$(bin/lab demo)
 # status FIELD: a URL of the first cluster.
 status() { bin/lab status -o json | sed -n 's/^ *"'"$1"'": "\(http[^"]*\)".*/\1/p' | head -n 1; }
@@ -71,39 +79,40 @@ if [ -n "$(git -C "$clone" status --porcelain)" ]; then
 fi
 rm -rf "$clone"
 
-# Mizzen is started anew if its binary changed, or if the cluster is another.
-step "starting Mizzen"
-bin/lab run --uses "$kubeconfig" mizzen \
-	bin/mizzen up --kubeconfig "$kubeconfig" --state-dir "$MIZZEN_LAB/programs/mizzen" --listen 127.0.0.1:0 --log-format json
-seconds=0
 address=
+tries=0
 until [ -n "$address" ] && curl -fsS -o /dev/null "http://$address/readyz" 2>/dev/null; do
-	[ "$seconds" -lt 60 ] || fail 3 "Mizzen is not ready after 60 s; see $log"
+	[ "$tries" -lt 600 ] || fail 3 "Mizzen is not ready after 60 s; see $log"
 	address=$(sed -n 's/.*"msg":"listening","address":"\([^"]*\)".*/\1/p' "$log" | tail -n 1)
-	seconds=$((seconds + 1))
-	sleep 1
+	tries=$((tries + 1))
+	sleep 0.1
 done
 
-if [ "$nodes" = live ]; then
-	bin/lab expose mizzen "$address" # for Prometheus
-fi
-
+step "syncing the demo from $url"
 # Pushes are announced, signed with a secret of this lab's own.
 token=$MIZZEN_LAB/programs/webhook-token
 [ -s "$token" ] || (umask 077 && od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >"$token")
-kubectl create secret generic demo-webhook -n mizzen-system --from-file=token="$token" --dry-run=client -o yaml |
-	kubectl apply --server-side -f - >/dev/null
-bin/lab git hook --only demo "http://$address/webhook" "$(cat "$token")"
-
-step "syncing the demo from $url"
 # For a moment after its CRDs are established, the API server knows them only
 # in part.
-seconds=0
-until answer=$(git -C "$demo" show main:bootstrap.yaml | kubectl apply --server-side -f - 2>&1); do
-	[ "$seconds" -lt 30 ] || fail 2 "bootstrap.yaml of the demo is refused: $answer"
-	seconds=$((seconds + 1))
-	sleep 1
+tries=0
+until answer=$({
+	cat <<YAML
+apiVersion: v1
+kind: Secret
+metadata: {name: demo-webhook, namespace: mizzen-system}
+data: {token: $(base64 -w0 "$token")}
+---
+YAML
+	git -C "$demo" show main:bootstrap.yaml
+} | kubectl apply --server-side -f - 2>&1); do
+	[ "$tries" -lt 150 ] || fail 2 "bootstrap.yaml of the demo is refused: $answer"
+	tries=$((tries + 1))
+	sleep 0.2
 done
+bin/lab git hook --only demo "http://$address/webhook" "$(cat "$token")"
+if [ "$nodes" = live ]; then
+	bin/lab expose mizzen "$address" # for Prometheus
+fi
 if ! kubectl wait application/apps -n mizzen-system --for=condition=Ready --timeout="${WAIT:-5m}" >/dev/null; then
 	kubectl get applications -n mizzen-system -o go-template='{{range .items}}{{$name := .metadata.name -}}
 {{range .status.conditions}}{{if and (eq .type "Ready") (ne .status "True")}}{{$name}}: {{.message}}{{"\n"}}{{end}}{{else}}{{$name}}: nothing is known yet{{"\n"}}{{end}}{{end}}' >&2

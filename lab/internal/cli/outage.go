@@ -66,7 +66,7 @@ func setOutage(ctx context.Context, o *options, name string, stopped bool) error
 	if err := notify(dir); err != nil {
 		return err
 	}
-	status, err = await(ctx, dir, spec.Generation, nil)
+	status, err = await(ctx, dir, spec.Generation, nil, upOptions{}.judge)
 	if err != nil || !stopped {
 		return err
 	}

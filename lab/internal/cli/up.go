@@ -29,6 +29,7 @@ type upOptions struct {
 	clusters, nodes int
 	idle            time.Duration
 	resume, demo    bool
+	serving         bool
 	tracing         bool
 	timeout         time.Duration
 	live, joined    bool
@@ -71,6 +72,7 @@ func newUp(o *options) *cobra.Command {
 	f.IntVar(&up.nodes, "nodes", 2, "kwok nodes of each new cluster")
 	f.DurationVar(&up.idle, "idle", 0, "end the lab when nobody has held a lease for so long (0: never)")
 	f.BoolVar(&up.resume, "resume", false, "start on the data of a lab that was killed or kept")
+	f.BoolVar(&up.serving, "serving", false, "return when the API of every cluster answers, before pods can be scheduled")
 	f.BoolVar(&up.demo, "demo", false, "create the demo's repository too, as `lab demo` does")
 	f.BoolVar(&up.tracing, "tracing", false, "with --demo: as `lab demo --tracing` does")
 	f.BoolVar(&up.live, "live", false, "give each cluster a node whose pods run")
@@ -95,7 +97,7 @@ func (up upOptions) run(ctx context.Context, dir state.Dir) (state.Status, error
 		if err != nil {
 			return state.Status{}, err
 		}
-		status, err := await(ctx, dir, generation, gone)
+		status, err := await(ctx, dir, generation, gone, up.judge)
 		if err != nil && gone != nil && ctx.Err() == nil {
 			// It would try for ever what has no prospect.
 			err = errors.Join(err, down(ctx, dir, true, false))
@@ -171,10 +173,10 @@ func notify(dir state.Dir) error {
 	return nil
 }
 
-// await returns the first Status that has observed generation and is Ready.
-// gone tells of the end of a supervisor of ours; without it, await returns
-// errGone when no supervisor shows up.
-func await(ctx context.Context, dir state.Dir, generation int64, gone <-chan error) (state.Status, error) {
+// await returns the first Status that has observed generation and that judge
+// has settled. gone tells of the end of a supervisor of ours; without it, await
+// returns errGone when no supervisor shows up.
+func await(ctx context.Context, dir state.Dir, generation int64, gone <-chan error, judge func(state.Status) (done bool, err error)) (state.Status, error) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	// Before the first Status of a new supervisor there is the last one's.
@@ -206,13 +208,24 @@ func await(ctx context.Context, dir state.Dir, generation int64, gone <-chan err
 }
 
 // judge reports whether it is settled that the lab is up, or cannot be.
-func judge(status state.Status) (done bool, err error) {
+func (up upOptions) judge(status state.Status) (done bool, err error) {
 	for _, c := range status.Clusters {
 		if c.State == state.Failed && c.Failures >= hopeless {
 			return true, fmt.Errorf("%s does not start: %s\nlook at `lab logs %[1]s`; `lab down` starts from nothing", c.Name, c.Message)
 		}
 	}
-	return status.State == state.Ready, nil
+	return status.State == state.Ready || up.serving && serving(status), nil
+}
+
+// serving reports whether the API of every cluster answers.
+func serving(status state.Status) bool {
+	for _, c := range status.Clusters {
+		runs := c.State == state.Starting || c.State == state.Ready
+		if !runs || c.ServingSeconds == 0 {
+			return false
+		}
+	}
+	return len(status.Clusters) > 0
 }
 
 // tail returns the end of a file, for a message.

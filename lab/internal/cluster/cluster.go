@@ -69,6 +69,7 @@ const (
 func Run(ctx context.Context, o Options, report func(Phase)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	started := startGenerously(ctx)
 	lock, err := lockDirectory()
 	if err != nil {
 		return err
@@ -107,6 +108,7 @@ func Run(ctx context.Context, o Options, report func(Phase)) error {
 		return cause(ctx, err)
 	}
 	report(Ready)
+	started()
 	<-ctx.Done()
 	return cause(ctx, nil)
 }

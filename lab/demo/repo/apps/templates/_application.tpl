@@ -25,3 +25,14 @@ All control planes, as entries of dependsOn: include "istiods" .Values.
 - name: {{ include "istiod" . }}
 {{- end }}
 {{- end }}
+
+{{/*
+What every pod with a proxy waits for, as entries of dependsOn: the webhook that
+injects it, and what it reports its metrics by: include "injection" .Values.
+*/}}
+{{- define "injection" -}}
+{{- include "istiods" . }}
+{{- if eq .nodes "live" }}
+- name: telemetry
+{{- end }}
+{{- end }}
