@@ -32,6 +32,7 @@ var measurements = []measurement{
 	{"memory", memory},
 	{"plan-demo", planDemo},
 	{"plan-city", planCity},
+	{"plan-warm", planWarm},
 	{"trace", traceWarm},
 	{"mesh-ready", meshReady},
 	// These go on with the last lab of mesh-ready.

@@ -39,9 +39,17 @@ type Client struct {
 	Executable string
 	// AllowUnsandboxed lets the worker run where it cannot be confined.
 	AllowUnsandboxed bool
+	// Idle is how long a worker may have nothing to do before it is ended: it is
+	// as large as the meshes that it knows. 0 means until Close.
+	Idle time.Duration
+	// Starting is called before a worker is started, so that there is room for
+	// it; it may be nil.
+	Starting func()
 
 	mu      sync.Mutex
 	process *process
+	// asked counts the jobs.
+	asked uint64
 }
 
 type process struct {
@@ -58,6 +66,7 @@ type process struct {
 func (c *Client) Do(ctx context.Context, job Job, result any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.wait()
 	if err := c.prepare(job); err != nil {
 		return err
 	}
@@ -75,6 +84,22 @@ func (c *Client) Do(ctx context.Context, job Job, result any) error {
 		return err
 	}
 	return json.Unmarshal(a.Result, result)
+}
+
+// wait ends the worker when there is no other job for a while.
+func (c *Client) wait() {
+	c.asked++
+	if c.Idle <= 0 || c.process == nil {
+		return
+	}
+	asked := c.asked
+	time.AfterFunc(c.Idle, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.asked == asked {
+			c.stop()
+		}
+	})
 }
 
 // Close ends the worker, if there is one.
@@ -103,6 +128,9 @@ func (c *Client) prepare(job Job) error {
 		return nil
 	}
 	c.stop()
+	if c.Starting != nil {
+		c.Starting()
+	}
 	p, err := c.start(flags)
 	c.process = p
 	return err

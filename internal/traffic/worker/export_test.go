@@ -2,3 +2,10 @@ package worker
 
 // TwoWorkers lets tests compare with what one worker says.
 var TwoWorkers = (*Planner).twoWorkers
+
+// Running tells whether there is a worker.
+func (c *Client) Running() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.process != nil
+}
