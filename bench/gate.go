@@ -102,15 +102,15 @@ func applicationOf(i int) *v1alpha1.Application {
 
 // open makes the parts of a controller that review.
 func (g *gate) open(ctx context.Context, dir string) error {
-	mizzen, err := filepath.Abs("bin/mizzen")
+	binary, err := filepath.Abs("bin/mizzen")
 	if err != nil {
 		return err
 	}
-	pool, err := render.NewPool(render.PoolConfig{Command: []string{mizzen, render.WorkerCommand}})
+	pool, err := render.NewPool(render.PoolConfig{Command: []string{binary, render.WorkerCommand}})
 	if err != nil {
 		return err
 	}
-	planner := &worker.Planner{Client: &worker.Client{Executable: mizzen}}
+	planner := &worker.Planner{Client: &worker.Client{Executable: binary}}
 	g.closers = append(g.closers, pool.Close, planner.Rest)
 	kept, err := render.OpenCache(filepath.Join(dir, "renders"), render.DefaultCacheBytes, nil)
 	if err != nil {
