@@ -64,6 +64,15 @@ type process struct {
 // leaves the worker as it is; a worker that ends or takes longer than Timeout
 // is replaced for the next job.
 func (c *Client) Do(ctx context.Context, job Job, result any) error {
+	encoded, err := json.Marshal(job)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, job, encoded, result)
+}
+
+// do is Do with a job that is encoded.
+func (c *Client) do(ctx context.Context, job Job, encoded []byte, result any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.wait()
@@ -74,7 +83,7 @@ func (c *Client) Do(ctx context.Context, job Job, result any) error {
 	defer cancel()
 	// A blocked pipe knows no context: ending the process unblocks it.
 	stop := context.AfterFunc(ctx, c.process.kill)
-	a, err := c.process.ask(job)
+	a, err := c.process.ask(encoded)
 	if !stop() || err != nil {
 		p := c.process
 		c.process = nil
@@ -168,8 +177,8 @@ func (c *Client) start(flags Flags) (*process, error) {
 	return p, nil
 }
 
-func (p *process) ask(job Job) (a answer, err error) {
-	if err := write(p.in, job); err != nil {
+func (p *process) ask(job []byte) (a answer, err error) {
+	if err := writeEncoded(p.in, job); err != nil {
 		return a, err
 	}
 	return a, read(p.out, &a)

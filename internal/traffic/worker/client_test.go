@@ -8,14 +8,15 @@ import (
 	"mizzen.dev/mizzen/internal/traffic/worker"
 )
 
-// TestIdle: a worker that has nothing to do ends, and the next job gets another.
+// TestIdle: a worker that has nothing to do ends, and the next job gets another,
+// but for what is remembered.
 func TestIdle(t *testing.T) {
 	started := 0
 	client := worker.Client{Idle: time.Nanosecond, Starting: func() { started++ }}
 	defer client.Close()
 	planner := worker.Planner{Client: &client}
-	for range 2 {
-		if _, err := planner.Analyze(t.Context(), services(t, 2)); err != nil {
+	for _, n := range []int{1, 2, 1} {
+		if _, err := planner.Analyze(t.Context(), services(t, n)); err != nil {
 			t.Fatal(err)
 		}
 		for client.Running() {
