@@ -21,14 +21,10 @@ import (
 // Timeout bounds one job.
 const Timeout = 2 * time.Minute
 
-// A worker collects garbage when its heap has grown by half, so that a small
-// question takes little memory, and hard only near what it may have at all
-// (dataBytes): a limit below what a large mesh needs would have it do nothing
-// else.
-const (
-	memoryLimit   = "3GiB"
-	garbageGrowth = "50"
-)
+// memoryLimit is where a worker collects garbage hard (see collect), near what it
+// may have at all (dataBytes): a limit below what a large mesh needs would have
+// it do nothing else.
+const memoryLimit = "3GiB"
 
 // Client asks a worker process, which it starts with the first job and keeps,
 // since a warm one remembers the last mesh. A job whose istiod has other Flags
@@ -160,7 +156,7 @@ func (c *Client) start(flags Flags) (*process, error) {
 	p := &process{cmd: exec.Command(executable, args...), flags: flags}
 	// What a worker needs comes by pipe: no variable of ours is its business,
 	// but istiod's code takes its flags from there.
-	p.cmd.Env = append([]string{"GOMEMLIMIT=" + memoryLimit, "GOGC=" + garbageGrowth}, flags.environ()...)
+	p.cmd.Env = append([]string{"GOMEMLIMIT=" + memoryLimit}, flags.environ()...)
 	p.cmd.Stderr = &p.stderr
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {

@@ -93,22 +93,41 @@ func (p *Planner) sameFlags(ctx context.Context, both, gone, come []mizzen.Objec
 func (p *Planner) Analyze(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error) {
 	job := Job{Ask: AskAnalyze, MeshConfig: p.MeshConfig}
 	for _, o := range objects {
-		job.Both = append(job.Both, Object{Content: o.Object, Origins: o.Origins})
+		job.Both = append(job.Both, Object{Content: o.Object}) // lines move, and are known here
 	}
 	encoded, err := json.Marshal(job)
 	if err != nil {
 		return nil, err
 	}
 	digest := sha256.Sum256(encoded)
-	if findings, ok := p.recall(digest); ok {
-		return findings, nil
+	findings, ok := p.recall(digest)
+	if !ok {
+		if err := p.Client.do(ctx, job, encoded, &findings); err != nil {
+			return nil, err
+		}
+		p.remember(analysis{digest, slices.Clone(findings)})
 	}
-	var findings []mizzen.Finding
-	if err := p.Client.do(ctx, job, encoded, &findings); err != nil {
-		return nil, err
-	}
-	p.remember(analysis{digest, slices.Clone(findings)})
+	locate(findings, objects)
 	return findings, nil
+}
+
+// locate says where the objects of findings were written, and sorts by that.
+func locate(findings []mizzen.Finding, objects []mizzen.Object) {
+	if len(findings) == 0 {
+		return
+	}
+	origins := make(map[mizzen.Ref]mizzen.Origins, len(objects))
+	for _, o := range objects {
+		ref := o.Ref()
+		if _, known := origins[ref]; !known {
+			origins[ref] = o.Origins
+		}
+	}
+	for i := range findings {
+		f := &findings[i]
+		f.Origin = origins[f.Ref].At(f.Path)
+	}
+	mizzen.SortFindings(findings)
 }
 
 // recall returns what was found in the objects of a job, if it is remembered.
