@@ -83,5 +83,17 @@ func RefOf(u *unstructured.Unstructured) Ref {
 
 // SortObjects orders objects by identity, in place.
 func SortObjects(objects []Object) {
-	slices.SortStableFunc(objects, func(a, b Object) int { return CompareRefs(a.Ref(), b.Ref()) })
+	// Reading an identity is most of the work: each is read once.
+	type named struct {
+		ref    Ref
+		object Object
+	}
+	list := make([]named, 0, len(objects))
+	for _, o := range objects {
+		list = append(list, named{o.Ref(), o})
+	}
+	slices.SortStableFunc(list, func(a, b named) int { return CompareRefs(a.ref, b.ref) })
+	for i, n := range list {
+		objects[i] = n.object
+	}
 }

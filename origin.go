@@ -51,6 +51,17 @@ func (o Origins) Of(p Path) Origin {
 	return Origin{File: o.Object.File, Via: o.Object.Via}
 }
 
+// At returns the place to show for a field: its line, or that of the object
+// where the line is not known.
+func (o Origins) At(p Path) Origin {
+	if p != "" {
+		if at := o.Of(p); at.Line > 0 {
+			return at
+		}
+	}
+	return o.Object
+}
+
 // Path names a field within an object: spec.http[0].route[1].weight, and
 // metadata.labels["app.kubernetes.io/name"] for a key that holds a dot, a
 // bracket or a quote. The empty path is the whole object.

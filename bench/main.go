@@ -32,6 +32,9 @@ var measurements = []measurement{
 	{"memory", memory},
 	{"plan-demo", planDemo},
 	{"plan-city", planCity},
+	{"plan-settings", planSettings},
+	{"plan-warm", planWarm},
+	{"analysis", analysis},
 	{"trace", traceWarm},
 	{"mesh-ready", meshReady},
 	// These go on with the last lab of mesh-ready.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/meshtest"
 	"mizzen.dev/mizzen/internal/traffic/trace"
 	"mizzen.dev/mizzen/internal/traffic/worker"
@@ -34,7 +36,9 @@ func planDemo(ctx context.Context, b *bench) error {
 	if err := edit(filepath.Join(dir, "mesh/reviews.yaml"), "weight: 90", "weight: 80", "weight: 10", "weight: 20"); err != nil {
 		return err
 	}
-	return b.plan(ctx, dir, "plan-demo", "`mizzen plan --base` of one weight in the demo repository", "<= 1.5 s", "")
+	return b.plan(ctx, dir, planFigures{
+		name: "plan-demo", what: "`mizzen plan --base` of one weight in the demo repository", tells: "MT1002", wanted: "<= 1.5 s",
+	})
 }
 
 // planCity plans a changed weight in a repository of 1,000 services, each with
@@ -55,20 +59,79 @@ func planCity(ctx context.Context, b *bench) error {
 	if err := edit(filepath.Join(dir, "svc-0/service.yaml"), "weight: 90", "weight: 80", "weight: 10", "weight: 20"); err != nil {
 		return err
 	}
-	what := fmt.Sprintf("`mizzen plan --base` of one weight among %d services", services)
-	return b.plan(ctx, dir, "plan-city", what, "<= 4 s", "<= 600 MB")
+	return b.plan(ctx, dir, planFigures{
+		name: "plan-city", what: fmt.Sprintf("`mizzen plan --base` of one weight among %d services", services), tells: "MT1002",
+		wanted: "<= 4 s", wantedMemory: "<= 600 MB",
+	})
 }
 
-// plan runs mizzen plan in a clone, and notes how long it takes and how much
-// memory its processes have at most.
-func (b *bench) plan(ctx context.Context, dir, name, what, wanted, wantedMemory string) error {
-	mizzen, err := filepath.Abs("bin/mizzen")
+// planSettings plans a changed setting of the mesh in such a repository, which
+// concerns every proxy.
+func planSettings(ctx context.Context, b *bench) error {
+	dir, err := os.MkdirTemp("", "mizzen-bench-")
 	if err != nil {
 		return err
 	}
-	var seconds, mib []float64
+	defer func() { _ = os.RemoveAll(dir) }() // of no further use
+	services := b.n(1000)
+	if err := writeCity(dir, services); err != nil {
+		return err
+	}
+	settings := filepath.Join(dir, "mesh/settings.yaml")
+	err = errors.Join(
+		os.Mkdir(filepath.Dir(settings), 0o755), os.WriteFile(settings, []byte(settingsYAML), 0o644),
+		os.WriteFile(filepath.Join(dir, "apps/mesh.yaml"), []byte(settingsApplicationYAML), 0o644),
+	)
+	if err != nil {
+		return err
+	}
+	if err := commit(ctx, dir); err != nil {
+		return err
+	}
+	if err := edit(settings, "accessLogFile: ''", "accessLogFile: /dev/stdout"); err != nil {
+		return err
+	}
+	return b.plan(ctx, dir, planFigures{
+		name: "plan-settings", what: fmt.Sprintf("`mizzen plan --base` of access logs for a mesh of %d services", services), tells: string(mizzen.EffectAccessLog),
+	})
+}
+
+// settingsYAML are the settings of a mesh, and settingsApplicationYAML what
+// deploys them.
+const (
+	settingsYAML = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    accessLogFile: ''
+`
+	settingsApplicationYAML = `apiVersion: mizzen.dev/v1alpha1
+kind: Application
+metadata: {name: mesh, namespace: istio-system}
+spec:
+  source: {repository: city, path: mesh}
+`
+)
+
+// planFigures say what a plan is measured as.
+type planFigures struct {
+	name, what string
+	// tells is what must stand in the plan.
+	tells                string
+	wanted, wantedMemory string
+}
+
+// plan runs mizzen plan in a clone, and notes how long it takes, by the clock
+// and of processors, and how much memory its processes have at most.
+func (b *bench) plan(ctx context.Context, dir string, f planFigures) error {
+	binary, err := filepath.Abs("bin/mizzen")
+	if err != nil {
+		return err
+	}
+	var seconds, cpu, mib []float64
 	for range b.runs {
-		cmd := exec.CommandContext(ctx, mizzen, "plan", "--base", "HEAD", "--fail-on", "none")
+		cmd := exec.CommandContext(ctx, binary, "plan", "--base", "HEAD", "--fail-on", "none")
 		cmd.Dir = dir
 		var out strings.Builder
 		cmd.Stdout = &out
@@ -86,15 +149,19 @@ func (b *bench) plan(ctx context.Context, dir, name, what, wanted, wantedMemory 
 		if err != nil {
 			return fmt.Errorf("mizzen plan: %w: %s", err, out.String())
 		}
-		if !strings.Contains(out.String(), "MT1002") {
-			return fmt.Errorf("mizzen plan does not tell the weight: %s", out.String())
+		if !strings.Contains(out.String(), f.tells) {
+			return fmt.Errorf("mizzen plan does not tell %s: %s", f.tells, out.String())
 		}
+		// That of its workers counts, since it waits for their end.
+		cpu = append(cpu, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
 		seconds, mib = append(seconds, took.Seconds()), append(mib, float64(most)/(1<<20))
 	}
-	b.results.keep(name+"/seconds", seconds...)
-	b.results.keep(name+"/peak-mib", mib...)
-	b.results.add(what+", a new process, seconds", spread(seconds, "%.2f"), wanted, b.times())
-	b.results.add(what+", peak resident memory of all its processes, MiB", spread(mib, "%.0f"), wantedMemory, b.times())
+	b.results.keep(f.name+"/seconds", seconds...)
+	b.results.keep(f.name+"/cpu-seconds", cpu...)
+	b.results.keep(f.name+"/peak-mib", mib...)
+	b.results.add(f.what+", a new process, seconds", spread(seconds, "%.2f"), f.wanted, b.times())
+	b.results.add(f.what+", processor time of all its processes, seconds", spread(cpu, "%.2f"), "", b.times())
+	b.results.add(f.what+", peak resident memory of all its processes, MiB", spread(mib, "%.0f"), f.wantedMemory, b.times())
 	return nil
 }
 

@@ -34,7 +34,6 @@ import (
 // desk is what a verb needs to render and plan on the user's own machine.
 type desk struct {
 	app     *app
-	pool    *render.Pool
 	engine  *engine.Engine
 	traffic *worker.Planner
 	closers []func()
@@ -72,10 +71,11 @@ func (a *app) deskOn(config render.PoolConfig) (*desk, error) {
 	memo := render.NewMemo(render.MemoConfig{Pool: pool, Hooks: render.Hooks{
 		Rendered: func(render.Renderer, time.Duration, error) { warn() },
 	}})
-	// It starts with its first question.
-	planner := &worker.Planner{Client: &worker.Client{AllowUnsandboxed: config.AllowUnsandboxed}}
+	// It starts with its first question, when all is rendered: render workers and
+	// one with a large mesh need not be in memory together.
+	planner := &worker.Planner{Client: &worker.Client{AllowUnsandboxed: config.AllowUnsandboxed, Starting: pool.Rest}}
 	return &desk{
-		app: a, pool: pool, closers: []func(){pool.Close, planner.Client.Close}, ready: map[mizzen.Name]bool{}, traffic: planner,
+		app: a, closers: []func(){pool.Close, planner.Client.Close}, ready: map[mizzen.Name]bool{}, traffic: planner,
 		engine: &engine.Engine{Renderer: memo, Judge: judge, Clock: a.clock, Analyzer: planner},
 	}, nil
 }

@@ -14,7 +14,6 @@ import (
 	"mizzen.dev/mizzen/internal/report"
 	"mizzen.dev/mizzen/internal/source/dir"
 	"mizzen.dev/mizzen/internal/source/git"
-	"mizzen.dev/mizzen/internal/traffic/worker"
 )
 
 // reviewFlags are those of plan --base.
@@ -116,21 +115,8 @@ func (d *desk) review(ctx context.Context, args []string, o planOptions) (*mizze
 	if request.Live, err = o.review.context.live(ctx, d.app, o.review.cluster); err != nil {
 		return nil, err
 	}
-	reviewer := review.Reviewer{Renderer: d.engine.Renderer, Traffic: plannedLater{d.traffic, d.pool}, Analyzer: d.traffic}
+	reviewer := review.Reviewer{Renderer: d.engine.Renderer, Traffic: d.traffic, Analyzer: d.traffic}
 	return reviewer.Review(ctx, request)
-}
-
-// plannedLater plans traffic when all is rendered: render workers and a traffic
-// worker with a large mesh need not be in memory together.
-type plannedLater struct {
-	*worker.Planner
-	pool *render.Pool
-}
-
-// Effects says what becomes different in a mesh.
-func (r plannedLater) Effects(ctx context.Context, before, after []mizzen.Object) ([]mizzen.Effect, error) {
-	r.pool.Rest()
-	return r.Planner.Effects(ctx, before, after)
 }
 
 // revisions opens both ends of a review.

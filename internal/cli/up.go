@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -64,6 +65,10 @@ func (a *app) controllerCommand() *cobra.Command {
 	return cmd
 }
 
+// idleTraffic is how long the controller keeps a traffic worker that has nothing
+// to do, so that reviews one after the other find it warm.
+const idleTraffic = 5 * time.Minute
+
 func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error {
 	config, err := a.kube.config()
 	if err != nil {
@@ -71,7 +76,7 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	}
 	err = controller.Run(cmd.Context(), controller.Options{
 		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
-		Traffic:                &worker.Planner{Client: &worker.Client{AllowUnsandboxed: f.unsandboxed}},
+		Traffic:                &worker.Planner{Client: &worker.Client{AllowUnsandboxed: f.unsandboxed, Idle: idleTraffic}},
 		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, MaxMirrorBytes: f.mirror.Value(), Profile: f.profile, Log: a.logger(f), Version: version(),
 	})
 	return explain(err, "cluster "+config.Host, "")

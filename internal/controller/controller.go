@@ -87,7 +87,6 @@ type Controller struct {
 	judge    *health.Judge
 	store    *git.Store
 	observer *observe.Observer
-	traffic  *traffic
 	status   *status
 	home     *home
 	identity *identity
@@ -186,7 +185,6 @@ func (c *Controller) open(ctx context.Context) (err error) {
 	if c.judge, err = health.New(health.Options{}); err != nil {
 		return err
 	}
-	c.traffic = &traffic{planner: c.Traffic, clock: c.clock}
 	c.store, err = git.NewStore(filepath.Join(c.StateDir, "git"), git.Options{
 		AllowFile: c.AllowFileRepositories, MaxMirrorBytes: c.MaxMirrorBytes, Log: c.Log,
 	})
@@ -200,7 +198,7 @@ func (c *Controller) close() {
 		c.Log.Warn("some traces were not sent", "error", err)
 	}
 	c.pool.Close()
-	c.traffic.close()
+	c.Traffic.Rest()
 	if err := c.store.Close(); err != nil {
 		c.Log.Warn("closing the Git mirrors", "error", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"sync"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/lint"
@@ -34,16 +35,46 @@ func (x *run) judge(ctx context.Context) error {
 		if len(meshes) > 1 {
 			where = m.name
 		}
-		for _, stage := range []func(context.Context, *mesh, string) error{x.effects, x.analyze, x.releases} {
-			err := stage(ctx, m, where)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				x.review.Findings = append(x.review.Findings, notJudged(where, err))
-			}
+		if err := x.judgeMesh(ctx, m, where); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// judgeMesh looks at effects and for mistakes side by side: one waits for the
+// traffic worker while the other computes.
+func (x *run) judgeMesh(ctx context.Context, m *mesh, where string) error {
+	var effects []mizzen.Effect
+	var errs [2]error
+	var broken any
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		defer func() { broken = recover() }()
+		effects, errs[0] = x.effects(ctx, m, where)
+	})
+	mistakes, err := x.analyze(ctx, m)
+	errs[1] = err
+	releases := x.releases(m, where)
+	beside.Wait()
+	if broken != nil {
+		panic(broken) // in the goroutine of the caller, who may know how to go on
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errs[0] != nil {
+		x.unknown = errs[0].Error()
+		errs[0] = fmt.Errorf("the effects on traffic are not known: %w", errs[0])
+	}
+	x.review.Effects = append(x.review.Effects, effects...)
+	for _, err := range errs {
+		if err != nil {
+			x.review.Findings = append(x.review.Findings, notJudged(where, err))
+		}
+	}
+	x.review.Findings = append(x.review.Findings, news(x.review.Findings, mistakes)...)
+	x.review.Findings = append(x.review.Findings, releases...)
 	return nil
 }
 
@@ -61,33 +92,28 @@ func notJudged(where string, err error) mizzen.Finding {
 	return f
 }
 
-func (x *run) effects(ctx context.Context, m *mesh, where string) error {
+func (x *run) effects(ctx context.Context, m *mesh, where string) ([]mizzen.Effect, error) {
 	if x.Traffic == nil {
-		return nil
+		return nil, nil
 	}
 	found, err := x.Traffic.Effects(ctx, m.before, m.after)
-	if err != nil {
-		x.unknown = err.Error()
-		return fmt.Errorf("the effects on traffic are not known: %w", err)
+	for i := range found {
+		found[i].Cluster = where
 	}
-	for _, e := range found {
-		e.Cluster = where
-		x.review.Effects = append(x.review.Effects, e)
-	}
-	return nil
+	return found, err
 }
 
-func (x *run) analyze(ctx context.Context, m *mesh, _ string) error {
+// analyze returns what is wrong with the change and was not before.
+func (x *run) analyze(ctx context.Context, m *mesh) ([]mizzen.Finding, error) {
 	known, err := x.found(ctx, m.before)
 	if err != nil {
-		return fmt.Errorf("the base is not analyzed: %w", err)
+		return nil, fmt.Errorf("the base is not analyzed: %w", err)
 	}
 	found, err := x.found(ctx, m.after)
 	if err != nil {
-		return fmt.Errorf("the change is not analyzed: %w", err)
+		return nil, fmt.Errorf("the change is not analyzed: %w", err)
 	}
-	x.review.Findings = append(x.review.Findings, news(slices.Concat(known, x.review.Findings), found)...)
-	return nil
+	return news(known, found), nil
 }
 
 // found is what is wrong with all objects of a cluster together.

@@ -2,7 +2,6 @@ package review
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,13 +75,12 @@ func Choose(names []string, name, asked string) (int, error) {
 
 // releases says where a mesh runs another Istio than the model is of, whether
 // or not the change has to do with it.
-func (x *run) releases(_ context.Context, m *mesh, where string) error {
+func (x *run) releases(m *mesh, where string) []mizzen.Finding {
 	shown, _ := lint.Suppress(release.Findings(m.after), m.after)
-	for _, f := range shown {
+	for i := range shown {
 		if where != "" {
-			f.Message = fmt.Sprintf("cluster %s: %s", where, f.Message)
+			shown[i].Message = fmt.Sprintf("cluster %s: %s", where, shown[i].Message)
 		}
-		x.review.Findings = append(x.review.Findings, f)
 	}
-	return nil
+	return shown
 }

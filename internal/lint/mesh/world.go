@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,19 +36,17 @@ const rootNamespace = "istio-system"
 
 func read(objects, known []mizzen.Object) *world {
 	w := &world{byHost: map[string]*service{}, served: map[string]bool{}, workloads: map[string][]*workload{}}
-	var things []thing
-	seen := map[mizzen.Ref]bool{}
+	things := map[mizzen.Ref]thing{}
 	for i, list := range [][]mizzen.Object{objects, known} {
 		for _, o := range list {
-			if !seen[o.Ref()] {
-				seen[o.Ref()] = true
-				things = append(things, thing{o, i == 0})
+			ref := o.Ref()
+			if _, seen := things[ref]; !seen {
+				things[ref] = thing{o, i == 0}
 			}
 		}
 	}
-	slices.SortStableFunc(things, func(a, b thing) int { return mizzen.CompareRefs(a.object.Ref(), b.object.Ref()) })
-	for _, t := range things {
-		w.take(t)
+	for _, ref := range slices.SortedFunc(maps.Keys(things), mizzen.CompareRefs) {
+		w.take(things[ref])
 	}
 	return w
 }

@@ -53,12 +53,7 @@ func (c *catalog) finding(m diag.Message, said claim, o *origin) mizzen.Finding 
 	if f.Path == "" {
 		f.Path = c.field(said)
 	}
-	f.Origin = object.Origins.Object
-	if f.Path != "" {
-		if at := object.Origins.Of(f.Path); at.Line > 0 {
-			f.Origin = at
-		}
-	}
+	f.Origin = object.Origins.At(f.Path)
 	return f
 }
 

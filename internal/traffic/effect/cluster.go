@@ -43,16 +43,20 @@ func (c *comparison) cluster(v *vantage, n clusterName, b, a *clusterv3.Cluster)
 	for _, aspect := range clusterAspects {
 		before, after := changed(aspect.words(b), aspect.words(a))
 		tls := aspect.code == mizzen.EffectClientTLS
-		if before == after || tls && (!c.chosen(b, a) || c.out.tells(mizzen.EffectTLSMismatch, n.subject())) {
+		if before == after || tls && !c.chosen(b, a) {
 			continue
 		}
 		f := found{
 			code: aspect.code, impact: mizzen.ImpactNotice, subject: shortHost(n.host), namespace: namespaceOf(n.host),
-			message: aspect.message, before: before, after: after, callers: v.callers, parts: clusterParts(n),
+			message: aspect.message, before: before, after: after, from: v.all(), parts: clusterParts(n),
 			cause: c.clusterCause(b, a, aspect.hints),
 		}
 		if tls && weaker(clientTLS(b), clientTLS(a)) {
 			f.impact = mizzen.ImpactDanger
+		}
+		if tls {
+			c.out.addUnless(mizzen.EffectTLSMismatch, n.subject(), f)
+			continue
 		}
 		c.out.add(f)
 	}

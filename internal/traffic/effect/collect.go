@@ -27,6 +27,8 @@ type found struct {
 	message       string
 	before, after string
 	callers       []string
+	// from are further callers, some of whom may not be known yet.
+	from []*peers
 	// parts are what the message says in brackets, such as ports.
 	parts   []string
 	cause   cause
@@ -42,6 +44,8 @@ type collector struct {
 	byKey map[string]*found
 	// told are the codes and subjects that were found.
 	told map[string]bool
+	// doubtful are those that another one may make needless.
+	doubtful []doubtful
 }
 
 func newCollector(c *comparison) *collector {
@@ -54,17 +58,42 @@ func (o *collector) add(f found) {
 	have := o.byKey[key]
 	if have == nil {
 		// They grow here, and others hold them too.
-		f.callers, f.parts, f.subjects = slices.Clone(f.callers), slices.Clone(f.parts), slices.Clone(f.subjects)
+		f.callers, f.from, f.parts, f.subjects = slices.Clone(f.callers), slices.Clone(f.from), slices.Clone(f.parts), slices.Clone(f.subjects)
 		o.byKey[key] = &f
 		o.order = append(o.order, key)
 		return
 	}
 	have.callers = append(have.callers, f.callers...)
+	have.from = append(have.from, f.from...)
 	have.parts = append(have.parts, f.parts...)
 	have.subjects = append(have.subjects, f.subjects...)
 	if have.witness == nil {
 		have.witness = f.witness
 	}
+}
+
+// doubtful is an effect that says nothing new where one of another code is told
+// of a subject.
+type doubtful struct {
+	found
+	unless  mizzen.EffectCode
+	subject string
+}
+
+// addUnless adds an effect when all proxies were compared, unless one of a code
+// is told of a subject by then.
+func (o *collector) addUnless(unless mizzen.EffectCode, subject string, f found) {
+	o.doubtful = append(o.doubtful, doubtful{f, unless, subject})
+}
+
+// settle decides about what was doubtful.
+func (o *collector) settle() {
+	for _, d := range o.doubtful {
+		if !o.tells(d.unless, d.subject) {
+			o.add(d.found)
+		}
+	}
+	o.doubtful = nil
 }
 
 // tells reports whether an effect of the code has been found for the subject.
@@ -98,7 +127,7 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 	if len(parts) > 0 {
 		e.Message += " (" + list(parts, 6) + ")"
 	}
-	e.Callers = distinct(f.callers)
+	e.Callers = f.everybody()
 	if foreign := foreigners(e.Callers, f.namespace); len(foreign) > 0 {
 		e.Message += "; also for callers in other namespaces: " + list(foreign, 4)
 	}
@@ -106,6 +135,19 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 		e.Callers = []string{"*"}
 	}
 	return e
+}
+
+// everybody are the callers, each once, now that they are known.
+func (f *found) everybody() []string {
+	out := slices.Clone(f.callers)
+	seen := map[*peers]bool{}
+	for _, p := range f.from {
+		if !seen[p] {
+			seen[p] = true
+			out = append(out, p.names...)
+		}
+	}
+	return distinct(out)
 }
 
 // contains tells whether all of some names are among others, both as distinct

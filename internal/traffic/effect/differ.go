@@ -158,7 +158,7 @@ func (m *meeting) add(f found, r match.Request, b, a fate, h hints) {
 	if strings.Contains(f.message, "%") {
 		f.message = fmt.Sprintf(f.message, m.requestsOf(f.code, r, b, a, route))
 	}
-	f.callers = m.callers
+	f.from = m.all()
 	f.cause = m.causeOf(rule, b, a, h)
 	f.witness = m.witness(r, b, a)
 	f.scope()
@@ -277,7 +277,7 @@ func notFirst(f fate) bool {
 
 // witness is the request that shows the difference.
 func (m *meeting) witness(r match.Request, b, a fate) *mizzen.Witness {
-	w := &mizzen.Witness{From: m.callers[0], Method: r.Method, Before: b.words, After: a.words}
+	w := &mizzen.Witness{From: m.names[0], Method: r.Method, Before: b.words, After: a.words}
 	if m.role == traffic.Gateway {
 		w.From = "outside"
 	}

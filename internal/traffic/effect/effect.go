@@ -40,18 +40,7 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 		o.MaxCandidates = 2000
 	}
 	c := newComparison(before, after, o)
-	c.mismatches()
-	for _, v := range c.vantages() {
-		v = v.open()
-		c.clusters(v)
-		c.routes(v)
-		c.connections(v)
-		c.egressPolicy(v)
-		c.unknown(v)
-		if v.role == traffic.Sidecar {
-			_, _ = c.sent(v.parts[0]), c.sent(v.parts[1]) // while they are compiled
-		}
-	}
+	c.outbounds()
 	c.waypoints()
 	c.gateways()
 	c.mtls()

@@ -12,37 +12,27 @@ import (
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
-// mismatches tells of callers that speak what the server refuses, where they
-// did not before.
-func (c *comparison) mismatches() {
+// movedGates are the workloads that accept something else than before.
+func (c *comparison) movedGates() map[string]bool {
 	moved := map[string]bool{}
 	for _, g := range c.changedGates() {
 		if g.before.words() != g.after.words() {
 			moved[g.proxy] = true
 		}
 	}
-	for _, v := range c.callers(len(moved) > 0) {
-		v = v.open()
-		for _, name := range sortedKeys(v.after.Clusters) {
-			n, known := parseCluster(name)
-			if !known || !c.mayMismatch(v, name, moved) {
-				continue
-			}
-			c.mismatch(v, name, n)
-		}
-	}
+	return moved
 }
 
-// callers groups the proxies of both sides by their destinations; all of them,
-// or only those whose destinations differ.
-func (c *comparison) callers(all bool) []*vantage {
-	return c.grouped(func(b, a *traffic.Proxy) (key [2]uint64, counts bool) {
-		if b == nil || a == nil {
-			return key, false
+// mismatches tells of callers that speak what the server refuses, where they
+// did not before. moved are the workloads that accept something else.
+func (c *comparison) mismatches(v *vantage, moved map[string]bool) {
+	for _, name := range sortedKeys(v.after.Clusters) {
+		n, known := parseCluster(name)
+		if !known || !c.mayMismatch(v, name, moved) {
+			continue
 		}
-		key = [2]uint64{c.hash.outbound(b).destinations, c.hash.outbound(a).destinations}
-		return key, all || key[0] != key[1]
-	})
+		c.mismatch(v, name, n)
+	}
 }
 
 // mayMismatch leaves out the clusters at which nothing changed.
@@ -73,11 +63,11 @@ func (c *comparison) mismatch(v *vantage, name string, n clusterName) {
 		f := found{
 			code: mizzen.EffectTLSMismatch, impact: mizzen.ImpactDanger, subject: n.subject(), namespace: namespaceOf(n.host),
 			message: "calls fail: callers speak what the server refuses",
-			before:  before[workload].words(), after: a.words(), callers: v.callers, parts: []string{workload},
+			before:  before[workload].words(), after: a.words(), from: v.all(), parts: []string{workload},
 		}
 		f.cause = c.mismatchCause(v, name, workload)
 		f.witness = &mizzen.Witness{
-			From: v.callers[0], Method: "GET", URL: fmt.Sprintf("http://%s/", n.subject()),
+			From: v.names[0], Method: "GET", URL: fmt.Sprintf("http://%s/", n.subject()),
 			Before: "reaches the server", After: "503: the connection is refused",
 		}
 		c.out.add(f)

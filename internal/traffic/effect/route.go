@@ -72,7 +72,7 @@ func (m *meeting) meet(entry string, vb, va *routev3.VirtualHost) {
 		return
 	}
 	for _, f := range known {
-		if f.callers = m.callers; alike {
+		if f.from = m.all(); alike {
 			f.subjects = []string{m.subject(m.host)}
 		}
 		m.found = append(m.found, f)

@@ -30,7 +30,7 @@ func (m *meeting) shadowed(vb, va *routev3.VirtualHost) {
 		m.found = append(m.found, found{
 			code: mizzen.EffectShadowed, impact: mizzen.ImpactWarning, subjects: []string{m.subject(m.host)}, noun: "hosts", namespace: namespaceOf(m.host),
 			message: "the rule " + what + " can never match: " + ruleName(by) + " always does before it",
-			after:   "never reached", callers: m.callers,
+			after:   "never reached", from: m.all(),
 			cause: cause{rule.Ref, m.c.origin(rule.Ref, rule.Path)},
 		})
 	}

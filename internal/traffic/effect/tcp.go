@@ -228,7 +228,7 @@ func (c *comparison) tellConnection(v *vantage, f found, b, a *connection) {
 	if k.host == "" {
 		k = b
 	}
-	f.subjects, f.noun, f.namespace, f.callers = []string{k.subject()}, "hosts", namespaceOf(k.host), v.callers
+	f.subjects, f.noun, f.namespace, f.from = []string{k.subject()}, "hosts", namespaceOf(k.host), v.all()
 	f.before, f.after = telling(b.fate, a.fate, k.host)
 	if b.host == "" || a.host == "" {
 		f.before, f.after = b.fate.words, a.fate.words
@@ -237,7 +237,7 @@ func (c *comparison) tellConnection(v *vantage, f found, b, a *connection) {
 	if k.tls {
 		scheme = "tls"
 	}
-	from := v.callers[0]
+	from := v.names[0]
 	if v.role == traffic.Gateway {
 		from = "outside"
 	}
@@ -262,13 +262,13 @@ func (c *comparison) egressPolicy(v *vantage) {
 	words := map[string]string{blackHole: "refused", passthrough: "passed on"}
 	f := found{
 		code: mizzen.EffectEgressOpened, impact: mizzen.ImpactDanger, subject: "hosts outside of the mesh",
-		message: "workloads reach every host that the mesh does not know", before: words[b], after: words[a], callers: v.callers,
+		message: "workloads reach every host that the mesh does not know", before: words[b], after: words[a], from: v.all(),
 	}
 	if a == blackHole {
 		f.code, f.message = mizzen.EffectEgressClosed, "workloads no longer reach hosts that the mesh does not know"
 	}
-	f.witness = &mizzen.Witness{From: v.callers[0], Method: "CONNECT", URL: "tcp://unknown.example:443", Before: f.before, After: f.after}
-	f.cause = c.oneOf(c.changes.egressPolicies(), namespaceOfWorkload(v.callers[0]), hints{"outboundTrafficPolicy", "mesh"})
+	f.witness = &mizzen.Witness{From: v.names[0], Method: "CONNECT", URL: "tcp://unknown.example:443", Before: f.before, After: f.after}
+	f.cause = c.oneOf(c.changes.egressPolicies(), namespaceOfWorkload(v.names[0]), hints{"outboundTrafficPolicy", "mesh"})
 	c.out.add(f)
 }
 

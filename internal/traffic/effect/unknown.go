@@ -26,7 +26,7 @@ func (c *comparison) unknowns() {
 		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) {
 			continue
 		}
-		u := &residue{c: c, callers: []string{name}}
+		u := &residue{c: c, from: &peers{names: []string{name}}}
 		before, after := accepted(b), accepted(a)
 		u.listeners(before.Inbound, after.Inbound)
 		if a.Role.ForWorkload() { // of a gateway, the vantage point tells
@@ -41,7 +41,7 @@ func (c *comparison) unknown(v *vantage) {
 	if v.parts[0] == nil || v.parts[1] == nil {
 		return
 	}
-	u := &residue{c: c, callers: v.callers}
+	u := &residue{c: c, from: v.peers}
 	u.listeners(v.before.Outbound, v.after.Outbound)
 	u.clusters(v.before, v.after)
 	u.routes(v.before, v.after)
@@ -49,8 +49,8 @@ func (c *comparison) unknown(v *vantage) {
 
 // residue compares what is left of the resources of proxies.
 type residue struct {
-	c       *comparison
-	callers []string
+	c    *comparison
+	from *peers
 }
 
 // compare tells how two resources differ once strip has left out what is told
@@ -76,11 +76,11 @@ func (u *residue) compare(kind, name string, b, a proto.Message, strip func(prot
 func (u *residue) tell(subject, before, after string) {
 	f := found{
 		code: mizzen.EffectUnknown, impact: mizzen.ImpactWarning, subjects: []string{subject}, noun: "resources of the proxies", before: before, after: after,
-		message: "the proxies' configuration changes in a way that is not understood", callers: u.callers,
+		message: "the proxies' configuration changes in a way that is not understood", from: []*peers{u.from},
 	}
 	for _, kind := range []string{"EnvoyFilter", "WasmPlugin", "Sidecar", "DestinationRule", "Gateway", "VirtualService"} {
 		if refs := u.c.changes.ofKind(kind); len(refs) > 0 {
-			f.cause = u.c.oneOf(refs, namespaceOfWorkload(u.callers[0]), hints{"configPatches"})
+			f.cause = u.c.oneOf(refs, namespaceOfWorkload(u.from.names[0]), hints{"configPatches"})
 			break
 		}
 	}

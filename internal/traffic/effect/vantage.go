@@ -2,60 +2,120 @@ package effect
 
 import "mizzen.dev/mizzen/internal/traffic"
 
-// vantage is a set of proxies that see the same on both sides. Requests from
-// them have the same fate, so one is asked for all.
+// vantage is what a set of proxies sees on both sides. Requests from them have
+// the same fate, so one is asked for all. It holds what istiod sends: who is
+// done with it drops it, since a mesh has many.
 type vantage struct {
-	role traffic.Role
+	*peers
 	// parts are what decides, before and after; nil on a side without the proxies.
-	parts [2]*traffic.Part
-	// before and after are set by open.
+	parts         [2]*traffic.Part
 	before, after *traffic.View
-	// callers are their names, sorted.
-	callers []string
 }
 
-// open returns a copy with what istiod sends. Who is done with it drops it: a
-// mesh has many.
-func (v *vantage) open() *vantage {
-	o := *v
-	o.before, o.after = v.parts[0].View(), v.parts[1].View()
-	return &o
+// peers are proxies that see the same. Who is one more of them is learned while
+// others are compared: their first is known from the beginning, all when every
+// proxy was looked at.
+type peers struct {
+	role traffic.Role
+	// names are theirs, or those of the workloads for which they stand, the first
+	// by name in front.
+	names []string
 }
 
-// vantages groups the proxies whose outbound configuration differs. A sidecar
-// that is on one side only is no caller whose requests could change; a gateway
-// that comes or goes exposes or withdraws what it serves.
-func (c *comparison) vantages() []*vantage {
-	return c.grouped(func(b, a *traffic.Proxy) (key [2]uint64, counts bool) {
-		key = [2]uint64{c.hash.outbound(b).all, c.hash.outbound(a).all}
-		caller := roleOf(b, a).ForWorkload()
-		return key, key[0] != key[1] && (!caller || b != nil && a != nil)
-	})
+// all is for an effect that these see.
+func (p *peers) all() []*peers { return []*peers{p} }
+
+// pair are the proxies that have the same parts on both sides.
+type pair struct {
+	// before and after is the first of them; nil on a side that lacks them.
+	before, after *traffic.Proxy
+	peers
 }
 
-// grouped returns the proxies of both sides that count, by key.
-func (c *comparison) grouped(keyOf func(b, a *traffic.Proxy) (key [2]uint64, counts bool)) []*vantage {
-	groups := map[[2]uint64]*vantage{}
-	var out []*vantage
+// pairs groups the proxies of both sides by their parts, which compiles nothing.
+func (c *comparison) pairs() []*pair {
+	type key struct {
+		role        traffic.Role
+		was, is     bool
+		before, now *traffic.Part
+	}
+	groups := map[key]*pair{}
+	var out []*pair
 	for _, name := range union(c.before.proxies, c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
-		key, counts := keyOf(b, a)
-		if !counts {
+		k := key{roleOf(b, a), b != nil, a != nil, outbound(b), outbound(a)}
+		p := groups[k]
+		if p == nil {
+			p = &pair{before: b, after: a, peers: peers{role: k.role}}
+			groups[k] = p
+			out = append(out, p)
+		}
+		if k.role == traffic.Waypoint {
+			p.names = append(p.names, c.ambient(name)...)
 			continue
 		}
-		g := groups[key]
-		if g == nil {
-			g = &vantage{role: roleOf(b, a), parts: [2]*traffic.Part{outbound(b), outbound(a)}}
-			groups[key] = g
-			out = append(out, g)
-		}
-		if g.role == traffic.Waypoint {
-			g.callers = append(g.callers, c.ambient(name)...)
-			continue
-		}
-		g.callers = append(g.callers, name)
+		p.names = append(p.names, name)
 	}
 	return out
+}
+
+// open returns what a pair sees.
+func (p *pair) open(as *peers) *vantage {
+	v := &vantage{peers: as, parts: [2]*traffic.Part{outbound(p.before), outbound(p.after)}}
+	v.before, v.after = v.parts[0].View(), v.parts[1].View()
+	return v
+}
+
+// kind tells pairs apart by what they see.
+type kind [2]uint64
+
+// join adds a pair to its peers; first tells that it is the first of its kind.
+func (p *pair) join(known map[kind]*peers, k kind) (all *peers, first bool) {
+	all = known[k]
+	if first = all == nil; first {
+		all = &peers{role: p.role}
+		known[k] = all
+	}
+	all.names = append(all.names, p.names...)
+	return all, first
+}
+
+// outbounds compares what proxies send. What istiod sends to a proxy takes long
+// to compile and is too much to keep for all of them: a pair is compared as soon
+// as it was compiled to see whether it differs.
+func (c *comparison) outbounds() {
+	moved := c.movedGates()
+	callers, senders := map[kind]*peers{}, map[kind]*peers{}
+	for _, p := range c.pairs() {
+		before, after := c.hash.outbound(p.before), c.hash.outbound(p.after)
+		both := p.before != nil && p.after != nil
+		if both && (len(moved) > 0 || before.destinations != after.destinations) {
+			if all, first := p.join(callers, kind{before.destinations, after.destinations}); first {
+				c.mismatches(p.open(all), moved)
+			}
+		}
+		// A sidecar that is on one side only is no caller whose requests could
+		// change; a gateway that comes or goes exposes or withdraws what it serves.
+		if before.all == after.all || p.role.ForWorkload() && !both {
+			continue
+		}
+		if all, first := p.join(senders, kind{before.all, after.all}); first {
+			c.sender(p.open(all))
+		}
+	}
+	c.out.settle()
+}
+
+// sender compares what becomes of requests from one vantage point.
+func (c *comparison) sender(v *vantage) {
+	c.clusters(v)
+	c.routes(v)
+	c.connections(v)
+	c.egressPolicy(v)
+	c.unknown(v)
+	if v.role == traffic.Sidecar {
+		_, _ = c.sent(v.parts[0]), c.sent(v.parts[1]) // while they are compiled
+	}
 }
 
 func roleOf(b, a *traffic.Proxy) traffic.Role {

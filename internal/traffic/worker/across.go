@@ -80,7 +80,7 @@ func (p *Planner) acrossFlags(ctx context.Context, both, gone, come []mizzen.Obj
 
 // twoWorkers compares without a slice: a flag can be about every object.
 func (p *Planner) twoWorkers(ctx context.Context, both, gone, come []mizzen.Object) (a acrossAnswer, err error) {
-	first := &Client{Executable: p.Client.Executable, AllowUnsandboxed: p.Client.AllowUnsandboxed}
+	first := &Client{Executable: p.Client.Executable, AllowUnsandboxed: p.Client.AllowUnsandboxed, Starting: p.Client.Starting}
 	defer first.Close()
 	job := Job{Ask: AskCompile, Both: Send(both), After: Send(gone), MeshConfig: p.MeshConfig}
 	var mesh frozen

@@ -21,14 +21,10 @@ import (
 // Timeout bounds one job.
 const Timeout = 2 * time.Minute
 
-// A worker collects garbage when its heap has grown by half, so that a small
-// question takes little memory, and hard only near what it may have at all
-// (dataBytes): a limit below what a large mesh needs would have it do nothing
-// else.
-const (
-	memoryLimit   = "3GiB"
-	garbageGrowth = "50"
-)
+// memoryLimit is where a worker collects garbage hard (see collect), near what it
+// may have at all (dataBytes): a limit below what a large mesh needs would have
+// it do nothing else.
+const memoryLimit = "3GiB"
 
 // Client asks a worker process, which it starts with the first job and keeps,
 // since a warm one remembers the last mesh. A job whose istiod has other Flags
@@ -39,9 +35,17 @@ type Client struct {
 	Executable string
 	// AllowUnsandboxed lets the worker run where it cannot be confined.
 	AllowUnsandboxed bool
+	// Idle is how long a worker may have nothing to do before it is ended: it is
+	// as large as the meshes that it knows. 0 means until Close.
+	Idle time.Duration
+	// Starting is called before a worker is started, so that there is room for
+	// it; it may be nil.
+	Starting func()
 
 	mu      sync.Mutex
 	process *process
+	// asked counts the jobs.
+	asked uint64
 }
 
 type process struct {
@@ -56,8 +60,18 @@ type process struct {
 // leaves the worker as it is; a worker that ends or takes longer than Timeout
 // is replaced for the next job.
 func (c *Client) Do(ctx context.Context, job Job, result any) error {
+	encoded, err := json.Marshal(job)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, job, encoded, result)
+}
+
+// do is Do with a job that is encoded.
+func (c *Client) do(ctx context.Context, job Job, encoded []byte, result any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.wait()
 	if err := c.prepare(job); err != nil {
 		return err
 	}
@@ -65,7 +79,7 @@ func (c *Client) Do(ctx context.Context, job Job, result any) error {
 	defer cancel()
 	// A blocked pipe knows no context: ending the process unblocks it.
 	stop := context.AfterFunc(ctx, c.process.kill)
-	a, err := c.process.ask(job)
+	a, err := c.process.ask(encoded)
 	if !stop() || err != nil {
 		p := c.process
 		c.process = nil
@@ -75,6 +89,22 @@ func (c *Client) Do(ctx context.Context, job Job, result any) error {
 		return err
 	}
 	return json.Unmarshal(a.Result, result)
+}
+
+// wait ends the worker when there is no other job for a while.
+func (c *Client) wait() {
+	c.asked++
+	if c.Idle <= 0 || c.process == nil {
+		return
+	}
+	asked := c.asked
+	time.AfterFunc(c.Idle, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.asked == asked {
+			c.stop()
+		}
+	})
 }
 
 // Close ends the worker, if there is one.
@@ -103,6 +133,9 @@ func (c *Client) prepare(job Job) error {
 		return nil
 	}
 	c.stop()
+	if c.Starting != nil {
+		c.Starting()
+	}
 	p, err := c.start(flags)
 	c.process = p
 	return err
@@ -123,7 +156,7 @@ func (c *Client) start(flags Flags) (*process, error) {
 	p := &process{cmd: exec.Command(executable, args...), flags: flags}
 	// What a worker needs comes by pipe: no variable of ours is its business,
 	// but istiod's code takes its flags from there.
-	p.cmd.Env = append([]string{"GOMEMLIMIT=" + memoryLimit, "GOGC=" + garbageGrowth}, flags.environ()...)
+	p.cmd.Env = append([]string{"GOMEMLIMIT=" + memoryLimit}, flags.environ()...)
 	p.cmd.Stderr = &p.stderr
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -140,8 +173,8 @@ func (c *Client) start(flags Flags) (*process, error) {
 	return p, nil
 }
 
-func (p *process) ask(job Job) (a answer, err error) {
-	if err := write(p.in, job); err != nil {
+func (p *process) ask(job []byte) (a answer, err error) {
+	if err := writeEncoded(p.in, job); err != nil {
 		return a, err
 	}
 	return a, read(p.out, &a)

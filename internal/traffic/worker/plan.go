@@ -2,8 +2,11 @@ package worker
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"reflect"
 	"slices"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -26,7 +29,21 @@ type Planner struct {
 	Client *Client
 	// MeshConfig is YAML, laid over what the objects say of the mesh.
 	MeshConfig string
+
+	mu sync.Mutex
+	// analyzed are the last analyses, the newest first.
+	analyzed []analysis
 }
+
+// analysis is what was found in the objects of a job.
+type analysis struct {
+	digest   [sha256.Size]byte
+	findings []mizzen.Finding
+}
+
+// maxAnalyses is how many analyses are remembered: the next change begins where
+// one of the last ended.
+const maxAnalyses = 4
 
 // Rest ends the worker; the next question starts another one.
 func (p *Planner) Rest() { p.Client.Close() }
@@ -71,15 +88,66 @@ func (p *Planner) sameFlags(ctx context.Context, both, gone, come []mizzen.Objec
 	return effects, err
 }
 
-// Analyze says what Istio's analyzers find wrong with objects.
+// Analyze says what Istio's analyzers find wrong with objects. What was asked a
+// moment ago is remembered.
 func (p *Planner) Analyze(ctx context.Context, objects []mizzen.Object) ([]mizzen.Finding, error) {
 	job := Job{Ask: AskAnalyze, MeshConfig: p.MeshConfig}
 	for _, o := range objects {
-		job.Both = append(job.Both, Object{Content: o.Object, Origins: o.Origins})
+		job.Both = append(job.Both, Object{Content: o.Object}) // lines move, and are known here
 	}
-	var findings []mizzen.Finding
-	err := p.Client.Do(ctx, job, &findings)
-	return findings, err
+	encoded, err := json.Marshal(job)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(encoded)
+	findings, ok := p.recall(digest)
+	if !ok {
+		if err := p.Client.do(ctx, job, encoded, &findings); err != nil {
+			return nil, err
+		}
+		p.remember(analysis{digest, slices.Clone(findings)})
+	}
+	locate(findings, objects)
+	return findings, nil
+}
+
+// locate says where the objects of findings were written, and sorts by that.
+func locate(findings []mizzen.Finding, objects []mizzen.Object) {
+	if len(findings) == 0 {
+		return
+	}
+	origins := make(map[mizzen.Ref]mizzen.Origins, len(objects))
+	for _, o := range objects {
+		ref := o.Ref()
+		if _, known := origins[ref]; !known {
+			origins[ref] = o.Origins
+		}
+	}
+	for i := range findings {
+		f := &findings[i]
+		f.Origin = origins[f.Ref].At(f.Path)
+	}
+	mizzen.SortFindings(findings)
+}
+
+// recall returns what was found in the objects of a job, if it is remembered.
+func (p *Planner) recall(digest [sha256.Size]byte) (findings []mizzen.Finding, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, a := range p.analyzed {
+		if a.digest == digest {
+			p.analyzed = slices.Insert(slices.Delete(p.analyzed, i, i+1), 0, a)
+			return slices.Clone(a.findings), true
+		}
+	}
+	return nil, false
+}
+
+func (p *Planner) remember(a analysis) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.analyzed = slices.Insert(p.analyzed, 0, a)
+	p.analyzed = p.analyzed[:min(len(p.analyzed), maxAnalyses)]
 }
 
 // divide tells what is on both sides from what only one has, of all that

@@ -152,13 +152,17 @@ func write(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
+	return writeEncoded(w, b)
+}
+
+func writeEncoded(w io.Writer, b []byte) error {
 	if len(b) > maxFrame {
 		return fmt.Errorf("%d bytes, more than %d", len(b), maxFrame)
 	}
 	if _, err := w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(b)))); err != nil {
 		return err
 	}
-	_, err = w.Write(b)
+	_, err := w.Write(b)
 	return err
 }
 

@@ -34,6 +34,7 @@ func Main(args []string) int {
 	for _, scope := range log.Scopes() {
 		scope.SetOutputLevel(log.NoneLevel) // what matters is in the results
 	}
+	collect()
 	// What a library prints must not end up between answers.
 	out := os.Stdout
 	os.Stdout = os.Stderr
