@@ -35,6 +35,8 @@ type memory struct {
 	blind string
 	// said is the trouble that was logged last; "" if there is none.
 	said string
+	// guarded: the Application had a gate when it was last evaluated.
+	guarded bool
 
 	mu sync.Mutex
 	// evaluation says what the last complete evaluation was about. While it
