@@ -124,9 +124,10 @@ func lacking(wanted, has map[string]any, at string) (all []string) {
 		}
 	}
 	for _, list := range []string{"items", "additionalProperties"} {
-		inner, _ := wanted[list].(map[string]any)
-		other, _ := has[list].(map[string]any)
-		all = append(all, lacking(inner, other, at+"[]")...)
+		if inner, ok := wanted[list].(map[string]any); ok {
+			other, _ := has[list].(map[string]any)
+			all = append(all, lacking(inner, other, at+"[]")...)
+		}
 	}
 	return all
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	admission "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -114,7 +115,7 @@ func (in Injectors) Known() bool { return len(in.webhooks) > 0 }
 func (in Injectors) Find(namespace string, own, pod map[string]string) (_ Injection, ok bool) {
 	all := labels.Set{}
 	maps.Copy(all, own)
-	all[metav1.LabelMetadataName] = namespace // the API server sets it
+	all[corev1.LabelMetadataName] = namespace // the API server sets it
 	for _, w := range in.webhooks {
 		if w.namespaces.Matches(all) && w.pods.Matches(labels.Set(pod)) {
 			return w.Injection, true
