@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,6 @@ func (x *run) review(ctx context.Context) *result {
 	if x.app.Spec.Sync.Gate != v1alpha1.GatePolicy {
 		return x.ungated(ctx)
 	}
-	x.m.guarded = true
 	if x.free() {
 		kept := x.app.Status.Review
 		if kept != nil && kept.Revision != x.app.Status.Revision {
@@ -44,16 +44,29 @@ func (x *run) review(ctx context.Context) *result {
 
 // ungated lets the revision of an Application without a gate go on. If it had
 // one, it must be the user who took it away: an older CustomResourceDefinition
-// takes it from everybody, and says nothing.
+// takes it from everybody and says nothing, and no edit of the spec is counted.
 func (x *run) ungated(ctx context.Context) *result {
-	if x.m.guarded {
-		if err := x.Served(ctx); err != nil {
-			return x.unreviewed(ctx, err)
-		}
-		x.m.guarded = false
+	if x.m.guarded == 0 {
+		return x.pass(nil)
 	}
-	return x.pass(nil)
+	err := x.Served(ctx)
+	if err == nil && x.app.Generation == x.m.guarded {
+		err = errGateLost
+	}
+	if err == nil {
+		x.m.guarded = 0
+		return x.pass(nil)
+	}
+	if ctx.Err() != nil {
+		return &result{silent: true}
+	}
+	x.err = fmt.Errorf("the Application had a gate, and nobody took it away: %w", err)
+	x.complain(v1alpha1.ReasonReviewFailed, x.err)
+	return x.fail(v1alpha1.ReasonReviewFailed, x.err)
 }
+
+// errGateLost is told where the definition is as it should be by now.
+var errGateLost = errors.New("a definition of another version dropped spec.sync.gate; set it again, or edit the spec if it is to go")
 
 // pass lets the revision go on.
 func (x *run) pass(r *v1alpha1.ReviewStatus) *result {
