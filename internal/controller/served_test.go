@@ -34,8 +34,10 @@ func TestMissing(t *testing.T) {
 		{"an element of a list", func(t *testing.T, s map[string]any) {
 			drop(t, s, "properties.status.properties.history.items.properties.note")
 		}, []string{"status.history[].note"}},
-		{"two", func(t *testing.T, s map[string]any) { drop(t, s, sync+".prune"); drop(t, s, kustomize+".images") },
-			[]string{"spec.source.kustomize.images", "spec.sync.prune"}},
+		{"two", func(t *testing.T, s map[string]any) {
+			drop(t, s, sync+".prune")
+			drop(t, s, kustomize+".images")
+		}, []string{"spec.source.kustomize.images", "spec.sync.prune"}},
 		{"what keeps all", func(t *testing.T, s map[string]any) {
 			spec, _, _ := unstructured.NestedMap(s, "properties", "spec")
 			delete(spec, "properties")

@@ -104,7 +104,8 @@ func TestRelevant(t *testing.T) {
 		kind, name string
 		want       bool
 	}{
-		{"MutatingWebhookConfiguration", "istio-revision-tag-prod", true}, {"MutatingWebhookConfiguration", "cert-manager", false},
+		{"MutatingWebhookConfiguration", "istio-revision-tag-prod", true},
+		{"MutatingWebhookConfiguration", "cert-manager", false},
 		{"ValidatingWebhookConfiguration", "istio-validator", false},
 	} {
 		if got := inject.Relevant(mizzen.Ref{Group: "admissionregistration.k8s.io", Kind: c.kind, Name: c.name}); got != c.want {
