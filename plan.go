@@ -29,6 +29,9 @@ type Plan struct {
 	Findings []Finding `json:"findings"`
 	// Unchanged counts the objects that the cluster already has as they are.
 	Unchanged int `json:"unchanged"`
+	// Verdict is what policy says of the step from the synced revision; nil if it
+	// was not asked. The digest does not cover it.
+	Verdict *Verdict `json:"verdict,omitempty"`
 }
 
 // Counts says how many objects a Plan or a Sync creates, updates and so on.

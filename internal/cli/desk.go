@@ -37,6 +37,8 @@ type desk struct {
 	engine  *engine.Engine
 	traffic *worker.Planner
 	closers []func()
+	// judges: plans come with a Verdict.
+	judges bool
 	// sources holds what was fetched, made by the first fetch; ready names it.
 	sources *source.Sources
 	ready   map[mizzen.Name]bool

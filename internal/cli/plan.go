@@ -29,7 +29,8 @@ func (a *app) planCommand() *cobra.Command {
 		Long: "Renders an Application and compares it with its cluster, without a write.\n\n" +
 			"In a clone of the Application's repository the files as they are count, so that a plan can be made\n" +
 			"before the push. The exit code is 0 if nothing would change and 1 if something would; --fail-on says\n" +
-			"otherwise, for CI.\n\n" +
+			"otherwise, for CI. With deny and approval the policy of the repository judges the step from the synced\n" +
+			"revision, as the gate of an Application does.\n\n" +
 			"With --base it reviews a change of the repository, in any clone, without a cluster: it compares --head, or\n" +
 			"the files as they are, with the commit at which they parted from the base (as 'git diff BASE...HEAD' does).\n" +
 			"It covers every Application that the repository declares: Mizzen's, those of Argo CD, and the Kustomizations\n" +
@@ -94,6 +95,7 @@ func (a *app) runPlan(cmd *cobra.Command, args []string, o planOptions) error {
 		return err
 	}
 	defer d.close()
+	d.judges = judges(o.failOn)
 	if o.all {
 		return a.planAll(ctx, d, o)
 	}
@@ -166,6 +168,9 @@ func (a *app) planOf(ctx context.Context, d *desk, c client.Client, config *rest
 		return nil, explain(err, object, "")
 	}
 	p, err := d.engine.Plan(ctx, t)
+	if err == nil && d.judges {
+		p.Verdict, err = d.verdict(ctx, c, app, t)
+	}
 	if err != nil {
 		return nil, explain(err, object, "")
 	}
@@ -206,12 +211,25 @@ func (a *app) showPlans(plans []*mizzen.Plan, o outputFlag) error {
 	})
 }
 
+// planAnswer is no if something is as bad as --fail-on, or worse. What stops a
+// sync counts for all values but none.
 func planAnswer(p *mizzen.Plan, on string) error {
-	fatal := mizzen.Worst(p.Findings) == mizzen.Fatal
-	switch {
-	case on == "none":
+	decision := mizzen.Allow
+	if p.Verdict != nil {
+		decision = p.Verdict.Decision
+	}
+	bad := mizzen.Worst(p.Findings) == mizzen.Fatal
+	switch on {
+	case "none":
 		return nil
-	case fatal, on == "change" && p.Writes():
+	case "deny":
+		bad = bad || decision == mizzen.Deny
+	case "approval":
+		bad = bad || decision != mizzen.Allow
+	case "change":
+		bad = bad || p.Writes()
+	}
+	if bad {
 		return answer(ExitNo)
 	}
 	return nil

@@ -40,6 +40,9 @@ func Scheme() (*runtime.Scheme, error) {
 // loops makes the loops and joins them: a fetch wakes Applications, a watch
 // wakes the Application whose object it is about.
 func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error) {
+	if err := served(ctx, mgr.GetAPIReader(), c.Log); err != nil {
+		return nil, err
+	}
 	masker, err := planKey(ctx, mgr.GetAPIReader(), mgr.GetClient())
 	if err != nil {
 		return nil, err
@@ -54,6 +57,7 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 		Reviewer: &review.Reviewer{Renderer: c.memo, Traffic: c.Traffic, Analyzer: c.Traffic},
 		Recorder: mgr.GetEventRecorder("mizzen"), Log: c.Log, Observer: c.observer, Clock: c.clock,
 		Busy: busy(), Reviewing: render.NewSlots(1, 1), Jitter: jitter,
+		Served: func(ctx context.Context) error { return served(ctx, mgr.GetAPIReader(), nil) },
 	}
 	l.repositories = &repository.Reconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Sources: sources, Clock: c.clock, Log: c.Log,

@@ -17,6 +17,7 @@ import (
 	"mizzen.dev/mizzen/internal/observe"
 	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/source"
+	"mizzen.dev/mizzen/internal/traffic/release"
 )
 
 // Plan renders the target and says what a sync would do, without a write. It
@@ -161,7 +162,7 @@ func (t Target) check(ctx context.Context, objects []mizzen.Object) ([]mizzen.Fi
 		return nil, err
 	}
 	meant, err := mesh.Check(ctx, objects, mesh.Known{})
-	findings = append(findings, meant...)
+	findings = append(append(findings, meant...), release.Findings(objects)...)
 	mizzen.SortFindings(findings)
 	shown, _ := lint.Suppress(findings, objects)
 	return shown, err

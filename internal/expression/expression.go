@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 )
@@ -21,6 +22,7 @@ const MaxSource = 8 << 10
 // Expression is compiled, and may be evaluated by several goroutines at once.
 type Expression struct {
 	program cel.Program
+	names   map[string]bool
 }
 
 // Compile makes an expression ready. An evaluation of it ends with an error once
@@ -31,23 +33,33 @@ func Compile(env *cel.Env, source string, costLimit uint64, yields func(*cel.Typ
 	if len(source) > MaxSource {
 		return nil, fmt.Errorf("the expression is longer than %d bytes", MaxSource)
 	}
-	ast, issues := env.Compile(source)
+	checked, issues := env.Compile(source)
 	if err := issues.Err(); err != nil {
 		return nil, err
 	}
-	if err := yields(ast.OutputType()); err != nil {
+	if err := yields(checked.OutputType()); err != nil {
 		return nil, err
 	}
 	// The check must be at every step: with a higher frequency the steps of an
 	// inner loop can fall on every check, and the outer loops never end.
-	program, err := env.Program(ast,
+	program, err := env.Program(checked,
 		cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit), cel.CostTracking(meter{}),
 		cel.InterruptCheckFrequency(1))
 	if err != nil {
 		return nil, err
 	}
-	return &Expression{program: program}, nil
+	e := &Expression{program: program, names: map[string]bool{}}
+	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(part ast.Expr) {
+		if part.Kind() == ast.IdentKind {
+			e.names[part.AsIdent()] = true
+		}
+	}))
+	return e, nil
 }
+
+// Names tells whether an expression looks at a variable. A local variable of the
+// same name counts, too.
+func (e *Expression) Names(variable string) bool { return e.names[variable] }
 
 // Evaluate runs an expression over variables, until ctx is done.
 func (e *Expression) Evaluate(ctx context.Context, variables map[string]any) (ref.Val, error) {

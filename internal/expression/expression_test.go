@@ -78,3 +78,17 @@ func TestEvaluateEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestNames(t *testing.T) {
+	for source, want := range map[string]bool{
+		`list.all(a, a == 1)`: true, `[1].map(a, [a] + list).size() == 2`: true, `text == "list"`: false, `[1].all(a, a == 1)`: false,
+	} {
+		e, err := Compile(environment(t), source, limit, anything)
+		if err != nil {
+			t.Fatalf("%s: %v", source, err)
+		}
+		if got := e.Names("list"); got != want {
+			t.Errorf("%s: %v, want %v", source, got, want)
+		}
+	}
+}

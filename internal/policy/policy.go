@@ -33,6 +33,8 @@ type Input struct {
 	EffectsUnknown string
 	// Files are the files of the repository that change, where they are known.
 	Files []string
+	// FilesOmitted tells that more files change than Files names.
+	FilesOmitted bool
 	// Owners is CODEOWNERS of the base revision; nil if there is none.
 	Owners *owners.File
 	// Where tells where a workload ("shop/web") or a host ("reviews.shop:80") is

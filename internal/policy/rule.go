@@ -68,7 +68,7 @@ func (r *rule) judge(ctx context.Context, f *facts) ([]hit, string) {
 	if len(elements) == 0 && !r.selector.empty() {
 		return nil, ""
 	}
-	out, err := r.violated.Evaluate(ctx, vars)
+	out, err := r.evaluate(ctx, f, vars)
 	if err == nil {
 		var triggered []hit
 		if triggered, err = result(out, elements); err == nil {
@@ -76,6 +76,15 @@ func (r *rule) judge(ctx context.Context, f *facts) ([]hit, string) {
 		}
 	}
 	return everything(elements), r.message + " (the rule cannot be evaluated: " + err.Error() + ")"
+}
+
+// evaluate fails if the expression asks for what is not known as a whole: an
+// answer about a part of the files would read as one about all.
+func (r *rule) evaluate(ctx context.Context, f *facts, vars map[string]any) (ref.Val, error) {
+	if f.in.FilesOmitted && r.violated.Names("files") {
+		return nil, fmt.Errorf("more files change than the %d that it sees; split the change", len(f.in.Files))
+	}
+	return r.violated.Evaluate(ctx, vars)
 }
 
 func (s selector) empty() bool { return len(s.namespaces) == 0 && len(s.applications) == 0 }

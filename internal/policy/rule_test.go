@@ -108,3 +108,31 @@ func TestTimeEndsNestedLoops(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// A rule about files that sees a part of them says nothing about the rest; other
+// rules are judged as ever.
+func TestFilesOmitted(t *testing.T) {
+	for _, c := range []struct{ name, expression, want string }{
+		{"exists", `files.exists(f, f == "zz/secret.yaml")`, "needsApproval"},
+		{"in a helper", `[1].exists(n, size(files) > n)`, "needsApproval"},
+		{"about something else", `changes.exists(c, c.kind == "files")`, "allow"},
+	} {
+		p, err := Parse(FileName, []byte(withRule("approval", c.expression, "")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := rulesInput(t)
+		in.Effects, in.Files = nil, []string{"a.yaml"}
+		if v := p.Judge(t.Context(), in); v.Decision != mizzen.Allow {
+			t.Errorf("%s: all files are known: %+v", c.name, v)
+		}
+		in.FilesOmitted = true
+		v := p.Judge(t.Context(), in)
+		if string(v.Decision) != c.want {
+			t.Errorf("%s: %s, want %s", c.name, v.Decision, c.want)
+		}
+		if v.Decision != mizzen.Allow && !strings.HasSuffix(v.Reasons[0].Message, "(the rule cannot be evaluated: more files change than the 1 that it sees; split the change)") {
+			t.Errorf("%s: %q", c.name, v.Reasons[0].Message)
+		}
+	}
+}

@@ -20,6 +20,9 @@ func PlanMarkdown(out io.Writer, p *mizzen.Plan) error {
 	}
 	markdownFields(w, p.Changes)
 	markdownFindings(w, p.Findings)
+	if p.Verdict != nil && w.err == nil {
+		w.err = VerdictMarkdown(out, p.Verdict)
+	}
 	w.printf("<sub>digest `%s`</sub>\n", p.Digest)
 	return w.err
 }

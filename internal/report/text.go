@@ -19,6 +19,9 @@ func PlanText(out io.Writer, p *mizzen.Plan, s Style) error {
 		writeFindings(w, p.Findings, s)
 	}
 	w.printf("\n%s\n", p.Counts())
+	if p.Verdict != nil {
+		w.verdict(p.Verdict, s)
+	}
 	w.printf("%s\n", s.paint(faint, "digest "+p.Digest))
 	return w.err
 }

@@ -30,13 +30,20 @@ type process struct {
 // directory share it, one after the other or at a time. It does not wait.
 func launch(t *testing.T, lab *labtest.Lab, state string, env ...string) *process {
 	t.Helper()
+	return launchAs(t, lab, state, "up", env...)
+}
+
+// launchAs starts bin/mizzen by another verb than up, such as controller, which
+// installs nothing.
+func launchAs(t *testing.T, lab *labtest.Lab, state, verb string, env ...string) *process {
+	t.Helper()
 	p := &process{t: t, ended: make(chan struct{}), logs: filepath.Join(t.TempDir(), "mizzen.log")}
 	logs, err := os.Create(p.logs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer logs.Close()
-	p.cmd = exec.Command("../../bin/mizzen", "up", "--kubeconfig", lab.Kubeconfig, "--state-dir", state,
+	p.cmd = exec.Command("../../bin/mizzen", verb, "--kubeconfig", lab.Kubeconfig, "--state-dir", state,
 		"--listen", anyPort, "--log-format", "text")
 	p.cmd.Stdout, p.cmd.Stderr = logs, logs
 	p.cmd.Env = append(os.Environ(), env...)

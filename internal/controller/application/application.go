@@ -52,7 +52,9 @@ type Reconciler struct {
 	Sources  *sources.Sources
 	Engine   *engine.Engine
 	// Reviewer says what a revision does, for Applications with a gate.
-	Reviewer     *review.Reviewer
+	Reviewer *review.Reviewer
+	// Served fails if the API server drops a field that this binary reads.
+	Served       func(context.Context) error
 	Destinations *cluster.Registry
 	Recorder     events.EventRecorder
 	// Log says in one line what happened to an Application: synced, restored,

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	admission "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -60,7 +62,7 @@ func TestEnforces(t *testing.T) {
 	if !enforces(wanted.DeepCopy(), binding(), wanted) {
 		t.Error("our own policy does not enforce itself")
 	}
-	ignore := admission.Ignore
+	ignore, everywhere := admission.Ignore, admission.ClusterScope
 	weaker := map[string]func(*admission.ValidatingAdmissionPolicy, *admission.ValidatingAdmissionPolicyBinding){
 		"ignores failures": func(p *admission.ValidatingAdmissionPolicy, _ *admission.ValidatingAdmissionPolicyBinding) {
 			p.Spec.FailurePolicy = &ignore
@@ -82,6 +84,15 @@ func TestEnforces(t *testing.T) {
 		},
 		"is bound to a part": func(_ *admission.ValidatingAdmissionPolicy, b *admission.ValidatingAdmissionPolicyBinding) {
 			b.Spec.MatchResources = &admission.MatchResources{}
+		},
+		"takes parameters": func(p *admission.ValidatingAdmissionPolicy, _ *admission.ValidatingAdmissionPolicyBinding) {
+			p.Spec.ParamKind = &admission.ParamKind{APIVersion: "v1", Kind: "ConfigMap"}
+		},
+		"is bound with parameters": func(_ *admission.ValidatingAdmissionPolicy, b *admission.ValidatingAdmissionPolicyBinding) {
+			b.Spec.ParamRef = &admission.ParamRef{Name: "p"}
+		},
+		"is for objects without a namespace": func(p *admission.ValidatingAdmissionPolicy, _ *admission.ValidatingAdmissionPolicyBinding) {
+			p.Spec.MatchConstraints.ResourceRules[0].Scope = &everywhere
 		},
 		"is not bound": func(_ *admission.ValidatingAdmissionPolicy, b *admission.ValidatingAdmissionPolicyBinding) {
 			b.Spec.PolicyName = "another"
@@ -117,5 +128,43 @@ func TestSummaryIsSmall(t *testing.T) {
 	}
 	if text := awaitingText("web", r, nil); len(text) > maxMessage/2+maxMessage/4 || !strings.HasSuffix(text, "; run 'mizzen approve web'") {
 		t.Errorf("no remedy in %.100q", text)
+	}
+}
+
+// Approvals count from the last moment at which nobody knows who was verified.
+func TestVerified(t *testing.T) {
+	at := func(second int) metav1.Time { return metav1.NewTime(time.Unix(int64(second), 0)) }
+	written := func(created, changed, status int) *admission.ValidatingAdmissionPolicy {
+		c, s := at(changed), at(status)
+		return &admission.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{
+			CreationTimestamp: at(created),
+			ManagedFields:     []metav1.ManagedFieldsEntry{{Time: &c}, {Time: &s, Subresource: "status"}},
+		}}
+	}
+	since, known := changed(written(10, 10, 90), written(5, 60, 5))
+	if !known || since.Unix() != 60 {
+		t.Errorf("since %v, %v", since, known)
+	}
+	if _, known := changed(written(10, 10, 10), &admission.ValidatingAdmissionPolicyBinding{}); known {
+		t.Error("who removed the record is believed")
+	}
+	approval := func(name string, created int, generation int64) v1alpha1.Approval {
+		return v1alpha1.Approval{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: at(created), Generation: generation}}
+	}
+	counted, doubtful := verified([]v1alpha1.Approval{
+		approval("later", 62, 1), approval("changed", 70, 2), approval("first", 61, 1), approval("same", 60, 1), approval("before", 59, 1),
+	}, since)
+	names := func(all []v1alpha1.Approval) (names []string) {
+		for _, a := range all {
+			names = append(names, a.Name)
+		}
+		return names
+	}
+	if diff := cmp.Diff([]string{"first", "later"}, names(counted)); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+	const want = "approval before, changed, same: it was made, or changed, while the API server did not verify by whom"
+	if got := notVerifiedThen(doubtful).Error(); !strings.HasPrefix(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -35,6 +35,9 @@ type memory struct {
 	blind string
 	// said is the trouble that was logged last; "" if there is none.
 	said string
+	// guarded is the last generation of the spec that had a gate; 0 if none had,
+	// or if somebody took it away.
+	guarded int64
 
 	mu sync.Mutex
 	// evaluation says what the last complete evaluation was about. While it
@@ -198,8 +201,13 @@ func (m *memory) first() bool {
 	return !seen
 }
 
-// learn takes over what watches need to know of the spec.
+// learn takes over what watches need to know of the spec, and that it has a
+// gate. What was reviewed had one.
 func (m *memory) learn(app *v1alpha1.Application) {
+	lost := m.guarded == 0 && app.Status.Review != nil && app.Status.ObservedGeneration == app.Generation
+	if app.Spec.Sync.Gate == v1alpha1.GatePolicy || lost {
+		m.guarded = app.Generation
+	}
 	var kinds []schema.GroupKind
 	for _, kind := range app.Spec.Sync.Exclusive {
 		kinds = append(kinds, live.ParseGroupKind(kind))

@@ -21,7 +21,7 @@ import (
 func (x *run) review(ctx context.Context) *result {
 	x.m.setRecheck(false)
 	if x.app.Spec.Sync.Gate != v1alpha1.GatePolicy {
-		return x.pass(nil)
+		return x.ungated(ctx)
 	}
 	if x.free() {
 		kept := x.app.Status.Review
@@ -35,12 +35,38 @@ func (x *run) review(ctx context.Context) *result {
 		return x.unreviewed(ctx, err)
 	}
 	digest := r.ApprovalDigest()
-	given, err := x.given(ctx, digest)
-	if err != nil && !errors.Is(err, errNotVerified) {
+	given, doubt, err := x.given(ctx, digest)
+	if err != nil {
 		return x.unreviewed(ctx, err)
 	}
-	return x.decide(r, summaryOf(r, digest, given), given, err)
+	return x.decide(r, summaryOf(r, digest, given), given, doubt)
 }
+
+// ungated lets the revision of an Application without a gate go on. If it had
+// one, it must be the user who took it away: an older CustomResourceDefinition
+// takes it from everybody and says nothing, and no edit of the spec is counted.
+func (x *run) ungated(ctx context.Context) *result {
+	if x.m.guarded == 0 {
+		return x.pass(nil)
+	}
+	err := x.Served(ctx)
+	if err == nil && x.app.Generation == x.m.guarded {
+		err = errGateLost
+	}
+	if err == nil {
+		x.m.guarded = 0
+		return x.pass(nil)
+	}
+	if ctx.Err() != nil {
+		return &result{silent: true}
+	}
+	x.err = fmt.Errorf("the Application had a gate, and nobody took it away: %w", err)
+	x.complain(v1alpha1.ReasonReviewFailed, x.err)
+	return x.fail(v1alpha1.ReasonReviewFailed, x.err)
+}
+
+// errGateLost is told where the definition is as it should be by now.
+var errGateLost = errors.New("a definition of another version dropped spec.sync.gate; set it again, or edit the spec if it is to go")
 
 // pass lets the revision go on.
 func (x *run) pass(r *v1alpha1.ReviewStatus) *result {
@@ -49,15 +75,15 @@ func (x *run) pass(r *v1alpha1.ReviewStatus) *result {
 	return nil
 }
 
-// decide does what the Verdict says. unverified says why nobody's approval
-// counts.
-func (x *run) decide(r *mizzen.Review, summary *v1alpha1.ReviewStatus, given []v1alpha1.Approval, unverified error) *result {
+// decide does what the Verdict says. doubt says why there are approvals that do
+// not count.
+func (x *run) decide(r *mizzen.Review, summary *v1alpha1.ReviewStatus, given []v1alpha1.Approval, doubt error) *result {
 	x.app.Status.Review = summary
 	switch {
 	case r.Verdict.Decision == mizzen.Deny:
 		return x.hold(v1alpha1.ReasonDenied, deniedText(r))
 	case r.Verdict.Decision == mizzen.NeedsApproval && !enough(r.Verdict.Approvals, given):
-		return x.awaitApproval(r, given, unverified)
+		return x.awaitApproval(r, given, doubt)
 	}
 	for _, a := range r.Verdict.Approvals {
 		x.agreed = append(x.agreed, usersOf(givenTo(a, given))...)
@@ -67,14 +93,14 @@ func (x *run) decide(r *mizzen.Review, summary *v1alpha1.ReviewStatus, given []v
 	return x.pass(summary)
 }
 
-// awaitApproval holds the revision until its owners agree. unverified says why
-// nobody's approval counts; that may be mended without any news.
-func (x *run) awaitApproval(r *mizzen.Review, given []v1alpha1.Approval, unverified error) *result {
+// awaitApproval holds the revision until its owners agree. doubt says why there
+// are approvals that do not count; that may be mended without any news.
+func (x *run) awaitApproval(r *mizzen.Review, given []v1alpha1.Approval, doubt error) *result {
 	text := awaitingText(x.name.Name, r, given)
-	if unverified == nil {
+	if doubt == nil {
 		return x.hold(v1alpha1.ReasonAwaitingApproval, text)
 	}
-	held := x.hold(v1alpha1.ReasonAwaitingApproval, text+"; there are approvals, but none counts: "+unverified.Error())
+	held := x.hold(v1alpha1.ReasonAwaitingApproval, text+"; there are approvals that do not count: "+doubt.Error())
 	held.after = lastRetry
 	x.m.expire(x.now.Add(lastRetry))
 	return held
@@ -168,9 +194,6 @@ func (x *run) hold(reason, text string) *result {
 	x.gates.wait(x.name, x.repository())
 	return &result{finding: f}
 }
-
-// errNotVerified says why no Approval counts.
-var errNotVerified = errors.New("the API server does not verify who makes it")
 
 // Bounds of what a status tells of a Review.
 const (

@@ -8,6 +8,7 @@ package beside
 
 import (
 	"context"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -15,6 +16,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/live"
+	"mizzen.dev/mizzen/internal/traffic/inject"
 )
 
 // root is where istiod's own settings are.
@@ -44,6 +46,10 @@ var queries = []live.Query{
 	{Group: "gateway.networking.k8s.io"},
 }
 
+// webhooks are the kinds of which a part of the users may read nothing. Without
+// them the labels of namespaces tell who is injected.
+var webhooks = []live.Query{{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}}
+
 // makers are the kinds whose objects the model makes by itself: of a workload
 // it makes the pods, and of a Gateway of the Gateway API what istiod deploys.
 var makers = map[schema.GroupKind]bool{
@@ -61,6 +67,16 @@ func Read(ctx context.Context, cluster *live.Cluster) ([]mizzen.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	injectors, err := cluster.List(ctx, webhooks, func(o *unstructured.Unstructured) bool {
+		return inject.Relevant(mizzen.Object{Unstructured: o}.Ref())
+	})
+	if err != nil && mizzen.KindOf(err) != mizzen.Forbidden {
+		return nil, err
+	}
+	found = append(found, injectors...)
+	slices.SortFunc(found, func(a, b *unstructured.Unstructured) int {
+		return mizzen.CompareRefs(mizzen.Object{Unstructured: a}.Ref(), mizzen.Object{Unstructured: b}.Ref())
+	})
 	out := make([]mizzen.Object, 0, len(found))
 	for _, o := range found {
 		o.SetManagedFields(nil) // who wrote what is half of the bytes

@@ -101,16 +101,17 @@ func unrendered(s mizzen.Snapshot, d *deployed) error {
 	return fmt.Errorf("%s cannot be rendered: %w", s.Commit().Short(), d.err)
 }
 
-// read leaves of the files that differ those that the Application reads.
-func (x *run) read(files []string) []string {
+// reads tells of a file whether it counts: to a Review of one Application those
+// do that it reads.
+func (x *run) reads() func(name string) bool {
 	if !x.single {
-		return files
+		return func(string) bool { return true }
 	}
 	before, after := x.before.readers(), x.after.readers()
 	mine := func(d *deployed) bool { return d.at == nil }
-	return slices.DeleteFunc(files, func(name string) bool {
-		return !slices.ContainsFunc(before.of(name), mine) && !slices.ContainsFunc(after.of(name), mine)
-	})
+	return func(name string) bool {
+		return slices.ContainsFunc(before.of(name), mine) || slices.ContainsFunc(after.of(name), mine)
+	}
 }
 
 // ruleTwice has the policy of both revisions judge, if they differ.

@@ -13,8 +13,12 @@ import (
 	"mizzen.dev/mizzen/internal/policy/owners"
 )
 
-// maxFiles bounds the files that policy is told of, beside those of the guard.
-const maxFiles = 10_000
+// maxFiles bounds the files that policy is told of, beside those of the guard,
+// and maxWalked the names that are compared to find them.
+const (
+	maxFiles  = 10_000
+	maxWalked = 1_000_000
+)
 
 // guard is the revision whose policy and owners judge.
 func (x *run) guard() mizzen.Snapshot {
@@ -34,14 +38,14 @@ func (x *run) rule(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := differing(ctx, x.before.snapshot, x.after.snapshot)
+	files, omitted, err := differing(ctx, x.before.snapshot, x.after.snapshot, x.reads())
 	if err != nil {
 		return err
 	}
 	mizzen.SortEffects(x.review.Effects)
 	in := &policy.Input{
 		Items:   []policy.Item{{Findings: x.review.Findings}},
-		Effects: x.review.Effects, EffectsUnknown: x.unknown, Files: x.read(files), Owners: owned,
+		Effects: x.review.Effects, EffectsUnknown: x.unknown, Files: files, FilesOmitted: omitted, Owners: owned,
 	}
 	for i := range x.review.Items {
 		item := &x.review.Items[i]
@@ -113,21 +117,22 @@ func policyFinding(severity mizzen.Severity, before string, err error) mizzen.Fi
 	return f
 }
 
-// differing lists the files that differ between two Snapshots, sorted. What is
-// equal is not descended into. Of many files the last are left out, but never
-// those of the guard: a change must not hide that it touches them.
-func differing(ctx context.Context, before, after mizzen.Snapshot) ([]string, error) {
-	d := difference{before: before, after: after}
+// differing lists the files that differ between two Snapshots and that count,
+// sorted. What is equal is not descended into. Of many files the last are left
+// out, which omitted says, but never those of the guard: a change must not hide
+// that it touches them.
+func differing(ctx context.Context, before, after mizzen.Snapshot, counts func(name string) bool) (files []string, omitted bool, err error) {
+	d := difference{before: before, after: after, counts: counts}
 	for _, name := range append(policy.GuardFiles(), ".") {
 		if !isThere(before, name) && !isThere(after, name) {
 			continue
 		}
 		if err := d.walk(ctx, name); err != nil {
-			return nil, fmt.Errorf("compare the files: %w", err)
+			return nil, false, fmt.Errorf("compare the files: %w", err)
 		}
 	}
 	slices.Sort(d.files)
-	return slices.Compact(d.files), nil
+	return slices.Compact(d.files), d.omitted, nil
 }
 
 func isThere(s mizzen.Snapshot, name string) bool {
@@ -138,13 +143,18 @@ func isThere(s mizzen.Snapshot, name string) bool {
 // difference collects the files that differ.
 type difference struct {
 	before, after mizzen.Snapshot
+	counts        func(name string) bool
 	files         []string
+	walked        int
+	// omitted: a bound was met.
+	omitted bool
 }
 
 func (d *difference) walk(ctx context.Context, name string) error {
-	if err := ctx.Err(); err != nil || len(d.files) > maxFiles {
+	if err := ctx.Err(); err != nil || d.omitted {
 		return err
 	}
+	d.walked++
 	was, wasErr := d.before.ID(name)
 	is, isErr := d.after.ID(name)
 	if wasErr == nil && isErr == nil && was == is {
@@ -155,7 +165,7 @@ func (d *difference) walk(ctx context.Context, name string) error {
 		return err
 	}
 	if entries == nil {
-		d.files = append(d.files, name)
+		d.add(name)
 		return nil
 	}
 	for _, e := range entries {
@@ -164,6 +174,16 @@ func (d *difference) walk(ctx context.Context, name string) error {
 		}
 	}
 	return nil
+}
+
+func (d *difference) add(name string) {
+	switch {
+	case !d.counts(name):
+	case len(d.files) >= maxFiles+len(policy.GuardFiles()), d.walked > maxWalked:
+		d.omitted = true
+	default:
+		d.files = append(d.files, name)
+	}
 }
 
 // entriesOf are the names in a directory of either Snapshot; nil if it is a

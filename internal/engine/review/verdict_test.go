@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/engine/review"
 )
 
 const claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n"
@@ -96,5 +97,28 @@ func TestManyFilesDoNotHideTheGuard(t *testing.T) {
 		if reason.Rule == "guard-changed" && len(reason.Triggers) != 2 {
 			t.Errorf("%+v", reason.Triggers)
 		}
+	}
+}
+
+// Nor does it hide from a rule about files: the rule cannot tell, and says so. A
+// review of one Application counts the files of that one alone.
+func TestManyFilesDoNotPassARule(t *testing.T) {
+	b := newBench(t)
+	guarded := edited(shop, map[string]string{
+		".mizzen.yaml": "policy:\n  rules:\n  - name: secrets\n    level: approval\n    message: a secret changes\n    expression: files.filter(f, f.startsWith(\"zz/\"))\n",
+		"web/cm.yaml":  data("web", "1"),
+	})
+	changes := map[string]string{}
+	for i := range 10_100 {
+		changes[fmt.Sprintf(".a/%d", i)] = "a"
+	}
+	r := b.review(t, guarded, edited(guarded, changes))
+	if diff := cmp.Diff([]string{"approval secrets"}, reasons(r)); diff != "" || !strings.Contains(r.Verdict.Reasons[0].Message, "more files change than the 10") {
+		t.Errorf("reasons (-want +got):\n%s%+v", diff, r.Verdict.Reasons)
+	}
+	changes["web/cm.yaml"] = data("web", "2")
+	one, err := b.Single(t.Context(), review.Single{Application: singleApp("web"), Base: guarded, Head: edited(guarded, changes)})
+	if err != nil || one.Verdict.Decision != mizzen.Allow {
+		t.Errorf("%+v, %v", one.Verdict, err)
 	}
 }

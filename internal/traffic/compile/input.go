@@ -16,6 +16,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/inject"
 )
 
 // domain is the suffix of Kubernetes' host names.
@@ -34,6 +35,8 @@ type input struct {
 	rejected []traffic.Rejection
 	origins  map[mizzen.Ref]mizzen.Origins
 	injected map[string]bool
+	// injectors are the webhooks that give pods a sidecar.
+	injectors inject.Injectors
 	// selecting are the label keys by which Istio's objects pick workloads.
 	selecting map[string]bool
 	// names tells whether routes may be named by who wrote them.
@@ -47,7 +50,7 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	mizzen.SortObjects(objects)
 	in := &input{
 		namespaces: map[string]*corev1.Namespace{}, origins: map[mizzen.Ref]mizzen.Origins{}, injected: map[string]bool{},
-		selecting: map[string]bool{}, names: !namesMatter(objects),
+		selecting: map[string]bool{}, names: !namesMatter(objects), injectors: inject.Of(objects),
 	}
 	var err error
 	if in.mesh, err = meshOf(objects, o); err != nil {

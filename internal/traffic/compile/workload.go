@@ -95,7 +95,7 @@ func podWorkload(namespace, name string, meta metav1.ObjectMeta, spec corev1.Pod
 	return w
 }
 
-// inject decides which workloads have a sidecar, as the webhook would: by the
+// inject decides which workloads have a sidecar, as the webhooks do: by the
 // labels of the namespace and of the pod. A namespace that no object describes
 // is taken for one with injection, unless it is the mesh's or Kubernetes' own:
 // most repositories hold the services, not the namespaces.
@@ -106,8 +106,7 @@ func (in *input) inject(root string) {
 		}
 	}
 	for name, ns := range in.namespaces {
-		in.injected[name] = ns.Labels["istio-injection"] == "enabled" ||
-			ns.Labels["istio-injection"] == "" && ns.Labels[label.IoIstioRev.Name] != ""
+		_, in.injected[name] = in.injectors.Namespace(name, ns.Labels)
 	}
 	for _, w := range in.workloads {
 		in.injectPod(w)
@@ -122,6 +121,10 @@ func (in *input) injectPod(w *workload) {
 		asked = w.annotations[annotation.SidecarInject.Name]
 	}
 	w.Sidecar = in.injected[w.Namespace] && asked != "false" || asked == "true"
+	if ns := in.namespaces[w.Namespace]; ns != nil && in.injectors.Known() {
+		_, asks := in.injectors.Find(ns.Name, ns.Labels, w.Labels)
+		w.Sidecar = asks && asked != "false"
+	}
 	if w.role == "" && w.Sidecar {
 		w.role = traffic.Sidecar
 	}

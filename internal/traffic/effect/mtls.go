@@ -146,6 +146,9 @@ func (c *comparison) withoutSidecar() {
 			f.before, f.after = f.after, f.before
 		}
 		f.cause, _ = c.workload(w.Name)
+		if refs := c.changes.ofKind("MutatingWebhookConfiguration"); len(refs) > 0 && !c.changes.changed(f.cause.ref) {
+			f.cause = c.oneOf(refs, "", hints{"objectSelector", "webhooks"})
+		}
 		c.out.add(f)
 	}
 }

@@ -63,6 +63,8 @@ func (c *comparison) injection() {
 		}
 		if refs := c.changes.ofKind("Namespace"); slices.Contains(refs, mizzen.Ref{Kind: "Namespace", Name: ns}) {
 			f.cause = c.cause(traffic.Rule{Ref: mizzen.Ref{Kind: "Namespace", Name: ns}}, hints{"labels"})
+		} else {
+			f.cause = c.oneOf(c.changes.ofKind("MutatingWebhookConfiguration"), "", hints{"namespaceSelector", "webhooks"})
 		}
 		for _, w := range c.before.Workloads {
 			if w.Namespace == ns {

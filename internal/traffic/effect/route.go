@@ -236,8 +236,27 @@ func simpler(a, b match.Request) int {
 		cmp.Compare(btoi(a.Method != http.MethodGet), btoi(b.Method != http.MethodGet)),
 		cmp.Compare(btoi(strings.Contains(a.Path, "?")), btoi(strings.Contains(b.Path, "?"))),
 		cmp.Compare(len(a.Path), len(b.Path)),
+		cmp.Compare(capitals(a), capitals(b)),
 		cmp.Compare(requestKey(a), requestKey(b)),
 	)
+}
+
+// capitals counts the letters that nobody writes so: they are tried since cases
+// may matter, and are sorted first by bytes.
+func capitals(r match.Request) (n int) {
+	count := func(text string) {
+		for i := range len(text) {
+			if 'A' <= text[i] && text[i] <= 'Z' {
+				n++
+			}
+		}
+	}
+	count(r.Host)
+	count(r.Path)
+	for _, h := range r.Headers {
+		count(h.Value)
+	}
+	return n
 }
 
 func btoi(b bool) int {

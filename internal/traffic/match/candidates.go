@@ -225,7 +225,7 @@ func addOrigins(found *collection, o CandidateOptions, h hostRules) {
 		if len(s) == 0 || p.treatment.CORS == nil {
 			continue
 		}
-		origins := []string{"http://zz-none.example"}
+		origins := []string{"https://zz-none.example"}
 		for _, m := range p.origins {
 			origins = append(origins, tries(m)...)
 		}

@@ -154,7 +154,7 @@ func TestCandidatesOfBrowsers(t *testing.T) {
 		o := Route(rc, r, Options{})
 		got = append(got, fmt.Sprintf("%s %s", r.first("origin"), o.Kind))
 	}
-	for _, want := range []string{"http://o preflight", "http://o forward", "http://zz-none.example forward"} {
+	for _, want := range []string{"http://o preflight", "http://o forward", "https://zz-none.example forward"} {
 		if !slices.Contains(got, want) {
 			t.Errorf("no %s among %v", want, got)
 		}

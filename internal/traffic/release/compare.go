@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/inject"
 )
 
 // numbers are major and minor of a version.
@@ -85,11 +86,11 @@ func (i Installed) finding() mizzen.Finding {
 // who is what runs an image, in words.
 func (i Installed) who() string {
 	switch {
-	case i.Role == ControlPlane && i.Revision == defaultRevision:
+	case i.Role == ControlPlane && i.Revision == inject.DefaultRevision:
 		return "istiod"
 	case i.Role == ControlPlane:
 		return "istiod of revision " + i.Revision
-	case i.Revision == defaultRevision:
+	case i.Revision == inject.DefaultRevision:
 		return "the proxies"
 	case i.Revision != "":
 		return "the proxies of revision " + i.Revision
@@ -214,22 +215,26 @@ func doubtful(e *mizzen.Effect) {
 	e.Message += "; effects are computed with Istio " + Compiled
 }
 
-// moves tells of namespaces whose new pods get the proxies of another release,
-// since they are marked for another revision.
+// moves tells of namespaces whose new pods get the proxies of another release:
+// they are marked for another revision, or the tag that they are marked with is
+// another one's now.
 func moves(before, after []mizzen.Object, b, a map[place]Installed) []mizzen.Effect {
-	was, _ := revisions(before)
-	is, objects := revisions(after)
+	was, is := revisions(before), revisions(after)
 	var out []mizzen.Effect
 	for _, name := range slices.Sorted(maps.Keys(is)) {
-		old, found := injected(b, was[name])
-		next, has := injected(a, is[name])
-		if was[name] == "" || was[name] == is[name] || !found || !has || old.Image == next.Image {
+		from, had := was[name]
+		to := is[name]
+		old, found := injected(b, from.by.Revision)
+		next, has := injected(a, to.by.Revision)
+		if !had || from.by.Revision == to.by.Revision || !found || !has || old.Image == next.Image {
 			continue
 		}
-		o := objects[name]
-		e := notice("new pods belong to another revision of Istio", was[name]+": "+old.is(), is[name]+": "+next.is())
-		e.Subject, e.Cause = "namespace "+name, o.Ref()
-		e.Origin = o.Origins.Of(mizzen.Path("metadata.labels").Key(revisionLabel))
+		e := notice("new pods belong to another revision of Istio", from.words()+": "+old.is(), to.words()+": "+next.is())
+		e.Subject, e.Cause = "namespace "+name, to.namespace.Ref()
+		e.Origin = to.namespace.Origins.Of(mizzen.Path("metadata.labels").Key(inject.RevisionLabel))
+		if maps.Equal(from.namespace.GetLabels(), to.namespace.GetLabels()) && to.by.Ref.Kind != "" {
+			e.Cause, e.Origin = to.by.Ref, to.by.Origin
+		}
 		if next.another() {
 			doubtful(&e)
 		}
@@ -248,23 +253,30 @@ func injected(all map[place]Installed, revision string) (Installed, bool) {
 	return i, ok
 }
 
-// revisions are those of the namespaces with injection, with their objects.
-func revisions(objects []mizzen.Object) (map[string]string, map[string]mizzen.Object) {
-	of, by := map[string]string{}, map[string]mizzen.Object{}
+// marked is a namespace with injection, and who injects its pods.
+type marked struct {
+	namespace mizzen.Object
+	by        inject.Injection
+}
+
+func (m marked) words() string {
+	if m.by.Tag != "" {
+		return m.by.Revision + ", by the tag " + m.by.Tag
+	}
+	return m.by.Revision
+}
+
+// revisions are the namespaces with injection, by name.
+func revisions(objects []mizzen.Object) map[string]marked {
+	injectors := inject.Of(objects)
+	all := map[string]marked{}
 	for _, o := range objects {
 		if ref := o.Ref(); ref.Group != "" || ref.Kind != "Namespace" {
 			continue
 		}
-		labels := o.GetLabels()
-		switch injection := labels["istio-injection"]; {
-		case injection == "enabled":
-			of[o.GetName()] = defaultRevision
-		case injection == "" && labels[revisionLabel] != "":
-			of[o.GetName()] = labels[revisionLabel]
-		default:
-			continue
+		if by, ok := injectors.Namespace(o.GetName(), o.GetLabels()); ok {
+			all[o.GetName()] = marked{o, by}
 		}
-		by[o.GetName()] = o
 	}
-	return of, by
+	return all
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/inject"
 )
 
 // Compiled is the release of Istio whose code Mizzen is built with. Its
@@ -66,12 +67,6 @@ func Of(objects []mizzen.Object) []Installed {
 	return all
 }
 
-// defaultRevision is that of a control plane without a name of its own.
-const defaultRevision = "default"
-
-// revisionLabel says which control plane an object belongs to.
-const revisionLabel = "istio.io/rev"
-
 // controlPlane reads the image of istiod.
 func controlPlane(o mizzen.Object) []Installed {
 	const list = mizzen.Path("spec.template.spec.containers")
@@ -83,7 +78,7 @@ func controlPlane(o mizzen.Object) []Installed {
 			continue
 		}
 		in := Installed{
-			Role: ControlPlane, Revision: cmp.Or(o.GetLabels()[revisionLabel], defaultRevision), Image: image,
+			Role: ControlPlane, Revision: cmp.Or(o.GetLabels()[inject.RevisionLabel], inject.DefaultRevision), Image: image,
 			Version: cmp.Or(versionOf(image), chartVersion(o)), Ref: o.Ref(), Origin: o.Origins.Of(list.Index(i).Key("image")),
 		}
 		return []Installed{in}
@@ -136,7 +131,7 @@ func injector(o mizzen.Object) []Installed {
 		}
 		image = strings.TrimPrefix(values.Global.Hub+"/"+image+":"+tag, "/")
 	}
-	revision := cmp.Or(values.Revision, o.GetLabels()[revisionLabel], defaultRevision)
+	revision := cmp.Or(values.Revision, o.GetLabels()[inject.RevisionLabel], inject.DefaultRevision)
 	return []Installed{proxies(image, revision, o, "data.values")}
 }
 

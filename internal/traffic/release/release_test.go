@@ -54,6 +54,13 @@ func namespace(name, labels string) string {
 	return "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + name + ", labels: {" + labels + "}}\n---\n"
 }
 
+// tag is a revision tag as Istio's chart renders it.
+func tag(name, revision string) string {
+	return "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration\nmetadata: {name: istio-revision-tag-" + name +
+		", labels: {app: sidecar-injector, istio.io/rev: " + revision + ", istio.io/tag: " + name + "}}\nwebhooks:\n" +
+		"- namespaceSelector: {matchExpressions: [{key: istio.io/rev, operator: In, values: [" + name + "]}, {key: istio-injection, operator: DoesNotExist}]}\n---\n"
+}
+
 func web(annotations, containers string) string {
 	return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {template: {metadata: {annotations: {" + annotations + "}}, spec: {containers: [" + containers + "]}}}\n---\n"
 }
@@ -190,6 +197,19 @@ func TestEffects(t *testing.T) {
 				"notice istiod of revision canary: another control plane comes beside the one there is ( -> Istio 1.31.0)",
 				"notice namespace shop: new pods belong to another revision of Istio (default: Istio 1.30.0 -> canary: Istio 1.31.0)",
 			},
+		},
+		{
+			name:   "a tag moves, and a namespace with it",
+			before: istiod("default", "1.30.0") + istiod("canary", "1.31.0") + tag("prod", "default") + namespace("shop", "istio.io/rev: prod"),
+			after:  istiod("default", "1.30.0") + istiod("canary", "1.31.0") + tag("prod", "canary") + namespace("shop", "istio.io/rev: prod"),
+			want: []string{
+				"notice namespace shop: new pods belong to another revision of Istio (default, by the tag prod: Istio 1.30.0 -> canary, by the tag prod: Istio 1.31.0)",
+			},
+		},
+		{
+			name:   "another tag of the same revision",
+			before: istiod("canary", "1.31.0") + tag("prod", "canary") + tag("next", "canary") + namespace("shop", "istio.io/rev: prod"),
+			after:  istiod("canary", "1.31.0") + tag("prod", "canary") + tag("next", "canary") + namespace("shop", "istio.io/rev: next"),
 		},
 		{
 			name:   "the old revision goes",

@@ -15,6 +15,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic/compile"
+	"mizzen.dev/mizzen/internal/traffic/inject"
 )
 
 // Command is the first argument of a worker process.
@@ -132,7 +133,7 @@ func Relevant(r mizzen.Ref) bool {
 	case "networking.k8s.io":
 		return r.Kind == "Ingress" || r.Kind == "IngressClass"
 	}
-	return false
+	return inject.Relevant(r)
 }
 
 // received is the inverse of Send.
