@@ -39,7 +39,7 @@ func (d *desk) verdict(ctx context.Context, c client.Client, app *v1alpha1.Appli
 		return nil, err
 	}
 	reviewer := review.Reviewer{
-		Renderer: d.engine.Renderer, Traffic: plannedLater{d.traffic, d.pool}, Analyzer: d.traffic, Masker: t.Destination.Masker,
+		Renderer: d.engine.Renderer, Traffic: d.traffic, Analyzer: d.traffic, Masker: t.Destination.Masker,
 	}
 	r, err := reviewer.Single(ctx, review.Single{
 		Application: discover.Of(app), Base: base, Head: t.Snapshot, Others: others,
