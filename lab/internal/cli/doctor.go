@@ -65,7 +65,7 @@ func newDoctor(o *options) *cobra.Command {
 			if !live {
 				return answer
 			}
-			up := upOptions{live: true, bin: bin, pods: "10.244.0.0/16", services: "10.96.0.0/16"}
+			up := upOptions{clusters: 1, live: true, bin: bin, pods: "10.244.0.0/16", services: "10.96.0.0/16"}
 			if err := up.complete(cmd.Flags()); err != nil {
 				return err
 			}

@@ -16,6 +16,10 @@ import (
 // short, whatever the state directory is called.
 const runDir = "/run/lab"
 
+// logSize bounds the memory that pods which print without end can fill before
+// the kubelet rotates what they say.
+const logSize = "size=1g"
+
 const (
 	overDir   = runDir + "/over"
 	sysctlDir = runDir + "/sysctl"
@@ -188,7 +192,7 @@ func bind(source, target string, writable bool) error {
 
 // mountFresh covers the places where components write with empty ones.
 func mountFresh() error {
-	for path, options := range map[string]string{"/tmp": "mode=1777", "/run": "mode=0755", "/var/log": "mode=0755"} {
+	for path, options := range map[string]string{"/tmp": "mode=1777", "/run": "mode=0755", "/var/log": "mode=0755," + logSize} {
 		if err := mountMemory(path, options); err != nil {
 			return err
 		}
