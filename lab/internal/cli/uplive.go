@@ -155,5 +155,5 @@ func prepare(ctx context.Context, w io.Writer, dir state.Dir, up upOptions) erro
 	if _, err := room(dir, needDisk); err != nil || !up.live {
 		return err
 	}
-	return requireLive(ctx, w, dir, up.bin)
+	return requireLive(ctx, w, dir, up)
 }

@@ -16,10 +16,6 @@ import (
 // short, whatever the state directory is called.
 const runDir = "/run/lab"
 
-// logSize bounds the memory that pods which print without end can fill before
-// the kubelet rotates what they say.
-const logSize = "size=1g"
-
 const (
 	overDir   = runDir + "/over"
 	sysctlDir = runDir + "/sysctl"
@@ -192,7 +188,7 @@ func bind(source, target string, writable bool) error {
 
 // mountFresh covers the places where components write with empty ones.
 func mountFresh() error {
-	for path, options := range map[string]string{"/tmp": "mode=1777", "/run": "mode=0755", "/var/log": "mode=0755," + logSize} {
+	for path, options := range map[string]string{"/tmp": "mode=1777", "/run": "mode=0755", "/var/log": "mode=0755"} {
 		if err := mountMemory(path, options); err != nil {
 			return err
 		}
