@@ -40,8 +40,7 @@ var checks = []check{
 }
 
 func newDoctor(o *options) *cobra.Command {
-	var live bool
-	var bin string
+	up := upOptions{clusters: 1, pods: "10.244.0.0/16", services: "10.96.0.0/16"}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine lacks (exit code 1 if anything)",
@@ -62,14 +61,13 @@ func newDoctor(o *options) *cobra.Command {
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "ok    %s: %s\n", c.name, found)
 			}
-			if !live {
-				return answer
-			}
-			up := upOptions{live: true, bin: bin, pods: "10.244.0.0/16", services: "10.96.0.0/16"}
 			if err := up.complete(cmd.Flags()); err != nil {
 				return err
 			}
-			for _, v := range examine(gather(cmd.Context(), dir, up.bin)) {
+			if !up.live {
+				return answer
+			}
+			for _, v := range examine(gather(cmd.Context(), dir, up)) {
 				if v.remedy != "" && !v.warning {
 					answer = errNo
 				}
@@ -78,8 +76,9 @@ func newDoctor(o *options) *cobra.Command {
 			return answer
 		},
 	}
-	cmd.Flags().BoolVar(&live, "live", false, "look at what `lab up --live` needs too")
-	cmd.Flags().StringVar(&bin, "bin", "", "directory of the programs of a live node (default that of lab)")
+	cmd.Flags().BoolVar(&up.live, "live", false, "look at what `lab up --live` needs too")
+	cmd.Flags().BoolVar(&up.joined, "joined", false, "with --live: look at what `lab up --joined` needs too")
+	cmd.Flags().StringVar(&up.bin, "bin", "", "directory of the programs of a live node (default that of lab)")
 	return cmd
 }
 

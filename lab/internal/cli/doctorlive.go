@@ -38,6 +38,11 @@ type facts struct {
 	// are no probes.
 	isolated error
 	probes   node.Probes
+	// joined says that clusters are to reach each other. tunnel is why they
+	// cannot, or nil, and tunnelRemedy what mends it.
+	joined       bool
+	tunnel       error
+	tunnelRemedy string
 }
 
 // verdict is what a fact means. A remedy says that something is lacking.
@@ -81,6 +86,13 @@ func examine(f facts) []verdict {
 	}
 	verdicts = append(verdicts, f.program("nft", "nftables", "sudo modprobe nf_tables", f.probes.Nft))
 	verdicts = append(verdicts, f.program("iptables", "iptables", "sudo modprobe -a ip_tables iptable_nat nft_compat xt_REDIRECT", f.probes.Iptables))
+	if f.joined {
+		v := verdict{name: "tunnel", found: "works", remedy: f.tunnelRemedy}
+		if f.tunnel != nil {
+			v.found = f.tunnel.Error()
+		}
+		verdicts = append(verdicts, v)
+	}
 	return append(verdicts, f.inotify())
 }
 
@@ -153,8 +165,8 @@ func (f facts) inotify() verdict {
 }
 
 // gather asks the machine. What can be tried is tried.
-func gather(ctx context.Context, dir state.Dir, bin string) facts {
-	f := facts{root: os.Geteuid() == 0, user: strconv.Itoa(os.Geteuid()), bin: bin, settings: map[string]string{}, programs: map[string]bool{}}
+func gather(ctx context.Context, dir state.Dir, up upOptions) facts {
+	f := facts{root: os.Geteuid() == 0, user: strconv.Itoa(os.Geteuid()), bin: up.bin, joined: up.joined, settings: map[string]string{}, programs: map[string]bool{}}
 	if u, err := user.Current(); err == nil {
 		f.user = u.Username
 	}
@@ -170,7 +182,7 @@ func gather(ctx context.Context, dir state.Dir, bin string) facts {
 		f.programs[name] = onPath(name)
 	}
 	for _, name := range []string{"lab-cri", "kubelet", "kube-proxy", "coredns"} {
-		if info, err := os.Stat(filepath.Join(bin, name)); err != nil || info.Mode()&0o111 == 0 {
+		if info, err := os.Stat(filepath.Join(up.bin, name)); err != nil || info.Mode()&0o111 == 0 {
 			f.missing = append(f.missing, name)
 		}
 	}
@@ -181,6 +193,7 @@ func gather(ctx context.Context, dir state.Dir, bin string) facts {
 			}
 		}
 	}
+	f.tunnelRemedy, f.tunnel = node.Tunnel()
 	f.probes, f.isolated = probe(ctx, dir)
 	return f
 }
@@ -197,8 +210,8 @@ func onPath(name string) bool {
 
 // requireLive fails with the first thing that the machine lacks for a live
 // node, and warns of its limits.
-func requireLive(ctx context.Context, w io.Writer, dir state.Dir, bin string) error {
-	for _, v := range examine(gather(ctx, dir, bin)) {
+func requireLive(ctx context.Context, w io.Writer, dir state.Dir, up upOptions) error {
+	for _, v := range examine(gather(ctx, dir, up)) {
 		switch {
 		case v.remedy == "":
 		case v.warning:

@@ -51,6 +51,12 @@ func TestExamineNamesTheCommandThatMends(t *testing.T) {
 		{"mounts", func(f *facts) { f.probes = node.Probes{Mounts: "not permitted"} }, "run in a container with --privileged, or outside of one", false},
 		{"nft", func(f *facts) { f.programs["nft"] = false }, "sudo apt-get install -y nftables", false},
 		{"iptables", func(f *facts) { f.programs["iptables"] = false }, "sudo apt-get install -y iptables", false},
+		{"tunnel", func(f *facts) {
+			f.joined, f.tunnel, f.tunnelRemedy = true, errors.New("permission denied"), "sudo chmod 0666 /dev/net/tun"
+		}, "sudo chmod 0666 /dev/net/tun", false},
+		{"tunnel, which nobody wants", func(f *facts) {
+			f.tunnel, f.tunnelRemedy = errors.New("permission denied"), "sudo chmod 0666 /dev/net/tun"
+		}, "", false},
 		{"inotify", func(f *facts) { f.settings["fs.inotify.max_user_instances"] = "128" }, "sudo sysctl -w fs.inotify.max_user_instances=1024", true},
 	} {
 		f := healthy()

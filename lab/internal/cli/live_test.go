@@ -47,8 +47,17 @@ func (l lab) upLive(t *testing.T, args ...string) state.Cluster {
 func TestLiveCluster(t *testing.T) {
 	mounts := hostMounts(t)
 	l := newLab(t)
-	c := l.upLive(t)
+	table := filepath.Join(t.TempDir(), "images.yaml")
+	if err := os.WriteFile(table, []byte("example/own:v1: {entrypoint: [/bin/true]}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := l.upLive(t, "--images", table)
 	checkLive(t, l, c)
+	own := sleeper("own")
+	own.Spec.RestartPolicy = corev1.RestartPolicyNever
+	own.Spec.Containers[0].Image, own.Spec.Containers[0].Command = "example/own:v1", nil
+	run(t, c, own, corev1.PodSucceeded)
+	refused(t, l, table, "up", "--live", "--bin", bin(t), "--images", "/dev/null")
 	l.must(t, "up")
 	if again := l.status(t).Clusters[0]; again.Process != c.Process || !again.Live {
 		t.Error("a plain up has changed a live lab")
@@ -335,7 +344,11 @@ func TestOneLife(t *testing.T) {
 			t.Errorf("%s outlives the supervisor", p.name)
 		}
 	}
-	l.upLive(t)
+	c = l.upLive(t, "--resume")
+	eventually(t, "the pod to run in the lab that resumes", func() bool {
+		_, ok := component(t, c, "sleep")
+		return ok
+	})
 }
 
 func TestSecondLiveClusterHasOtherAddresses(t *testing.T) {

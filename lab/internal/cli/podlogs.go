@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -33,7 +34,9 @@ func (l logsOptions) printPod(ctx context.Context, w io.Writer, dir state.Dir, w
 		return fmt.Errorf("%q names no pod: say NAMESPACE/POD", what)
 	}
 	pod, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
+	if apierrors.IsNotFound(err) && !of {
+		return fmt.Errorf("there is no pod %s of %s in the namespace %s: say NAMESPACE/POD", name, l.cluster, namespace)
+	} else if err != nil {
 		return fmt.Errorf("%s of %s in namespace %s: %w", name, l.cluster, namespace, err)
 	}
 	if err := runs(ctx, client, pod); err != nil {

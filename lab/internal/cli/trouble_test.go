@@ -117,6 +117,31 @@ func TestHopelessUpLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestUpRefusesWhatCannotBe without starting anything.
+func TestUpRefusesWhatCannotBe(t *testing.T) {
+	l := newLab(t)
+	table := filepath.Join(t.TempDir(), "images.yaml")
+	if err := os.WriteFile(table, []byte("mine:v1: {entrypiont: [/bin/true]}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{"at least one cluster", []string{"--clusters", "0"}},
+		{"no fewer than 0 nodes", []string{"--nodes", "-1"}},
+		{"say --live too", []string{"--images", table}},
+		{"entrypiont", []string{"--live", "--images", table}},
+		{"no such file", []string{"--live", "--images", table + "x"}},
+		{"such as 10.244.0.0/16", []string{"--live", "--pod-cidr", "127.0.0.0/16"}},
+	} {
+		refused(t, l, c.says, append([]string{"up"}, c.args...)...)
+	}
+	if s := l.status(t); s.Supervisor.PID != 0 || len(s.Clusters) != 0 {
+		t.Errorf("the lab is %s", s.State)
+	}
+}
+
 func TestLogsSayWhatIsMissing(t *testing.T) {
 	l := newLab(t)
 	refused(t, l, "no log of the lab", "logs")
@@ -127,6 +152,7 @@ func TestLogsSayWhatIsMissing(t *testing.T) {
 	run(t, l.status(t).Clusters[0], sleeper("pretends"), corev1.PodRunning)
 	refused(t, l, "simulated node", "logs", "pretends")
 	refused(t, l, "not found", "logs", "default/nobody")
+	refused(t, l, "say NAMESPACE/POD", "logs", "nobody")
 	refused(t, l, "names no pod", "logs", "default/")
 	refused(t, l, "no log of cluster-1/kubelet", "logs", "cluster-1/kubelet")
 	refused(t, l, "no cluster \"cluster-7\"", "logs", "--cluster", "cluster-7", "pretends")

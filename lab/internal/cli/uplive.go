@@ -10,12 +10,16 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"mizzen.dev/mizzen/lab/internal/cri/image"
 	"mizzen.dev/mizzen/lab/internal/state"
 )
 
 // complete fills in what depends on the machine, and makes sure that ranges
 // are only chosen where they are used.
 func (up *upOptions) complete(flags *pflag.FlagSet) error {
+	if up.clusters < 1 || up.nodes < 0 {
+		return fmt.Errorf("--clusters %d --nodes %d: want at least one cluster and no fewer than 0 nodes", up.clusters, up.nodes)
+	}
 	if !up.live {
 		for _, name := range []string{"joined", "pod-cidr", "service-cidr", "bin", "images"} {
 			if flags.Changed(name) {
@@ -45,6 +49,12 @@ func (up *upOptions) complete(flags *pflag.FlagSet) error {
 			return err
 		}
 		*path = abs
+	}
+	if up.images != "" {
+		// Inside, a mistake in it would end the node.
+		if _, err := image.NewStore([]byte("{}"), up.bin, up.images); err != nil {
+			return fmt.Errorf("--images: %w", err)
+		}
 	}
 	return up.spec().CheckRanges(up.clusters)
 }
@@ -78,18 +88,18 @@ func (up *upOptions) begin(s *state.Spec) error {
 	s.Joined = s.Joined || former.Joined
 	s.Live, s.PodCIDR, s.ServiceCIDR = true, former.PodCIDR, former.ServiceCIDR
 	if !up.live {
-		s.Bin, s.Images = former.Bin, former.Images
+		s.Bin = former.Bin
+	}
+	if s.Images == "" {
+		s.Images = former.Images
 	}
 	return s.CheckRanges(s.Clusters)
 }
 
 // join adds to s, which is that of a lab that runs.
 func (up *upOptions) join(s *state.Spec) error {
-	if up.live && !s.Live {
-		return errors.New("the lab that runs has no live nodes: `lab down`, then `lab up --live`")
-	}
-	if up.live && (up.pods != s.PodCIDR || up.services != s.ServiceCIDR) {
-		return fmt.Errorf("the lab that runs has pods in %s and Services in %s: `lab down` first", s.PodCIDR, s.ServiceCIDR)
+	if err := up.fits(s); err != nil {
+		return err
 	}
 	if up.joined && !s.Joined || s.Joined && up.clusters > s.Clusters {
 		return errors.New("clusters are joined when they start: `lab down`, then `lab up --live --joined`")
@@ -97,6 +107,22 @@ func (up *upOptions) join(s *state.Spec) error {
 	s.Clusters = max(s.Clusters, up.clusters)
 	if s.Live {
 		return s.CheckRanges(s.Clusters)
+	}
+	return nil
+}
+
+// fits fails if a live node is asked for that the lab which runs does not have.
+func (up *upOptions) fits(s *state.Spec) error {
+	switch {
+	case !up.live:
+	case !s.Live:
+		return errors.New("the lab that runs has no live nodes: `lab down`, then `lab up --live`")
+	case up.pods != s.PodCIDR || up.services != s.ServiceCIDR:
+		return fmt.Errorf("the lab that runs has pods in %s and Services in %s: `lab down` first", s.PodCIDR, s.ServiceCIDR)
+	case up.images != "" && s.Images == "":
+		return errors.New("the lab that runs was started without a table of images: `lab down` first")
+	case up.images != "" && up.images != s.Images:
+		return fmt.Errorf("the lab that runs has the table of images %s: add to it, or `lab down` first", s.Images)
 	}
 	return nil
 }
@@ -129,5 +155,5 @@ func prepare(ctx context.Context, w io.Writer, dir state.Dir, up upOptions) erro
 	if _, err := room(dir, needDisk); err != nil || !up.live {
 		return err
 	}
-	return requireLive(ctx, w, dir, up.bin)
+	return requireLive(ctx, w, dir, up)
 }

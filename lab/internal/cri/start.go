@@ -233,6 +233,9 @@ func (o *output) copy() <-chan struct{} {
 
 // drain waits until what was printed is in the log.
 func (o *output) drain(copied <-chan struct{}) {
+	if o.log != nil {
+		o.log.End()
+	}
 	for _, r := range o.readers {
 		_ = r.SetReadDeadline(time.Now().Add(drainTime))
 	}

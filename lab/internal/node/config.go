@@ -58,13 +58,14 @@ func (n *node) kubeletConfig(dir string) *kubelet.KubeletConfiguration {
 		MaxPods:                  500,
 
 		// A node of a person or a test: soon is better than sparing.
-		SyncFrequency:             metav1.Duration{Duration: 5 * time.Second},
-		NodeStatusUpdateFrequency: metav1.Duration{Duration: 5 * time.Second},
-		NodeStatusReportFrequency: metav1.Duration{Duration: 30 * time.Second},
-		SerializeImagePulls:       ptr.To(false),
-		KubeAPIQPS:                ptr.To[int32](500),
-		KubeAPIBurst:              1000,
-		EventRecordQPS:            ptr.To[int32](0),
+		SyncFrequency:               metav1.Duration{Duration: 5 * time.Second},
+		NodeStatusUpdateFrequency:   metav1.Duration{Duration: 5 * time.Second},
+		NodeStatusReportFrequency:   metav1.Duration{Duration: 30 * time.Second},
+		SerializeImagePulls:         ptr.To(false),
+		KubeAPIQPS:                  ptr.To[int32](500),
+		KubeAPIBurst:                1000,
+		ContainerLogMonitorInterval: &metav1.Duration{Duration: 3 * time.Second},
+		EventRecordQPS:              ptr.To[int32](0),
 
 		// There are no cgroups, and nothing to make room for.
 		CgroupsPerQOS:                 ptr.To(false),

@@ -53,12 +53,28 @@ func join(links []Link, own netip.Addr) error {
 	return nil
 }
 
+// tunnelDevice makes interfaces whose packets a process has.
+const tunnelDevice = "/dev/net/tun"
+
+// Tunnel reports why clusters of this machine cannot be joined, and the command
+// that mends it; nil and "" if they can.
+func Tunnel() (remedy string, err error) {
+	tun, err := unix.Open(tunnelDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	switch {
+	case err == nil:
+		return "", unix.Close(tun)
+	case errors.Is(err, unix.EACCES):
+		remedy = "sudo chmod 0666 " + tunnelDevice
+	default:
+		remedy = "sudo modprobe tun"
+	}
+	return remedy, fmt.Errorf("%s: %w", tunnelDevice, err)
+}
+
 func openTunnel(name string) (int, error) {
-	tun, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.EACCES) {
-		return 0, fmt.Errorf("/dev/net/tun: %w; mend it: sudo chmod 0666 /dev/net/tun", err)
-	} else if err != nil {
-		return 0, fmt.Errorf("/dev/net/tun: %w; mend it: sudo modprobe tun", err)
+	tun, err := unix.Open(tunnelDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w; see `lab doctor --live --joined`", tunnelDevice, err)
 	}
 	request, err := unix.NewIfreq(name)
 	if err != nil {

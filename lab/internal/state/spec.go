@@ -53,11 +53,12 @@ func (s Spec) Ranges(n int) (pods, services netip.Prefix, err error) {
 
 func sixteen(cidr string, n int) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(cidr)
-	if err != nil {
-		return p, err
+	if err != nil || !p.Addr().Is4() || p.Bits() != 16 {
+		return p, fmt.Errorf("%q: want a /16 of IPv4, such as 10.244.0.0/16", cidr)
 	}
-	if !p.Addr().Is4() || p.Bits() != 16 {
-		return p, fmt.Errorf("%s: want a /16 of IPv4, such as 10.244.0.0/16", cidr)
+	// Addresses that the kernel does not route.
+	if a := p.Masked().Addr(); a.IsLoopback() || a.IsLinkLocalUnicast() || a.As4()[0] == 0 || a.As4()[0] >= 224 {
+		return p, fmt.Errorf("%s: addresses there are for no pod or Service: want such as 10.244.0.0/16", cidr)
 	}
 	a := p.Masked().Addr().As4()
 	second := int(a[1]) + n - 1

@@ -17,6 +17,11 @@ func TestRanges(t *testing.T) {
 		{"10.100.0.0/16", "10.101.0.0/16", 2, false},
 		{"fd00::/16", "10.101.0.0/16", 1, false},
 		{"", "10.101.0.0/16", 1, false},
+		{"some", "10.101.0.0/16", 1, false},
+		{"127.0.0.0/16", "10.101.0.0/16", 1, false},
+		{"10.101.0.0/16", "169.254.0.0/16", 1, false},
+		{"0.0.0.0/16", "10.101.0.0/16", 1, false},
+		{"224.0.0.0/16", "10.101.0.0/16", 1, false},
 	} {
 		err := Spec{PodCIDR: c.pods, ServiceCIDR: c.services}.CheckRanges(c.clusters)
 		if (err == nil) != c.ok {

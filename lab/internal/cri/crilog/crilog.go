@@ -21,20 +21,29 @@ import (
 // other runtimes.
 const maxText = 16 << 10
 
+// maxFile is the size of a file, in bytes, at which a container that prints
+// faster than the kubelet rotates has to wait: the node's logs are in memory.
+const maxFile = 128 << 20
+
 // Log is the log file of one container.
 type Log struct {
 	path string
 	now  func() time.Time
+	most int64
 
-	mu   sync.Mutex
-	file *os.File
-	torn bool // the last line written is incomplete
+	mu    sync.Mutex
+	room  sync.Cond // that of mu: there is another file, or the end has come
+	file  *os.File
+	size  int64
+	torn  bool // the last line written is incomplete
+	ended bool
 }
 
 // Open creates the file at path, and its directory, or goes on in an existing
 // file.
 func Open(path string) (*Log, error) {
-	l := &Log{path: path, now: time.Now}
+	l := &Log{path: path, now: time.Now, most: maxFile}
+	l.room.L = &l.mu
 	if err := l.Reopen(); err != nil {
 		return nil, err
 	}
@@ -51,17 +60,33 @@ func (l *Log) Reopen() error {
 	if err != nil {
 		return fmt.Errorf("container log: %w", err)
 	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return fmt.Errorf("container log: %w", err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {
 		_ = l.file.Close()
 	}
-	l.file, l.torn = f, false
+	l.file, l.size, l.torn = f, info.Size(), false
+	l.room.Broadcast()
 	return nil
 }
 
+// End says that the container prints no more. What is left goes into the file
+// that there is: nobody rotates the log of a container that has ended.
+func (l *Log) End() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	l.room.Broadcast()
+}
+
 // Copy writes what it reads from r until r ends. The container waits while
-// the disk is slow; when the disk is full, what it prints is lost.
+// the disk is slow, and for a rotation when the file is large; when the disk is
+// full, what it prints is lost.
 func (l *Log) Copy(r io.Reader, stream string) {
 	br := bufio.NewReaderSize(r, maxText)
 	var lines []byte
@@ -100,6 +125,9 @@ func (l *Log) write(lines []byte) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for l.size >= l.most && !l.ended {
+		l.room.Wait()
+	}
 	if l.torn {
 		// What a full disk took of the last line is a line of its own.
 		if _, err := l.file.Write([]byte{'\n'}); err != nil {
@@ -108,6 +136,7 @@ func (l *Log) write(lines []byte) {
 		l.torn = false
 	}
 	n, err := l.file.Write(lines)
+	l.size += int64(n)
 	l.torn = err != nil && n > 0
 }
 

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,6 +64,37 @@ func TestReopenAfterRotation(t *testing.T) {
 	}
 	if got := content(t, l.path); strings.Count(got, "\n") != 1 || !strings.Contains(got, "new") {
 		t.Errorf("the new file is %q", got)
+	}
+}
+
+func TestWaitsForRotation(t *testing.T) {
+	l := open(t)
+	l.most = 1
+	done := make(chan struct{})
+	go func() {
+		// One byte at a time: each line is written by itself.
+		l.Copy(iotest.OneByteReader(strings.NewReader("1\n2\n3\n4\n")), "stdout")
+		close(done)
+	}()
+	for content(t, l.path) == "" {
+		runtime.Gosched()
+	}
+	if err := os.Rename(l.path, l.path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	for content(t, l.path) == "" {
+		runtime.Gosched()
+	}
+	l.End()
+	<-done
+	if got := content(t, l.path+".1"); strings.Count(got, "\n") != 1 {
+		t.Errorf("the file that was large enough is %q", got)
+	}
+	if got := content(t, l.path); strings.Count(got, "\n") != 3 {
+		t.Errorf("after the end of the container the file is %q", got)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,6 +135,9 @@ func (c Config) Complete() (Config, error) {
 	return c, c.completeTargets()
 }
 
+// plain writes a number without an exponent, as users do.
+func plain(number float64) string { return strconv.FormatFloat(number, 'f', -1, 64) }
+
 func (c *Config) checkBounds() error {
 	for _, b := range []struct {
 		name           string
@@ -147,7 +151,7 @@ func (c *Config) checkBounds() error {
 		{"timeout in seconds", time.Duration(c.Timeout).Seconds(), 0.001, maxTimeout.Seconds()},
 	} {
 		if !(b.value >= b.atLeast && b.value <= b.atMost) { // not a number is refused, too
-			return fmt.Errorf("%s: %v is not between %v and %v", b.name, b.value, b.atLeast, b.atMost)
+			return fmt.Errorf("%s: %s is not between %s and %s", b.name, plain(b.value), plain(b.atLeast), plain(b.atMost))
 		}
 	}
 	return nil
