@@ -121,8 +121,12 @@ func (in *input) injectPod(w *workload) {
 		asked = w.annotations[annotation.SidecarInject.Name]
 	}
 	w.Sidecar = in.injected[w.Namespace] && asked != "false" || asked == "true"
-	if ns := in.namespaces[w.Namespace]; ns != nil && in.injectors.Known() {
-		_, asks := in.injectors.Find(ns.Name, ns.Labels, w.Labels)
+	if in.webhooksTell(w) {
+		var labels map[string]string
+		if ns := in.namespaces[w.Namespace]; ns != nil {
+			labels = ns.Labels
+		}
+		_, asks := in.injectors.Find(w.Namespace, labels, w.Labels)
 		w.Sidecar = asks && asked != "false"
 	}
 	if w.role == "" && w.Sidecar {
@@ -132,6 +136,13 @@ func (in *input) injectPod(w *workload) {
 		w.Labels[label.SecurityTlsMode.Name] = "istio"
 	}
 	w.Sidecar = w.Sidecar || w.role != ""
+}
+
+// webhooksTell tells whether the webhooks decide about a workload: of a namespace
+// that is described, or if it names a revision by itself, which says nothing in a
+// namespace with labels of its own.
+func (in *input) webhooksTell(w *workload) bool {
+	return in.injectors.Known() && (in.namespaces[w.Namespace] != nil || w.Labels[label.IoIstioRev.Name] != "")
 }
 
 // target returns the port of the pod that a Service's port leads to.
