@@ -42,7 +42,9 @@ fi
 unset LAB_UP_LOCKED
 
 # The nodes of a lab that runs stay what they are.
+started=1
 if runs=$(bin/lab status -o json); then
+	started=
 	case $nodes,$runs in
 	kwok,*'"live": true'*) fail 2 "the lab that runs has live nodes; run 'make down' first" ;;
 	kwok,* | live,*'"live": true'*) ;;
@@ -61,7 +63,11 @@ step "starting Mizzen"
 bin/lab run --uses "$kubeconfig" mizzen \
 	bin/mizzen up --kubeconfig "$kubeconfig" --state-dir "$MIZZEN_LAB/programs/mizzen" --listen 127.0.0.1:0 --log-format json
 # shellcheck disable=SC2086 # as above
-bin/lab up $live --demo ${TRACING:+--tracing} >/dev/null
+bin/lab up $live --demo ${TRACING:+--tracing} >/dev/null || {
+	code=$?
+	[ -z "$started" ] || bin/lab down # nothing stays of a lab that cannot start
+	exit "$code"
+}
 url=$(bin/lab demo)
 # status FIELD: a URL of the first cluster.
 status() { bin/lab status -o json | sed -n 's/^ *"'"$1"'": "\(http[^"]*\)".*/\1/p' | head -n 1; }
