@@ -20,6 +20,7 @@ func TestWaypoint(t *testing.T) {
 	m.answered(`"app":"api"`, "from api")
 	m.answered("x-waypoint: yes", "from the waypoint")
 	m.becomes("403", "stranger-v1", shop+"secret", "-H", "Host: ambient.lab")
+	m.equalWaypoints()
 	// Everybody else's traffic is as it was.
 	if a := m.becomes("200", "stranger-v1", shop); a.App != "web" {
 		t.Errorf("/ is answered by %s, want web", a.App)

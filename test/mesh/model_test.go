@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -41,39 +42,47 @@ const settling = 40 * time.Second
 func TestModel(t *testing.T) {
 	lab := labtest.Start(t, labtest.ControlPlane|labtest.Git|labtest.Mesh)
 	m := &team{T: t, lab: lab, core: kubernetes.NewForConfigOrDie(lab.Config), ns: lab.Namespace}
-	scenarios := m.scenarios()
-	m.pushAll()
-	pods, err := m.core.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
+	scenarios := m.scenarios("model", base())
+	if n := m.equal(scenarios); n < 8+2*len(scenarios) {
+		t.Errorf("%d workloads were compared, of the shop and %d scenarios", n, len(scenarios))
 	}
-	c := &comparison{team: m, model: compileOffline(t, m.meshObjects()), seen: map[string]bool{}, found: map[string][]string{}}
-	settled, cancel := context.WithTimeout(t.Context(), settling)
+}
+
+// equal compares the proxies of the shop, and those of the namespaces of
+// scenarios, with what the objects of the mesh compile to. It returns of how
+// many workloads.
+func (m *team) equal(scenarios map[string]string) int {
+	m.Helper()
+	m.pushAll()
+	pods, err := m.core.CoreV1().Pods("").List(m.Context(), metav1.ListOptions{})
+	if err != nil {
+		m.Fatal(err)
+	}
+	c := &comparison{team: m, model: compileOffline(m.T, m.meshObjects()), seen: map[string]bool{}, found: map[string][]string{}}
+	settled, cancel := context.WithTimeout(m.Context(), settling)
 	defer cancel()
 	addresses := form{}
 	for i := range pods.Items {
 		addresses[pods.Items[i].Status.PodIP] = workloadOf(&pods.Items[i])
 	}
-	var example *dump
+	examples := map[string]*corev3.Node{}
 	for i := range pods.Items {
 		if pod := &pods.Items[i]; runsEnvoy(pod) {
-			if pod.Labels["app"] == "web" {
-				example = m.configDump(pod)
+			if kind := proxyKind(pod); examples[kind] == nil {
+				examples[kind] = m.configDump(pod).node
 			}
-			c.compare(settled, pod, func() (resources, error) { return m.configDump(pod).resources(t, addresses), nil })
+			c.compare(settled, pod, func() (resources, error) { return m.configDump(pod).resources(m.T, addresses), nil })
 		}
 	}
 	istiod := m.plaintext()
 	for i := range pods.Items {
 		if pod := &pods.Items[i]; scenarios[pod.Namespace] != "" && !runsEnvoy(pod) && hasProxy(pod) && pod.Labels["version"] != "v2" {
-			node := stranger(t, example.node, pod)
-			c.compare(settled, pod, func() (resources, error) { return sent(t.Context(), istiod, node, addresses) })
+			node := stranger(m.T, examples[proxyKind(pod)], pod)
+			c.compare(settled, pod, func() (resources, error) { return sent(m.Context(), istiod, node, addresses) })
 		}
 	}
 	c.report()
-	if len(c.seen) < 8+2*len(scenarios) {
-		t.Errorf("%d workloads were compared, of the shop and %d scenarios", len(c.seen), len(scenarios))
-	}
+	return len(c.seen)
 }
 
 // pushAll has istiod send everything to every proxy, as a setting of the whole
@@ -210,18 +219,24 @@ func base() string {
 	out := ""
 	for _, w := range []string{"caller v1", "server v1", "server v2"} {
 		app, version, _ := strings.Cut(w, " ")
-		out += strings.Replace(workload(app, version, "true"), "      containers:", `      nodeSelector: {type: kwok}
-      tolerations: [{operator: Exists}]
-      containers:`, 1)
+		out += simulated(workload(app, version, "true"))
 	}
 	return out + service("caller") + service("server")
 }
 
-// scenarios applies the scenarios, each in a namespace of its own, and returns
-// their names by namespace once their pods have addresses.
-func (m *team) scenarios() map[string]string {
+// simulated puts the pods of a Deployment on a node that does not run them.
+func simulated(deployment string) string {
+	return strings.Replace(deployment, "      containers:", `      nodeSelector: {type: kwok}
+      tolerations: [{operator: Exists}]
+      containers:`, 1)
+}
+
+// scenarios applies the scenarios of a directory of testdata, each beside base
+// in a namespace of its own, and returns their names by namespace once their
+// pods have addresses.
+func (m *team) scenarios(dir, base string) map[string]string {
 	m.Helper()
-	files, err := filepath.Glob("testdata/model/*.yaml")
+	files, err := filepath.Glob("testdata/" + dir + "/*.yaml")
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -230,7 +245,7 @@ func (m *team) scenarios() map[string]string {
 	suffix := strings.ToLower(rand.Text()[:4])
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
-		ns := "model-" + name + "-" + suffix
+		ns := dir + "-" + name + "-" + suffix
 		names[ns] = name
 		namespaces = append(namespaces, &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": ns, "labels": map[string]any{"istio-injection": "enabled"}},
@@ -239,7 +254,7 @@ func (m *team) scenarios() map[string]string {
 		if err != nil {
 			m.Fatal(err)
 		}
-		objects = append(objects, within(m.T, ns, base()+"\n---\n"+string(scenario))...)
+		objects = append(objects, within(m.T, ns, base+"\n---\n"+string(scenario))...)
 	}
 	m.Cleanup(func() {
 		args := append([]string{"--kubeconfig", m.lab.Kubeconfig, "delete", "namespace", "--wait=false"}, slices.Sorted(maps.Keys(names))...)

@@ -103,6 +103,7 @@ func (f form) plain(v any) any {
 			v[key] = f.plain(item)
 		}
 		f.unite(v)
+		stock(v)
 		if writtenByVirtualService(v) {
 			delete(v, "name")
 		}
@@ -121,6 +122,18 @@ func writtenByVirtualService(route map[string]any) bool {
 	istio, _ := filters["istio"].(map[string]any)
 	config, _ := istio["config"].(string)
 	return route["match"] != nil && strings.Contains(config, "/virtual-service/")
+}
+
+// stock removes what the lab's istiod and agents change for waypoints, since
+// its Envoy is a stock one: the agents speak as those of Istio 1.29.1, and
+// istiod marks two filters as optional.
+func stock(v map[string]any) {
+	if name := v["name"]; name == "waypoint_downstream_peer_metadata" || name == "waypoint_upstream_peer_metadata" {
+		delete(v, "is_optional")
+	}
+	if v["factory_key"] == "istio.hashable_string" {
+		v["factory_key"] = "envoy.string"
+	}
 }
 
 // unite makes one locality of those of a priority, with each workload once, and

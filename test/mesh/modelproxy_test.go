@@ -181,13 +181,19 @@ func stranger(t *testing.T, example *core.Node, pod *corev1.Pod) *core.Node {
 	for k, v := range own.Fields {
 		node.Metadata.Fields[k] = v
 	}
-	kind := "sidecar"
-	if slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return slices.Contains(c.Args, "router") }) {
-		kind = "router"
-	}
-	node.Id = fmt.Sprintf(kind+"~%s~%s.%s~%s.svc.cluster.local", pod.Status.PodIP, pod.Name, pod.Namespace, pod.Namespace)
+	node.Id = fmt.Sprintf("%s~%s~%s.%s~%s.svc.cluster.local", proxyKind(pod), pod.Status.PodIP, pod.Name, pod.Namespace, pod.Namespace)
 	node.Cluster = pod.Labels["app"] + "." + pod.Namespace
 	return node
+}
+
+// proxyKind is what the agent of a pod calls its proxy.
+func proxyKind(pod *corev1.Pod) string {
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if i := slices.Index(c.Args, "proxy"); c.Name == "istio-proxy" && i >= 0 && i+1 < len(c.Args) {
+			return c.Args[i+1]
+		}
+	}
+	return ""
 }
 
 // workloadOf returns the name of the Deployment of a pod, with its namespace.
@@ -243,14 +249,18 @@ func sent(ctx context.Context, conn *grpc.ClientConn, node *core.Node, f form) (
 	if err != nil {
 		return nil, err
 	}
-	if _, err := ask(endpointType, endpointNames(clusters)); err != nil {
-		return nil, err
+	if names := endpointNames(clusters); len(names) > 0 { // it does not answer who asks for none
+		if _, err := ask(endpointType, names); err != nil {
+			return nil, err
+		}
 	}
 	listeners, err := ask(listenerType, nil)
 	if err != nil {
 		return nil, err
 	}
-	_, err = ask(routeType, routeNames(listeners))
+	if names := routeNames(listeners); len(names) > 0 { // those of a waypoint are in its listeners
+		_, err = ask(routeType, names)
+	}
 	return r, err
 }
 
