@@ -219,21 +219,10 @@ func tokens(list string) []string {
 	return out
 }
 
-// plaintext tells whether the request came without TLS. One with
-// X-Forwarded-Proto does not show it.
-func (r *Request) plaintext() truth {
-	switch {
-	case len(r.header("x-forwarded-proto")) > 0:
-		return unsure
-	case r.scheme() == "http":
-		return yes
-	}
-	return no
-}
-
-// anonymous is the client of a request of which nothing else is known.
+// anonymous is the client of a request of which nothing else is known: one in
+// TLS may show a certificate.
 func (r *Request) anonymous() client {
-	if r.plaintext() == yes {
+	if r.scheme() == "http" {
 		return client{certified: no}
 	}
 	return client{certified: unsure}

@@ -68,8 +68,6 @@ func (p *plan) unknown(r *routev3.Route, vh *routev3.VirtualHost) {
 		p.unsure = append(p.unsure, "the route chooses its cluster by a plugin")
 	case a != nil && (a.HedgePolicy != nil || vh.HedgePolicy != nil):
 		p.unsure = append(p.unsure, "the route sends requests several times at once")
-	case a.GetMaxStreamDuration().GetGrpcTimeoutHeaderMax() != nil:
-		p.unsure = append(p.unsure, "the route lets calls of gRPC bound their streams")
 	}
 }
 

@@ -39,7 +39,7 @@ func (t *Router) Route(req Request, o Options) Outcome {
 	if t.requiresTLS(&out, &req) {
 		return out
 	}
-	matched, ok := t.choose(&out, &req, o)
+	matched, ok := t.choose(&out, &req, from, o)
 	if !ok {
 		out.Kind = NoRoute
 		out.answer(404, &req)
@@ -88,21 +88,21 @@ func grpcStatus(status int) int {
 
 // choose sets the first route that matches, and how much of the path it
 // matched.
-func (t *Router) choose(out *Outcome, req *Request, o Options) (matched int, ok bool) {
+func (t *Router) choose(out *Outcome, req *Request, from client, o Options) (matched int, ok bool) {
 	if out.VirtualHost.Matcher != nil {
 		out.Unsure = append(out.Unsure, "the virtual host chooses its routes by a matcher")
 	}
 	for _, route := range out.VirtualHost.Routes {
-		n, holds := matchRoute(route.Match, req)
+		n, holds := matchRoute(route.Match, req, from)
 		if holds == yes {
 			out.Route = route
 			return n, true
 		}
 		if holds == unsure {
-			out.Unsure = append(out.Unsure, fmt.Sprintf("route %s depends on %s", route.Name, unknown(route.Match, req)))
+			out.Unsure = append(out.Unsure, fmt.Sprintf("route %s depends on %s", route.Name, unknown(route.Match, req, from)))
 		}
 		if !o.WithoutTried {
-			out.Tried = append(out.Tried, Tried{Route: route, Why: explain(route.Match, req)})
+			out.Tried = append(out.Tried, Tried{Route: route, Why: explain(route.Match, req, from)})
 		}
 	}
 	return 0, false
@@ -110,7 +110,7 @@ func (t *Router) choose(out *Outcome, req *Request, o Options) (matched int, ok 
 
 // matchRoute reports whether a request satisfies all conditions of a route. It
 // is unsure only if all others hold.
-func matchRoute(m *routev3.RouteMatch, req *Request) (matched int, holds truth) {
+func matchRoute(m *routev3.RouteMatch, req *Request, from client) (matched int, holds truth) {
 	matched, holds = matchPath(m, req)
 	if holds == no {
 		return 0, no
@@ -134,16 +134,16 @@ func matchRoute(m *routev3.RouteMatch, req *Request) (matched int, holds truth) 
 	if len(m.FilterState) > 0 {
 		holds = unsure
 	}
-	return matched, min(holds, matchTLS(m.TlsContext, req))
+	return matched, min(holds, matchTLS(m.TlsContext, from))
 }
 
-// matchTLS reports whether the connection is as a route wants it. Of one in
-// TLS it is not known here whether the client shows a certificate.
-func matchTLS(m *routev3.RouteMatch_TlsContextMatchOptions, req *Request) truth {
+// matchTLS reports whether the client is as a route wants it. Whether one that
+// may show a certificate does is not known here.
+func matchTLS(m *routev3.RouteMatch_TlsContextMatchOptions, from client) truth {
 	switch {
 	case m.GetPresented() == nil && m.GetValidated() == nil:
 		return yes
-	case req.plaintext() != yes:
+	case from.certified != no:
 		return unsure
 	}
 	return truthOf(!m.GetPresented().GetValue() && !m.GetValidated().GetValue())
@@ -163,7 +163,7 @@ func matchClaims(m *routev3.RouteMatch, req *Request) bool {
 }
 
 // unknown names the condition of a route that cannot be decided here.
-func unknown(m *routev3.RouteMatch, req *Request) string {
+func unknown(m *routev3.RouteMatch, req *Request, from client) string {
 	for _, h := range m.Headers {
 		if matchHeader(h, req) == unsure {
 			return h.Name + ", which Envoy makes up"
@@ -172,16 +172,16 @@ func unknown(m *routev3.RouteMatch, req *Request) string {
 	switch {
 	case len(m.FilterState) > 0:
 		return "filter state"
-	case matchTLS(m.TlsContext, req) == unsure:
+	case matchTLS(m.TlsContext, from) == unsure:
 		return "the client's certificate"
 	}
 	return "a path policy"
 }
 
 // explain says why a request does not satisfy a route.
-func explain(m *routev3.RouteMatch, req *Request) string {
-	if _, holds := matchRoute(m, req); holds == unsure {
-		return "the route depends on " + unknown(m, req) + ", which is not known here"
+func explain(m *routev3.RouteMatch, req *Request, from client) string {
+	if _, holds := matchRoute(m, req, from); holds == unsure {
+		return "the route depends on " + unknown(m, req, from) + ", which is not known here"
 	}
 	if _, holds := matchPath(m, req); holds == no {
 		return describePath(m, req)

@@ -69,6 +69,14 @@ func (b *builder) conditions(m object) {
 		}
 		m["headers"] = headers
 	}
+	switch b.aside.IntN(40) { // what a proxy adds by itself
+	case 0:
+		m["headers"] = object{"x-request-id": object{}}
+	case 1:
+		m["headers"] = object{"x-forwarded-proto": object{"exact": "http"}}
+	case 2:
+		m["headers"] = object{"x-forwarded-proto": object{"exact": "https"}}
+	}
 	if b.chance(12) {
 		m["withoutHeaders"] = object{b.one(headerNames...): b.value()}
 	}
