@@ -106,28 +106,38 @@ type client struct {
 // arrive changes the headers as the connection manager does. The scheme has
 // been chosen before.
 func (r *Request) arrive(o Options, from client, internalOnly []string) {
-	named := r.hopHeaders()
-	stays := func(h Header) bool {
-		name := lower(h.Name)
-		switch fates[name] {
-		case dropped:
-			return false
-		case droppedAtEdge:
-			return !o.Arrival.Edge
-		case hop:
-			return r.upgrades() && name != "keep-alive" && name != "proxy-connection" || name == "te" && slices.Contains(tokens(h.Value), "trailers")
-		}
-		return !slices.Contains(named, name) && !slices.ContainsFunc(internalOnly, func(i string) bool { return strings.EqualFold(i, name) })
+	gone := r.hopHeaders()
+	for _, name := range internalOnly {
+		gone = append(gone, lower(name))
 	}
 	changed := r.written(o.Arrival, from)
+	for _, h := range changed {
+		gone = append(gone, h.Name)
+	}
 	kept := make([]Header, 0, len(r.Headers)+len(changed))
 	for _, h := range r.Headers {
-		rewritten := slices.ContainsFunc(changed, func(c Header) bool { return strings.EqualFold(c.Name, h.Name) })
-		if !rewritten && stays(h) {
+		if !slices.Contains(gone, lower(h.Name)) && r.stays(h, o.Arrival.Edge) {
 			kept = append(kept, h)
 		}
 	}
 	r.Headers = slices.DeleteFunc(append(kept, changed...), func(h Header) bool { return h.Value == absent })
+}
+
+// stays reports whether a header that nothing takes out by name stays.
+func (r *Request) stays(h Header, edge bool) bool {
+	name := lower(h.Name)
+	switch fates[name] {
+	case dropped:
+		return false
+	case droppedAtEdge:
+		return !edge
+	case hop:
+		if name == "te" {
+			return r.upgrades() || slices.Contains(tokens(h.Value), "trailers")
+		}
+		return r.upgrades() && name != "keep-alive" && name != "proxy-connection"
+	}
+	return true
 }
 
 // absent is the value of a header that is taken out.
@@ -149,16 +159,25 @@ func (r *Request) written(a Arrival, from client) []Header {
 		}
 		out = append(out, Header{"x-forwarded-for", v})
 	}
-	switch certificate := a.ClientCertificate; {
-	case certificate == hcmv3.HttpConnectionManager_ALWAYS_FORWARD_ONLY:
-	case certificate == hcmv3.HttpConnectionManager_SANITIZE || from.certified == no:
-		out = append(out, Header{"x-forwarded-client-cert", absent})
-	case from.certified == unsure:
-		out = append(out, Header{"x-forwarded-client-cert", doubtful})
-	case certificate != hcmv3.HttpConnectionManager_FORWARD_ONLY:
-		out = append(out, Header{"x-forwarded-client-cert", madeUp})
+	if v := certificateHeader(a, from); v != "" {
+		out = append(out, Header{"x-forwarded-client-cert", v})
 	}
 	return out
+}
+
+// certificateHeader is what x-forwarded-client-cert becomes; "" if it stays.
+func certificateHeader(a Arrival, from client) string {
+	switch certificate := a.ClientCertificate; {
+	case certificate == hcmv3.HttpConnectionManager_ALWAYS_FORWARD_ONLY:
+		return ""
+	case certificate == hcmv3.HttpConnectionManager_SANITIZE || from.certified == no:
+		return absent
+	case from.certified == unsure:
+		return doubtful
+	case certificate == hcmv3.HttpConnectionManager_FORWARD_ONLY:
+		return ""
+	}
+	return madeUp
 }
 
 // forwardedProto returns the scheme that the client used, as far as it is
@@ -204,9 +223,15 @@ func (r *Request) hopHeaders() (names []string) {
 // mustNotHop are what no client may declare to be for one connection.
 var mustNotHop = []string{"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
 
-// misusesConnection reports whether a request is refused for its Connection
-// header.
+// misusesConnection reports whether a request is refused for headers that are
+// for one connection: HTTP/2 knows none but te: trailers.
 func (r *Request) misusesConnection() bool {
+	if r.HTTP2 {
+		return slices.ContainsFunc(r.Headers, func(h Header) bool {
+			name := lower(h.Name)
+			return fates[name] == hop && (name != "te" || h.Value != "trailers")
+		})
+	}
 	return slices.ContainsFunc(r.hopHeaders(), func(name string) bool { return strings.HasPrefix(name, ":") || slices.Contains(mustNotHop, name) })
 }
 

@@ -181,10 +181,8 @@ func sendable(part Part, v string) bool {
 		return v != "" && allIn(v, &hostChars)
 	case PartScheme:
 		return v == "http" || v == "https"
-	case PartQuery:
-		return allIn(v, &pathChars) && !strings.ContainsAny(v, "&#")
-	case PartCookie:
-		return allIn(v, &pathChars) && !strings.ContainsAny(v, `;"`)
+	case PartQuery, PartCookie:
+		return allIn(v, &pathChars) && !strings.ContainsAny(v, `&#;"`)
 	}
 	return strings.IndexFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) < 0 && strings.TrimSpace(v) == v
 }

@@ -212,8 +212,6 @@ func (r *Request) refusal() (status int, why string) {
 		return 400, "the path does not begin with a slash"
 	case !allIn(r.Path, &pathChars):
 		return 400, "the path has a character that must be escaped"
-	case r.misusesConnection():
-		return 400, "the Connection header names one that a connection cannot have for itself"
 	}
 	return 0, ""
 }
@@ -258,13 +256,16 @@ func allIn(s string, set *charset) bool {
 
 // prepared returns the request as a route sees it, but for what arrive does to
 // its headers: several Host headers become one value, the path loses its
-// fragment and is normalized, the host stripped. Why says what is wrong with a
-// path that Envoy refuses.
+// fragment and is normalized, the host stripped. Why says why Envoy refuses it
+// with 400, if it does.
 func (r Request) prepared(o Options) (out Request, why string) {
 	for i := range r.Headers {
 		if strings.EqualFold(r.Headers[i].Name, "host") && r.Headers[i].Value != "" {
 			r.Host += "," + r.Headers[i].Value
 		}
+	}
+	if r.misusesConnection() {
+		return r, "a header is said to be for the connection alone, and cannot be"
 	}
 	path, _, _ := strings.Cut(r.Path, "#")
 	path, why = o.Normalization.Apply(path)

@@ -120,15 +120,13 @@ func matchRoute(m *routev3.RouteMatch, req *Request, from client) (matched int, 
 			return 0, no
 		}
 	}
-	for _, q := range m.QueryParameters {
-		if !matchQuery(q, req) {
-			return 0, no
-		}
+	if !matchQueries(m, req) || !matchCookies(m, req) || !matchClaims(m, req) {
+		return 0, no
 	}
 	if f := m.RuntimeFraction; f != nil && !withinShare(f.GetDefaultValue(), req.Bucket) {
 		return 0, no
 	}
-	if m.Grpc != nil && !req.grpc() || !matchClaims(m, req) || !matchCookies(m, req) {
+	if m.Grpc != nil && !req.grpc() {
 		return 0, no
 	}
 	if len(m.FilterState) > 0 {
@@ -147,6 +145,15 @@ func matchTLS(m *routev3.RouteMatch_TlsContextMatchOptions, from client) truth {
 		return unsure
 	}
 	return truthOf(!m.GetPresented().GetValue() && !m.GetValidated().GetValue())
+}
+
+func matchQueries(m *routev3.RouteMatch, req *Request) bool {
+	for _, q := range m.QueryParameters {
+		if !matchQuery(q, req) {
+			return false
+		}
+	}
+	return true
 }
 
 func matchClaims(m *routev3.RouteMatch, req *Request) bool {
@@ -196,6 +203,11 @@ func explain(m *routev3.RouteMatch, req *Request, from client) string {
 			return explainQuery(q, req)
 		}
 	}
+	return explainRest(m, req)
+}
+
+// explainRest explains for conditions on neither path, headers nor parameters.
+func explainRest(m *routev3.RouteMatch, req *Request) string {
 	if f := m.RuntimeFraction; f != nil && !withinShare(f.GetDefaultValue(), req.Bucket) {
 		return fmt.Sprintf("only %s %% of the requests match", percentText(f.GetDefaultValue()))
 	}
