@@ -94,7 +94,7 @@ func scenarios(t *testing.T, keys string) []configuration {
 }
 
 // written returns a proxy whose listeners, on ports 1001 and up, have the route
-// configurations of a file, with all that meshes do to paths before routing.
+// configurations of a file, with all that meshes do to requests before routing.
 func written(t *testing.T, text []byte) *traffic.Proxy {
 	t.Helper()
 	var configs []any
@@ -115,6 +115,7 @@ func written(t *testing.T, text []byte) *traffic.Proxy {
 			{"normalize_path": true, "merge_slashes": true},
 			{"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"},
 			{"strip_any_host_port": true, "strip_trailing_host_dot": true},
+			{"use_remote_address": true, "path_with_escaped_slashes_action": "REJECT_REQUEST"},
 		} {
 			rc := &routev3.RouteConfiguration{}
 			fromYAML(t, config, rc)

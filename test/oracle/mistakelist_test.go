@@ -13,7 +13,7 @@ import (
 )
 
 // mistakes are what matchers get wrong, by what they look at.
-var mistakes = slices.Concat(hostMistakes, pathMistakes, conditionMistakes, choiceMistakes, answerMistakes, wayMistakes)
+var mistakes = slices.Concat(hostMistakes, arrivalMistakes, pathMistakes, conditionMistakes, choiceMistakes, answerMistakes, wayMistakes)
 
 var hostMistakes = []mistake{
 	{name: "minds the case of hosts", choice: true, request: func(r *generate.Request) {

@@ -10,7 +10,7 @@ import (
 
 // act decides what the chosen route does with a request. Envoy's filters come
 // in this order: fault, CORS, router.
-func (t *Router) act(out *Outcome, req *Request, matched int) {
+func (t *Router) act(out *Outcome, req *Request, matched int, o Options) {
 	p := t.plan(out.VirtualHost, out.Route)
 	out.Unsure = append(out.Unsure, p.unsure...)
 	out.Treatment = p.treatment
@@ -29,7 +29,7 @@ func (t *Router) act(out *Outcome, req *Request, matched int) {
 		out.direct(action.DirectResponse, req)
 	case *routev3.Route_Redirect:
 		out.Kind = Redirect
-		out.Location = location(action.Redirect, req, matched)
+		out.Location = location(action.Redirect, req, matched, req.forwardedProto(o.Arrival))
 		out.answer(redirectStatus[action.Redirect.GetResponseCode()], req)
 	case *routev3.Route_Route:
 		if out.CORS.answers(req) {
@@ -39,6 +39,7 @@ func (t *Router) act(out *Outcome, req *Request, matched int) {
 		}
 		out.Kind = Forward
 		out.Destinations = p.destinations
+		out.Timeout = p.timeouts.of(req)
 		out.forward(action.Route, req, matched)
 	}
 }
@@ -160,8 +161,9 @@ func rewritePath(a *routev3.RouteAction, path string, matched int) string {
 	return path
 }
 
-// location returns where a redirect leads (Http::Utility::newUri).
-func location(r *routev3.RedirectAction, req *Request, matched int) string {
+// location returns where a redirect leads (Http::Utility::newUri); proto is the
+// scheme that the client used.
+func location(r *routev3.RedirectAction, req *Request, matched int, proto string) string {
 	scheme := req.scheme()
 	switch {
 	case r.GetSchemeRedirect() != "":
@@ -175,23 +177,23 @@ func location(r *routev3.RedirectAction, req *Request, matched int) string {
 	}
 	host := r.HostRedirect
 	if host == "" {
-		host = redirectHost(req, scheme, port)
+		host = redirectHost(req.Host, proto, scheme, port)
 	}
 	return scheme + "://" + host + port + redirectPath(r, req, matched)
 }
 
 // redirectHost keeps the host of the request without its port if there is a
 // new one, or if it is the default of a scheme that is left.
-func redirectHost(req *Request, scheme, port string) string {
-	i := portStart(req.Host)
+func redirectHost(host, proto, scheme, port string) string {
+	i := portStart(host)
 	if i < 0 {
-		return req.Host
+		return host
 	}
-	isDefault := req.scheme() == "http" && req.Host[i:] == ":80" || req.scheme() == "https" && req.Host[i:] == ":443"
-	if port != "" || scheme != req.scheme() && isDefault {
-		return req.Host[:i]
+	isDefault := proto == "http" && host[i:] == ":80" || proto == "https" && host[i:] == ":443"
+	if port != "" || scheme != proto && isDefault {
+		return host[:i]
 	}
-	return req.Host
+	return host
 }
 
 // redirectPath returns path and query of a redirect. A path that replaces the

@@ -90,6 +90,7 @@ func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
 		return v.Verdict
 	}
 	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, &peer)
+	prepared.arrive(s.Options(), client{peer.Source.Addr(), truthOf(sub.mtls && peer.Identity != "")}, nil)
 	v.pass(s.http, sub)
 	return v.Verdict
 }

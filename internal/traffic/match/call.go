@@ -32,6 +32,8 @@ func (c *Call) set(part Part, name string, v Value) {
 		r.setHeader(name, v)
 	case PartQuery:
 		r.setQuery(name, v)
+	case PartCookie:
+		r.setCookie(name, v)
 	case PartClaim:
 		r.setClaim(strings.Split(name, "."), v)
 	case PartBucket:

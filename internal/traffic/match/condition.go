@@ -20,6 +20,7 @@ const (
 	PartScheme    Part = "scheme"
 	PartHeader    Part = "header"
 	PartQuery     Part = "query parameter"
+	PartCookie    Part = "cookie"
 	PartClaim     Part = "claim"
 	PartBucket    Part = "bucket"
 	PartIdentity  Part = "identity"
@@ -44,7 +45,7 @@ type Value struct {
 // values that do not. Either list may be empty if no value is known.
 type Condition struct {
 	Part Part
-	// Name is that of the header or query parameter, or the path of the claim,
+	// Name is that of the header, query parameter or cookie, or the path of the claim,
 	// joined by dots.
 	Name  string
 	True  []Value
@@ -52,7 +53,7 @@ type Condition struct {
 }
 
 // Conditions returns what a route asks for, in the order path, headers, query
-// parameters, claims, share. Method, host and scheme are parts of their own
+// parameters, cookies, claims, share. Method, host and scheme are parts of their own
 // although Envoy treats them as headers.
 func Conditions(m *routev3.RouteMatch) []Condition {
 	out := []Condition{pathCondition(m)}
@@ -67,6 +68,9 @@ func Conditions(m *routev3.RouteMatch) []Condition {
 			Part: PartHeader, Name: "content-type",
 			True: []Value{{Text: "application/grpc"}}, False: []Value{{Absent: true}, {Text: "application/json"}},
 		})
+	}
+	for _, k := range m.GetCookies() {
+		out = append(out, cookieCondition(k))
 	}
 	for _, d := range m.GetDynamicMetadata() {
 		out = append(out, metadataCondition(d))
@@ -91,10 +95,13 @@ func pathCondition(m *routev3.RouteMatch) Condition {
 		tries = []string{s.PathSeparatedPrefix, s.PathSeparatedPrefix + "/x", s.PathSeparatedPrefix + "x", s.PathSeparatedPrefix + "/"}
 	case *routev3.RouteMatch_SafeRegex:
 		tries = Members(s.SafeRegex.GetRegex())
+	case *routev3.RouteMatch_PathMatchPolicy:
+		expr, _ := templateOf(s.PathMatchPolicy)
+		tries = Members(expr)
 	}
 	return pathsFor(tries, func(path string) bool {
-		_, ok := matchPath(m, &Request{Path: path, Method: "GET"})
-		return ok
+		_, holds := matchPath(m, &Request{Path: path, Method: "GET"})
+		return holds == yes
 	})
 }
 
@@ -174,8 +181,8 @@ func sendable(part Part, v string) bool {
 		return v != "" && allIn(v, &hostChars)
 	case PartScheme:
 		return v == "http" || v == "https"
-	case PartQuery:
-		return allIn(v, &pathChars) && !strings.ContainsAny(v, "&#")
+	case PartQuery, PartCookie:
+		return allIn(v, &pathChars) && !strings.ContainsAny(v, `&#;"`)
 	}
 	return strings.IndexFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) < 0 && strings.TrimSpace(v) == v
 }

@@ -79,28 +79,3 @@ func FuzzTemplate(f *testing.F) {
 	}
 	f.Fuzz(func(_ *testing.T, template string) { compiled(templateRegex(template)).matches("/a/b") })
 }
-
-func BenchmarkRoute(b *testing.B) {
-	router := NewRouter(hosts(b, bookshop))
-	requests := []Request{
-		{Method: "GET", Path: "/exact", Host: "reviews.shop"},
-		{Method: "POST", Path: "/wp?q=1", Host: "reviews.shop:80", Headers: []Header{{"user-agent", "x"}, {"end-user", "jason"}}},
-		{Method: "GET", Path: "/v10/users/7", Host: "reviews.shop"},
-		{Method: "GET", Path: "/other", Host: "www.unknown.example.org"},
-	}
-	o := Options{Normalization: Normalization{DotSegments: true}, WithoutTried: true}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		router.Route(requests[i%len(requests)], o)
-	}
-}
-
-func BenchmarkAuthorize(b *testing.B) {
-	s := httpStack(b, "", httpRBAC("DENY", "d: "+policy(path("prefix", "/secret"), "{any: true}")),
-		httpRBAC("ALLOW", "a: "+policy(path("prefix", "/api"), fmt.Sprintf(identity, web))+", b: "+policy("{any: true}", "{authenticated: {principalName: {safeRegex: {regex: '.*/ns/ops/.*'}}}}")))
-	r, p := get("/api/x"), as(ops)
-	b.ReportAllocs()
-	for b.Loop() {
-		Authorize(s, r, p)
-	}
-}

@@ -16,6 +16,8 @@ type Router struct {
 	// the domain without its asterisk.
 	exact, suffixes, prefixes map[string]*routev3.VirtualHost
 	fallback                  *routev3.VirtualHost
+	// looksAtArrival: a route looks at headers that change on arrival.
+	looksAtArrival bool
 	// plans are what routes do with any request, by *routev3.Route; each is
 	// made when it is first wanted.
 	plans sync.Map
@@ -29,6 +31,8 @@ func NewRouter(rc *routev3.RouteConfiguration) *Router {
 		exact:    map[string]*routev3.VirtualHost{},
 		suffixes: map[string]*routev3.VirtualHost{},
 		prefixes: map[string]*routev3.VirtualHost{},
+
+		looksAtArrival: looksAtArrival(rc),
 	}
 	for _, vh := range rc.GetVirtualHosts() {
 		for _, d := range vh.Domains {

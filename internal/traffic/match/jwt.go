@@ -47,7 +47,7 @@ func (j *jwtCheck) run(req *Request) tokenState {
 		return tokenOK
 	}
 	for _, rule := range j.config.GetRules() {
-		if _, ok := matchRoute(rule.GetMatch(), req); !ok {
+		if _, holds := matchRoute(rule.GetMatch(), req, req.anonymous()); holds != yes {
 			continue
 		}
 		requires := rule.GetRequires()

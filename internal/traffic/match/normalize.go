@@ -8,8 +8,9 @@ import (
 // Normalization is how the connection manager treats a path before anything
 // looks at it, in this order.
 type Normalization struct {
-	// UnescapeSlashes decodes %2F and %5C (path_with_escaped_slashes_action).
-	UnescapeSlashes bool
+	// UnescapeSlashes decodes %2F and %5C, RejectSlashes refuses them
+	// (path_with_escaped_slashes_action).
+	UnescapeSlashes, RejectSlashes bool
 	// DotSegments resolves . and .., turns backslashes into slashes, decodes
 	// escapes of unreserved characters and escapes some others
 	// (normalize_path).
@@ -19,23 +20,29 @@ type Normalization struct {
 }
 
 // Apply returns the path as routes and policies see it. The query is
-// untouched. It returns false for a path that Envoy refuses to normalize, with
-// 400: one with %00.
-func (n Normalization) Apply(path string) (normalized string, ok bool) {
+// untouched. Refused says why Envoy answers 400 instead, if it does.
+func (n Normalization) Apply(path string) (normalized, refused string) {
 	p, query := cutQuery(path)
-	if n.UnescapeSlashes && strings.IndexByte(p, '%') >= 0 {
-		p = escapedSlashes.Replace(p)
+	if (n.UnescapeSlashes || n.RejectSlashes) && strings.IndexByte(p, '%') >= 0 {
+		unescaped := escapedSlashes.Replace(p)
+		if n.RejectSlashes && unescaped != p {
+			return path, "the path has an escaped slash"
+		}
+		p = unescaped
 	}
 	if n.DotSegments {
 		if strings.Contains(p, "%00") {
-			return path, false
+			return path, "the path has %00, which cannot be normalized"
 		}
 		p = withoutDotSegments(p)
 	}
 	if n.MergeSlashes {
 		p = mergeSlashes(p)
 	}
-	return p + query, true
+	if len(p)+len(query) == len(path) && strings.HasPrefix(path, p) {
+		return path, "" // which saves a copy
+	}
+	return p + query, ""
 }
 
 var escapedSlashes = strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`)

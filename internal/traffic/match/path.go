@@ -12,23 +12,25 @@ import (
 // matchPath reports whether a request satisfies the path condition of a route,
 // and how many bytes of the path a prefix rewrite replaces. The query takes no
 // part, and case_sensitive does not apply to regular expressions.
-func matchPath(m *routev3.RouteMatch, r *Request) (matched int, ok bool) {
+func matchPath(m *routev3.RouteMatch, r *Request) (matched int, holds truth) {
 	p, _ := cutQuery(r.Path)
 	ignoreCase := ignoresCase(m)
 	switch s := m.GetPathSpecifier().(type) {
 	case *routev3.RouteMatch_Prefix:
-		return len(s.Prefix), hasPrefix(p, s.Prefix, ignoreCase)
+		return len(s.Prefix), truthOf(hasPrefix(p, s.Prefix, ignoreCase))
 	case *routev3.RouteMatch_Path:
-		return len(s.Path), equal(p, s.Path, ignoreCase)
+		return len(s.Path), truthOf(equal(p, s.Path, ignoreCase))
 	case *routev3.RouteMatch_PathSeparatedPrefix:
 		n := len(s.PathSeparatedPrefix)
-		return n, hasPrefix(p, s.PathSeparatedPrefix, ignoreCase) && (len(p) == n || p[n] == '/')
+		return n, truthOf(hasPrefix(p, s.PathSeparatedPrefix, ignoreCase) && (len(p) == n || p[n] == '/'))
 	case *routev3.RouteMatch_SafeRegex:
-		return len(p), compiled(s.SafeRegex.GetRegex()).matches(p)
+		return len(p), truthOf(compiled(s.SafeRegex.GetRegex()).matches(p))
 	case *routev3.RouteMatch_ConnectMatcher_:
-		return len(p), r.Method == http.MethodConnect
+		return len(p), truthOf(r.Method == http.MethodConnect)
+	case *routev3.RouteMatch_PathMatchPolicy:
+		return len(p), matchTemplate(s.PathMatchPolicy, p)
 	}
-	return 0, false
+	return 0, no
 }
 
 func ignoresCase(m *routev3.RouteMatch) bool {
@@ -51,6 +53,8 @@ func describePath(m *routev3.RouteMatch, r *Request) string {
 		want = describeRegex(s.SafeRegex.GetRegex())
 	case *routev3.RouteMatch_ConnectMatcher_:
 		return "method " + r.Method + " is not CONNECT"
+	case *routev3.RouteMatch_PathMatchPolicy:
+		want = "like " + templateText(s.PathMatchPolicy)
 	default:
 		return "its path condition is not understood"
 	}

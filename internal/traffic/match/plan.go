@@ -19,14 +19,12 @@ const (
 	corsFilter  = "envoy.filters.http.cors"
 )
 
-// defaultTimeout is Envoy's for routes that say nothing.
-const defaultTimeout = 15 * time.Second
-
 // plan is what a route does with any request.
 type plan struct {
 	treatment    Treatment
 	destinations []Destination
 	origins      []*matcherv3.StringMatcher
+	timeouts     timeouts
 	unsure       []string
 }
 
@@ -42,18 +40,24 @@ func (t *Router) plan(vh *routev3.VirtualHost, r *routev3.Route) *plan {
 	p.treatment.ResponseHeaders = t.mutations(responseMutations(r), responseMutations(vh), responseMutations(t.rc))
 	p.fault(r.GetTypedPerFilterConfig(), vh.GetTypedPerFilterConfig(), t.rc.GetTypedPerFilterConfig())
 	if a != nil {
-		p.timeouts(a)
-		p.retries(a, vh)
+		policy := a.RetryPolicy
+		if policy == nil {
+			policy = vh.RetryPolicy
+		}
+		p.timeouts = timeoutsOf(a, policy)
+		p.treatment.Retries = retriesOf(policy)
+		p.treatment.IdleTimeout = duration(a.IdleTimeout)
+		p.treatment.MaxStreamDuration = duration(a.GetMaxStreamDuration().GetMaxStreamDuration())
 		p.mirrors(a.GetRequestMirrorPolicies(), vh.GetRequestMirrorPolicies(), t.rc.GetRequestMirrorPolicies())
 		p.cors(r.GetTypedPerFilterConfig(), vh.GetTypedPerFilterConfig(), t.rc.GetTypedPerFilterConfig())
 		p.hash(a)
 	}
-	p.unknown(r)
+	p.unknown(r, vh)
 	t.plans.Store(r, p)
 	return p
 }
 
-func (p *plan) unknown(r *routev3.Route) {
+func (p *plan) unknown(r *routev3.Route, vh *routev3.VirtualHost) {
 	a := r.GetRoute()
 	switch {
 	case a == nil && r.GetRedirect() == nil && r.GetDirectResponse() == nil:
@@ -62,6 +66,8 @@ func (p *plan) unknown(r *routev3.Route) {
 		p.unsure = append(p.unsure, "the route rewrites paths by a policy")
 	case a.GetClusterSpecifierPlugin() != "" || a.GetInlineClusterSpecifierPlugin() != nil:
 		p.unsure = append(p.unsure, "the route chooses its cluster by a plugin")
+	case a != nil && (a.HedgePolicy != nil || vh.HedgePolicy != nil):
+		p.unsure = append(p.unsure, "the route sends requests several times at once")
 	}
 }
 
@@ -101,15 +107,6 @@ func weighted(w *routev3.WeightedCluster) []Destination {
 	return out
 }
 
-func (p *plan) timeouts(a *routev3.RouteAction) {
-	p.treatment.Timeout = defaultTimeout
-	if a.Timeout != nil {
-		p.treatment.Timeout = a.Timeout.AsDuration()
-	}
-	p.treatment.IdleTimeout = duration(a.IdleTimeout)
-	p.treatment.MaxStreamDuration = duration(a.GetMaxStreamDuration().GetMaxStreamDuration())
-}
-
 func duration(d *durationpb.Duration) time.Duration {
 	if d == nil {
 		return 0
@@ -117,14 +114,10 @@ func duration(d *durationpb.Duration) time.Duration {
 	return d.AsDuration()
 }
 
-// retries takes the route's policy, or else that of the virtual host.
-func (p *plan) retries(a *routev3.RouteAction, vh *routev3.VirtualHost) {
-	r := a.RetryPolicy
-	if r == nil {
-		r = vh.RetryPolicy
-	}
-	if r == nil || r.RetryOn == "" {
-		return
+// retriesOf returns how a policy tries again; nil if it does not.
+func retriesOf(r *routev3.RetryPolicy) *Retries {
+	if r.GetRetryOn() == "" {
+		return nil
 	}
 	out := &Retries{
 		On:          r.RetryOn,
@@ -136,9 +129,10 @@ func (p *plan) retries(a *routev3.RouteAction, vh *routev3.VirtualHost) {
 	if r.NumRetries != nil {
 		out.Attempts = r.NumRetries.Value
 	}
-	if out.Attempts > 0 {
-		p.treatment.Retries = out
+	if out.Attempts == 0 {
+		return nil
 	}
+	return out
 }
 
 // mirrors takes the most specific level that has any.
@@ -182,7 +176,8 @@ func (p *plan) fault(levels ...map[string]*anypb.Any) {
 	if !slices.ContainsFunc(levels, func(l map[string]*anypb.Any) bool { return filterConfig(l, faultFilter, f) }) {
 		return
 	}
-	if len(f.Headers) > 0 || len(f.DownstreamNodes) > 0 || f.UpstreamCluster != "" {
+	byHeader := f.GetAbort().GetHeaderAbort() != nil || f.GetDelay().GetHeaderDelay() != nil
+	if byHeader || len(f.Headers) > 0 || len(f.DownstreamNodes) > 0 || f.UpstreamCluster != "" {
 		p.unsure = append(p.unsure, "the fault is injected under a condition")
 		return
 	}

@@ -193,7 +193,7 @@ func (s *subject) header(h *routev3.HeaderMatcher) truth {
 	if !s.http {
 		return truthOf(matchValues(h, nil))
 	}
-	return truthOf(matchHeader(h, s.req))
+	return matchHeader(h, s.req)
 }
 
 func (s *subject) urlPath(m *matcherv3.PathMatcher) truth {
@@ -205,12 +205,18 @@ func (s *subject) template(config *corev3.TypedExtensionConfig) truth {
 	if !s.http {
 		return no
 	}
+	p, _ := cutQuery(s.req.Path)
+	return matchTemplate(config, p)
+}
+
+// matchTemplate reports whether a path without its query is like a URI
+// template. It is unsure of other path policies.
+func matchTemplate(config *corev3.TypedExtensionConfig, path string) truth {
 	expr, ok := templateOf(config)
 	if !ok {
 		return unsure
 	}
-	p, _ := cutQuery(s.req.Path)
-	return truthOf(compiled(expr).matches(p))
+	return truthOf(compiled(expr).matches(path))
 }
 
 // templateOf returns the regular expression of a URI template.

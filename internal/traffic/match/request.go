@@ -22,7 +22,8 @@ const maxHeaderBytes = 60 << 10
 
 // Header is one header line. Names are compared without regard to case.
 type Header struct {
-	Name  string
+	Name string
+	// Value has no white space around it.
 	Value string
 }
 
@@ -34,7 +35,7 @@ type Request struct {
 	// Host is the authority, with a port if the client sent one. It is sent also
 	// if it is empty.
 	Host string
-	// Scheme is http or https; "" means http.
+	// Scheme is http or https, which is in TLS; "" means http.
 	Scheme string
 	// HTTP2 says that the client speaks HTTP/2, which knows any method.
 	HTTP2 bool
@@ -65,6 +66,7 @@ type Token struct {
 // route sees. OptionsOf reads them from one.
 type Options struct {
 	Normalization Normalization
+	Arrival       Arrival
 	// StripPort removes a port from the host before routing, of any value
 	// (strip_any_host_port).
 	StripPort bool
@@ -102,26 +104,37 @@ type Peer struct {
 // header returns the values of a header in order, as Envoy keeps them: most
 // repeated headers stay apart, some are joined to one value.
 func (r *Request) header(name string) []string {
-	switch {
-	case strings.EqualFold(name, ":method"):
-		return []string{r.Method}
-	case strings.EqualFold(name, ":authority"), strings.EqualFold(name, "host"):
-		return []string{r.Host}
-	case strings.EqualFold(name, ":scheme"):
-		return []string{r.scheme()}
-	case strings.EqualFold(name, ":path"):
-		return []string{r.Path}
+	return r.appendHeader(nil, name)
+}
+
+// appendHeader appends the values of a header to a list that is empty, which
+// saves the one that is asked often an allocation.
+func (r *Request) appendHeader(values []string, name string) []string {
+	if part, ok := parts[name]; ok || name == ":path" {
+		return append(values, r.part(part))
 	}
-	var values []string
 	for i := range r.Headers {
-		if strings.EqualFold(r.Headers[i].Name, name) {
-			values = append(values, r.Headers[i].Value)
+		if h := &r.Headers[i]; len(h.Name) == len(name) && strings.EqualFold(h.Name, name) {
+			values = append(values, h.Value)
 		}
 	}
-	if len(values) > 1 && joined[strings.ToLower(name)] {
-		return []string{strings.Join(values, ",")}
+	if len(values) > 1 && joined[lower(name)] {
+		return append(values[:0], strings.Join(values, ","))
 	}
 	return values
+}
+
+// part returns what HTTP/2 calls a pseudo header; the path for want of another.
+func (r *Request) part(p Part) string {
+	switch p {
+	case PartMethod:
+		return r.Method
+	case PartHost:
+		return r.Host
+	case PartScheme:
+		return r.scheme()
+	}
+	return r.Path
 }
 
 // first returns the first value of a header, or "".
@@ -241,21 +254,25 @@ func allIn(s string, set *charset) bool {
 	return true
 }
 
-// prepared returns the request as a route sees it: several Host headers become
-// one value, the path loses its fragment and is normalized, the host stripped.
-// Why says what is wrong with a path that cannot be normalized.
+// prepared returns the request as a route sees it, but for what arrive does to
+// its headers: several Host headers become one value, the path loses its
+// fragment and is normalized, the host stripped. Why says why Envoy refuses it
+// with 400, if it does.
 func (r Request) prepared(o Options) (out Request, why string) {
 	for i := range r.Headers {
 		if strings.EqualFold(r.Headers[i].Name, "host") && r.Headers[i].Value != "" {
 			r.Host += "," + r.Headers[i].Value
 		}
 	}
-	path, _, _ := strings.Cut(r.Path, "#")
-	path, ok := o.Normalization.Apply(path)
-	if !ok {
-		return r, "the path has %00, which cannot be normalized"
+	if r.misusesConnection() {
+		return r, "a header is said to be for the connection alone, and cannot be"
 	}
-	r.Path = path
+	path, _, _ := strings.Cut(r.Path, "#")
+	path, why = o.Normalization.Apply(path)
+	if why != "" {
+		return r, why
+	}
+	r.Path, r.Scheme = path, r.schemeOn(o.Arrival)
 	if o.StripTrailingDot {
 		r.Host = withoutTrailingDot(r.Host)
 	}

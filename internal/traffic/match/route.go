@@ -18,11 +18,18 @@ func (t *Router) Route(req Request, o Options) Outcome {
 	if status, why := req.refusal(); status != 0 {
 		return Outcome{Kind: BadRequest, Status: status, Why: why, Path: req.Path, Host: req.Host}
 	}
+	from := req.anonymous()
 	req, why := req.prepared(o)
 	if why != "" {
 		return Outcome{Kind: BadRequest, Status: 400, Why: why, Path: req.Path, Host: req.Host}
 	}
+	if t.looksAtArrival || len(req.header("connection")) > 0 {
+		req.arrive(o, from, t.rc.GetInternalOnlyHeaders())
+	}
 	out := Outcome{Path: req.Path, Host: req.Host}
+	if t.rc.GetVhostHeader() != "" {
+		out.Unsure = append(out.Unsure, "the host is taken from another header")
+	}
 	out.VirtualHost = t.Host(req.Host)
 	if out.VirtualHost == nil {
 		out.Kind = NoHost
@@ -32,13 +39,13 @@ func (t *Router) Route(req Request, o Options) Outcome {
 	if t.requiresTLS(&out, &req) {
 		return out
 	}
-	matched, ok := t.choose(&out, &req, o)
+	matched, ok := t.choose(&out, &req, from, o)
 	if !ok {
 		out.Kind = NoRoute
 		out.answer(404, &req)
 		return out
 	}
-	t.act(&out, &req, matched)
+	t.act(&out, &req, matched, o)
 	return out
 }
 
@@ -81,48 +88,72 @@ func grpcStatus(status int) int {
 
 // choose sets the first route that matches, and how much of the path it
 // matched.
-func (t *Router) choose(out *Outcome, req *Request, o Options) (matched int, ok bool) {
+func (t *Router) choose(out *Outcome, req *Request, from client, o Options) (matched int, ok bool) {
 	if out.VirtualHost.Matcher != nil {
 		out.Unsure = append(out.Unsure, "the virtual host chooses its routes by a matcher")
 	}
 	for _, route := range out.VirtualHost.Routes {
-		if n, ok := matchRoute(route.Match, req); ok {
+		n, holds := matchRoute(route.Match, req, from)
+		if holds == yes {
 			out.Route = route
 			return n, true
 		}
-		if u := unsupported(route.Match); u != "" {
-			out.Unsure = append(out.Unsure, fmt.Sprintf("route %s %s", route.Name, u))
+		if holds == unsure {
+			out.Unsure = append(out.Unsure, fmt.Sprintf("route %s depends on %s", route.Name, unknown(route.Match, req, from)))
 		}
 		if !o.WithoutTried {
-			out.Tried = append(out.Tried, Tried{Route: route, Why: explain(route.Match, req)})
+			out.Tried = append(out.Tried, Tried{Route: route, Why: explain(route.Match, req, from)})
 		}
 	}
 	return 0, false
 }
 
-// matchRoute reports whether a request satisfies all conditions of a route.
-func matchRoute(m *routev3.RouteMatch, req *Request) (matched int, ok bool) {
-	matched, ok = matchPath(m, req)
-	if !ok {
-		return 0, false
+// matchRoute reports whether a request satisfies all conditions of a route. It
+// is unsure only if all others hold.
+func matchRoute(m *routev3.RouteMatch, req *Request, from client) (matched int, holds truth) {
+	matched, holds = matchPath(m, req)
+	if holds == no {
+		return 0, no
 	}
 	for _, h := range m.Headers {
-		if !matchHeader(h, req) {
-			return 0, false
+		if holds = min(holds, matchHeader(h, req)); holds == no {
+			return 0, no
 		}
 	}
-	for _, q := range m.QueryParameters {
-		if !matchQuery(q, req) {
-			return 0, false
-		}
+	if !matchQueries(m, req) || !matchCookies(m, req) || !matchClaims(m, req) {
+		return 0, no
 	}
-	if m.RuntimeFraction != nil && !withinShare(m.RuntimeFraction.GetDefaultValue(), req.Bucket) {
-		return 0, false
+	if f := m.RuntimeFraction; f != nil && !withinShare(f.GetDefaultValue(), req.Bucket) {
+		return 0, no
 	}
 	if m.Grpc != nil && !req.grpc() {
-		return 0, false
+		return 0, no
 	}
-	return matched, matchClaims(m, req) && unsupported(m) == ""
+	if len(m.FilterState) > 0 {
+		holds = unsure
+	}
+	return matched, min(holds, matchTLS(m.TlsContext, from))
+}
+
+// matchTLS reports whether the client is as a route wants it. Whether one that
+// may show a certificate does is not known here.
+func matchTLS(m *routev3.RouteMatch_TlsContextMatchOptions, from client) truth {
+	switch {
+	case m.GetPresented() == nil && m.GetValidated() == nil:
+		return yes
+	case from.certified != no:
+		return unsure
+	}
+	return truthOf(!m.GetPresented().GetValue() && !m.GetValidated().GetValue())
+}
+
+func matchQueries(m *routev3.RouteMatch, req *Request) bool {
+	for _, q := range m.QueryParameters {
+		if !matchQuery(q, req) {
+			return false
+		}
+	}
+	return true
 }
 
 func matchClaims(m *routev3.RouteMatch, req *Request) bool {
@@ -138,35 +169,32 @@ func matchClaims(m *routev3.RouteMatch, req *Request) bool {
 	return true
 }
 
-// unsupported names a condition that the model does not know; such a route
-// counts as not matching.
-func unsupported(m *routev3.RouteMatch) string {
+// unknown names the condition of a route that cannot be decided here.
+func unknown(m *routev3.RouteMatch, req *Request, from client) string {
+	for _, h := range m.Headers {
+		if matchHeader(h, req) == unsure {
+			return h.Name + ", which Envoy makes up"
+		}
+	}
 	switch {
-	case m == nil:
-		return "has no match"
-	case m.TlsContext != nil:
-		return "depends on the client's certificate"
 	case len(m.FilterState) > 0:
-		return "depends on filter state"
-	case len(m.Cookies) > 0:
-		return "depends on cookies"
+		return "filter state"
+	case matchTLS(m.TlsContext, from) == unsure:
+		return "the client's certificate"
 	}
-	if _, ok := m.PathSpecifier.(*routev3.RouteMatch_PathMatchPolicy); ok {
-		return "has a path match policy"
-	}
-	return ""
+	return "a path policy"
 }
 
 // explain says why a request does not satisfy a route.
-func explain(m *routev3.RouteMatch, req *Request) string {
-	if u := unsupported(m); u != "" {
-		return "the route " + u + ", which is not understood"
+func explain(m *routev3.RouteMatch, req *Request, from client) string {
+	if _, holds := matchRoute(m, req, from); holds == unsure {
+		return "the route depends on " + unknown(m, req, from) + ", which is not known here"
 	}
-	if _, ok := matchPath(m, req); !ok {
+	if _, holds := matchPath(m, req); holds == no {
 		return describePath(m, req)
 	}
 	for _, h := range m.Headers {
-		if !matchHeader(h, req) {
+		if matchHeader(h, req) == no {
 			return explainHeader(h, req)
 		}
 	}
@@ -174,6 +202,14 @@ func explain(m *routev3.RouteMatch, req *Request) string {
 		if !matchQuery(q, req) {
 			return explainQuery(q, req)
 		}
+	}
+	return explainRest(m, req)
+}
+
+// explainRest explains for conditions on neither path, headers nor parameters.
+func explainRest(m *routev3.RouteMatch, req *Request) string {
+	if f := m.RuntimeFraction; f != nil && !withinShare(f.GetDefaultValue(), req.Bucket) {
+		return fmt.Sprintf("only %s %% of the requests match", percentText(f.GetDefaultValue()))
 	}
 	if m.Grpc != nil && !req.grpc() {
 		return "the request is not gRPC"
@@ -183,7 +219,12 @@ func explain(m *routev3.RouteMatch, req *Request) string {
 			return describeMetadata(d)
 		}
 	}
-	return fmt.Sprintf("only %s %% of the requests match", percentText(m.RuntimeFraction.GetDefaultValue()))
+	for _, c := range m.Cookies {
+		if !matchCookie(c, req) {
+			return explainCookie(c, req)
+		}
+	}
+	return "the connection is in plaintext, and the route wants a certificate"
 }
 
 // explainHeader says what a request has where a route wants something else.

@@ -244,7 +244,13 @@ func TestReasons(t *testing.T) {
 		{`{prefix: /, grpc: {}}`, get("/"), "the request is not gRPC"},
 		{`{prefix: /, runtimeFraction: {defaultValue: {numerator: 5, denominator: TEN_THOUSAND}}}`, Request{Method: "GET", Path: "/", Host: "h", Bucket: 5}, "only 0.05 % of the requests match"},
 		{`{prefix: /, dynamicMetadata: [{filter: envoy.filters.http.jwt_authn, path: [{key: payload}, {key: role}], value: {stringMatch: {exact: dev}}}]}`, get("/"), `claim role: wanted exact "dev"`},
-		{`{prefix: /, tlsContext: {presented: true}}`, get("/"), "the route depends on the client's certificate, which is not understood"},
+		{`{prefix: /, tlsContext: {presented: true}}`, get("/"), "the connection is in plaintext, and the route wants a certificate"},
+		{`{prefix: /, tlsContext: {presented: true}}`, Request{Method: "GET", Path: "/", Host: "h", Scheme: "https"}, "the route depends on the client's certificate, which is not known here"},
+		{`{prefix: /, filterState: [{key: a, stringMatch: {exact: b}}]}`, get("/"), "the route depends on filter state, which is not known here"},
+		{`{prefix: /, cookies: [{name: user, stringMatch: {exact: jason}}]}`, get("/", "cookie: user=jasonx"), `cookie user: is "jasonx", wanted exact "jason"`},
+		{`{prefix: /, cookies: [{name: user, stringMatch: {exact: jason}, invertMatch: true}]}`, get("/", "cookie: user=jason"), `cookie user: is "jason", wanted not exact "jason"`},
+		{`{prefix: /, headers: [{name: x-request-id, stringMatch: {prefix: a}}]}`, get("/"), "the route depends on x-request-id, which Envoy makes up, which is not known here"},
+		{`{prefix: /, headers: [{name: x-forwarded-proto, stringMatch: {exact: https}}]}`, get("/"), `header x-forwarded-proto: is "http", wanted exact "https"`},
 	}
 	for _, c := range cases {
 		got := Route(one(t, "{match: "+c.match+"}"), c.r, Options{})

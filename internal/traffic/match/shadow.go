@@ -49,7 +49,7 @@ func coveredBy(earlier []*routev3.Route, r *routev3.Route) *routev3.Route {
 // covers reports whether everything that b takes is taken by a: each condition
 // of a follows from one of b.
 func covers(a, b *routev3.RouteMatch) bool {
-	if b == nil || unsupported(a) != "" || !pathCovers(a, b) || a.Grpc != nil && b.Grpc == nil {
+	if b == nil || !comparable(a) || !pathCovers(a, b) || a.Grpc != nil && b.Grpc == nil {
 		return false
 	}
 	if f := a.RuntimeFraction; f != nil && percent(f.GetDefaultValue()) < 100 {
@@ -57,7 +57,13 @@ func covers(a, b *routev3.RouteMatch) bool {
 	}
 	return implied(b.Headers, a.Headers, headerCovers) &&
 		implied(b.QueryParameters, a.QueryParameters, queryCovers) &&
+		implied(b.Cookies, a.Cookies, func(x, y *routev3.CookieMatcher) bool { return proto.Equal(x, y) }) &&
 		implied(b.DynamicMetadata, a.DynamicMetadata, func(x, y *matcherv3.MetadataMatcher) bool { return proto.Equal(x, y) })
+}
+
+// comparable tells whether covers understands all conditions of a route.
+func comparable(m *routev3.RouteMatch) bool {
+	return m != nil && m.GetPathMatchPolicy() == nil && m.TlsContext == nil && len(m.FilterState) == 0
 }
 
 // implied reports whether every wanted condition follows from a given one.
@@ -85,8 +91,8 @@ func pathCovers(a, b *routev3.RouteMatch) bool {
 		return false
 	}
 	takes := func(path string) bool {
-		_, ok := matchPath(a, &Request{Path: path})
-		return ok
+		_, holds := matchPath(a, &Request{Path: path})
+		return holds == yes
 	}
 	switch s := b.PathSpecifier.(type) {
 	case *routev3.RouteMatch_Path:

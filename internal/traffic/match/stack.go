@@ -208,9 +208,11 @@ func OptionsOf(m *hcmv3.HttpConnectionManager) Options {
 	return Options{
 		Normalization: Normalization{
 			UnescapeSlashes: escaped == hcmv3.HttpConnectionManager_UNESCAPE_AND_FORWARD || escaped == hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT,
+			RejectSlashes:   escaped == hcmv3.HttpConnectionManager_REJECT_REQUEST,
 			DotSegments:     m.GetNormalizePath().GetValue(),
 			MergeSlashes:    m.GetMergeSlashes(),
 		},
+		Arrival:          arrivalOf(m),
 		StripPort:        m.GetStripAnyHostPort(),
 		StripTrailingDot: m.GetStripTrailingHostDot(),
 	}

@@ -89,8 +89,13 @@ func lower(s string) string {
 // 1.39 every value of a repeated header is tried by itself: one that matches is
 // enough, and an inverted matcher wants none to match. A header that is absent
 // satisfies only a matcher for absence, or any if it counts as empty.
-func matchHeader(h *routev3.HeaderMatcher, r *Request) bool {
-	return matchValues(h, r.header(h.Name))
+func matchHeader(h *routev3.HeaderMatcher, r *Request) truth {
+	var room [4]string
+	values := r.appendHeader(room[:0], h.Name)
+	if len(values) == 1 && (values[0] == doubtful || values[0] == madeUp && valueMatcher(h) != nil) {
+		return unsure
+	}
+	return truthOf(matchValues(h, values))
 }
 
 func matchValues(h *routev3.HeaderMatcher, values []string) bool {
@@ -191,6 +196,9 @@ func describeHeader(h *routev3.HeaderMatcher) string {
 func describeValues(values []string) string {
 	if len(values) == 0 {
 		return "absent"
+	}
+	if values[0] == madeUp || values[0] == doubtful {
+		return "is what Envoy makes up"
 	}
 	quoted := make([]string, len(values))
 	for i, v := range values {

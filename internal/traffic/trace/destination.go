@@ -28,7 +28,7 @@ func (t *tracer) send(l *leg, route *routev3.Route, shares []match.Destination) 
 		part := *l
 		part.percent = l.percent * s.Percent / 100
 		part.seen.authority = cmp.Or(s.Host, l.seen.authority)
-		part.seen.headers = mutate(l.seen.headers, s.RequestHeaders)
+		part.seen.headers = match.Mutate(l.seen.headers, s.RequestHeaders)
 		if s.ClusterHeader != "" {
 			d.Cluster, d.Fails = s.ClusterHeader, "the header "+s.ClusterHeader+" of the request names the destination"
 			t.end(&part, mizzen.TraceOutcome{Fate: mizzen.FateUnknown, By: l.hop.Workload, Message: d.Fails})

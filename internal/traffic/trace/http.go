@@ -15,7 +15,7 @@ import (
 
 // httpRequest is the request as a proxy gets it.
 func (t *tracer) httpRequest(s seen) match.Request {
-	r := match.Request{Method: t.request.Method, Path: s.path, Host: s.authority, Scheme: "http", Headers: s.headers}
+	r := match.Request{Method: t.request.Method, Path: s.path, Host: s.authority, Scheme: "http", HTTP2: t.request.h2, Headers: s.headers}
 	if t.request.encrypted {
 		r.Scheme = "https"
 	}
@@ -135,7 +135,7 @@ func (t *tracer) routeHTTP(l *leg, s *match.Stack) {
 		})
 	}
 	l.seen.path, l.seen.authority = d.Path, d.Host
-	l.seen.headers = mutate(l.seen.headers, d.RequestHeaders)
+	l.seen.headers = match.Mutate(l.seen.headers, d.RequestHeaders)
 	t.send(l, d.Route, d.Destinations)
 }
 
@@ -238,25 +238,6 @@ func mutations(on string, list []match.Mutation) (headers []mizzen.TraceHeader) 
 			action = "append"
 		}
 		headers = append(headers, mizzen.TraceHeader{Name: m.Name, Value: m.Value, Action: action, On: on})
-	}
-	return headers
-}
-
-// mutate applies changes of headers, so that a server's policy sees them.
-func mutate(headers []match.Header, changes []match.Mutation) []match.Header {
-	headers = slices.Clone(headers)
-	for _, m := range changes {
-		same := func(h match.Header) bool { return strings.EqualFold(h.Name, m.Name) }
-		has := slices.ContainsFunc(headers, same)
-		if m.Action == match.AddIfAbsent && has || m.Action == match.OverwriteIfExists && !has {
-			continue
-		}
-		if m.Action != match.Append {
-			headers = slices.DeleteFunc(headers, same)
-		}
-		if m.Action != match.Remove {
-			headers = append(headers, match.Header{Name: m.Name, Value: m.Value})
-		}
 	}
 	return headers
 }

@@ -39,10 +39,12 @@ var schemes = map[string]uint32{"http": 80, "https": 443, "grpc": 80, "tcp": 0, 
 // request is a Question taken apart.
 type request struct {
 	Question
-	// host is that of the URL, in lower case and without a port; authority is
-	// as the client sends it.
+	// host is that of the URL, in lower case, without a port and without the dot
+	// of an absolute name; authority is as the client sends it.
 	host, authority string
-	port            uint32
+	// absolute: the name ends with a dot, so that a resolver takes it as it is.
+	absolute bool
+	port     uint32
 	// path begins with a slash and includes the query.
 	path string
 	// encrypted: the caller itself speaks TLS. http: what is inside is HTTP, as
@@ -72,8 +74,9 @@ func parse(q Question) (*request, error) {
 	if port == 0 {
 		return nil, &mizzen.Error{Kind: mizzen.Invalid, Object: q.URL, Err: errors.New("it names no port"), Remedy: "add one, as in tcp://mysql:3306"}
 	}
+	host, absolute := strings.CutSuffix(strings.ToLower(u.Hostname()), ".")
 	r := &request{
-		Question: q, host: strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), authority: u.Host, port: port, path: u.RequestURI(),
+		Question: q, host: host, absolute: absolute, authority: u.Host, port: port, path: u.RequestURI(),
 		encrypted: u.Scheme == "https" || u.Scheme == "tls",
 		http:      u.Scheme != "tcp" && u.Scheme != "tls", h2: u.Scheme == "grpc",
 	}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -33,14 +34,15 @@ type resolved struct {
 
 // resolve does what a pod's resolver does: a name with fewer than five dots is
 // tried in the caller's namespace, among all Services, in the cluster's domain,
-// and then as it is (resolv.conf with ndots:5, as Kubernetes writes it).
+// and then as it is (resolv.conf with ndots:5, as Kubernetes writes it). An
+// absolute name is only taken as it is.
 func (t *tracer) resolve(namespace string, view *traffic.View) (resolved, error) {
 	name, port := t.request.host, t.request.port
 	if ip := net.ParseIP(name); ip != nil {
 		return resolved{host: name, address: ip.String()}, nil
 	}
 	candidates := []string{name}
-	if strings.Count(name, ".") < 5 {
+	if !t.request.absolute && strings.Count(name, ".") < 5 {
 		candidates = []string{name + "." + namespace + "." + clusterDomain, name + "." + clusterDomain, name + ".cluster.local", name}
 	}
 	for _, host := range candidates {
@@ -60,6 +62,12 @@ func (t *tracer) noSuchHost(candidates []string) error {
 	name := t.request.host
 	if strings.Contains(name, ".") && !strings.HasSuffix(name, ".cluster.local") && !strings.HasSuffix(name, ".svc") && !t.inNamespace(name) {
 		return nil
+	}
+	if t.request.absolute {
+		return &mizzen.Error{
+			Kind: mizzen.NotFound, Object: "host " + name + ".", Err: errors.New("no Service or ServiceEntry has it, and its dot makes the name absolute"),
+			Remedy: "write it in full, or without the dot",
+		}
 	}
 	var among []string
 	for host := range t.mesh.Hosts {

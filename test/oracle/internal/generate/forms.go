@@ -38,6 +38,8 @@ func (s *Source) paths(m *routev3.RouteMatch) []string {
 		base = p.PathSeparatedPrefix
 	case *routev3.RouteMatch_SafeRegex:
 		base = s.member(p.SafeRegex.GetRegex())
+	case *routev3.RouteMatch_PathMatchPolicy:
+		base = "/ut/b/x/y" // of the only template
 	}
 	if !strings.HasPrefix(base, "/") {
 		base = "/" + base
@@ -78,6 +80,23 @@ func (s *Source) header(h *routev3.HeaderMatcher) []form {
 		if a, b, ok := strings.Cut(v, ","); ok {
 			out = append(out, form{{name, a}, {name, b}})
 		}
+	}
+	return out
+}
+
+// cookie returns a cookie's forms, as header does.
+func (s *Source) cookie(c *routev3.CookieMatcher) []form {
+	values := s.values(c.StringMatch)
+	is := c.Name + "=" + values[0]
+	out := []form{
+		{{"cookie", is}}, {}, {{"cookie", "a=b;" + is}}, {{"cookie", "a=b; " + is + "; c=d"}}, {{"cookie", c.Name + "=zz; " + is}}, {{"cookie", is + "; " + c.Name + "=zz"}},
+		{{"cookie", c.Name + `="` + values[0] + `"`}}, {{"Cookie", "a=b"}, {"cookie", is}}, {{"cookie", c.Name}}, {{"cookie", strings.ToUpper(c.Name) + "=" + values[0]}},
+	}
+	if c.InvertMatch {
+		out[0], out[1] = out[1], out[0]
+	}
+	for _, v := range values[1:] {
+		out = append(out, form{{"cookie", c.Name + "=" + v}})
 	}
 	return out
 }

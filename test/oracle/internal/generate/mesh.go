@@ -33,15 +33,17 @@ var normalizations = []string{"BASE", "NONE", "MERGE_SLASHES", "DECODE_AND_MERGE
 // builder writes one mesh.
 type builder struct {
 	rnd *rand.Rand
-	out []object
-	n   int
+	// aside decides about what came later, so that seeds keep their meshes.
+	aside *rand.Rand
+	out   []object
+	n     int
 }
 
 // NewMesh returns the mesh of a seed: services with two versions, rules for
 // most of them, hosts outside of the mesh, a gateway, and policies for one of
 // the services, which trusts tokens that keys (a JSON web key set) verify.
 func NewMesh(seed uint64, keys string) (Mesh, error) {
-	b := &builder{rnd: rand.New(rand.NewPCG(seed, 0x6d657368))}
+	b := &builder{rnd: rand.New(rand.NewPCG(seed, 0x6d657368)), aside: rand.New(rand.NewPCG(seed, 0x6173))}
 	for i, name := range services {
 		b.service("shop", name, i+1)
 		b.destinationRule("shop", name)

@@ -97,6 +97,9 @@ func (s *Source) forms(route *routev3.Route, hosts []string) forms {
 			f.headers = append(f.headers, s.header(h))
 		}
 	}
+	for _, c := range route.GetMatch().GetCookies() {
+		f.headers = append(f.headers, s.cookie(c))
+	}
 	for _, q := range route.GetMatch().GetQueryParameters() {
 		f.queries = append(f.queries, s.query(q))
 	}
@@ -190,6 +193,7 @@ func (s *Source) special(r *Request, f forms) {
 	case 1, 2:
 		r.HTTP2 = !strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' })
 		r.Header = append(r.Header, [2]string{"content-type", []string{"application/grpc", "application/grpc+proto", "application/grpcx"}[s.rnd.IntN(3)]})
+		r.Header = append(r.Header, [2]string{"grpc-timeout", pick(s.rnd, []string{"1S", "650m", "1500u", "2M", "x"})})
 	case 3, 4, 5, 6, 7:
 		r.Header = append(r.Header, [2]string{"x-a", "mine"}, [2]string{"x-b", "mine"}, [2]string{"x-a", "too"})
 		r.Answer = [][2]string{{"x-c", "theirs"}, {"x-d", "theirs"}, {"x-c", "too"}}
@@ -197,7 +201,35 @@ func (s *Source) special(r *Request, f forms) {
 		if !r.HTTP2 {
 			r.Header = append(r.Header, [2]string{"Host", pick(s.rnd, f.hosts)})
 		}
+	case 9, 10, 11, 12:
+		s.arriving(r)
 	}
+}
+
+// arriving are headers that a connection manager reads, or takes out.
+var arriving = [][2]string{
+	{"X-Forwarded-Proto", "https"},
+	{"x-forwarded-proto", "http"},
+	{"x-forwarded-proto", "ftp"},
+	{"x-request-id", "mine"},
+	{"x-forwarded-for", "203.0.113.7"},
+	{"x-envoy-retry-on", "5xx"},
+	{"x-envoy-upstream-rq-timeout-ms", "77777"},
+	{"te", "trailers"},
+	// HTTP/2 has none of these.
+	{"connection", "close, X-User"},
+	{"connection", "x-forwarded-proto"},
+	{"upgrade", "websocket"},
+	{"keep-alive", "timeout=5"},
+}
+
+// hop is the first of those that HTTP/2 does not have.
+const hop = 8
+
+func (s *Source) arriving(r *Request) {
+	i := s.rnd.IntN(len(arriving))
+	r.HTTP2 = r.HTTP2 && i < hop
+	r.Header = append(r.Header, arriving[i])
 }
 
 // repeats tells whether a header is there so many times.

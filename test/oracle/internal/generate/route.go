@@ -69,6 +69,7 @@ func (b *builder) conditions(m object) {
 		}
 		m["headers"] = headers
 	}
+	b.added(m)
 	if b.chance(12) {
 		m["withoutHeaders"] = object{b.one(headerNames...): b.value()}
 	}
@@ -87,6 +88,18 @@ func (b *builder) conditions(m object) {
 	}
 	if b.chance(8) {
 		m["port"] = b.number(9080, 80, 443)
+	}
+}
+
+// added makes some matches look at what a proxy adds by itself.
+func (b *builder) added(m object) {
+	switch b.aside.IntN(40) {
+	case 0:
+		m["headers"] = object{"x-request-id": object{}}
+	case 1:
+		m["headers"] = object{"x-forwarded-proto": object{"exact": "http"}}
+	case 2:
+		m["headers"] = object{"x-forwarded-proto": object{"exact": "https"}}
 	}
 }
 

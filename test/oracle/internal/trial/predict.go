@@ -21,7 +21,7 @@ func Matcher(t *Target, r generate.Request) match.Outcome {
 
 // Request returns r as the matcher reads it.
 func (t *Target) Request(r generate.Request) match.Request {
-	out := match.Request{Method: r.Method, Path: r.Path, Host: r.Host, Bucket: uint64(r.Bucket)}
+	out := match.Request{Method: r.Method, Path: r.Path, Host: r.Host, Bucket: uint64(r.Bucket), HTTP2: r.HTTP2}
 	if t.Peer.TLS != nil {
 		out.Scheme = "https"
 	}
