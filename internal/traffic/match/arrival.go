@@ -185,7 +185,7 @@ func certificateHeader(a Arrival, from client) string {
 func (r *Request) forwardedProto(a Arrival) string {
 	if !a.Edge || a.TrustedHops > 0 {
 		if v := r.header("x-forwarded-proto"); len(v) > 0 {
-			return v[0]
+			return strings.Join(v, ",")
 		}
 	}
 	return r.scheme()

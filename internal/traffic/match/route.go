@@ -36,10 +36,16 @@ func (t *Router) Route(req Request, o Options) Outcome {
 		out.answer(404, &req)
 		return out
 	}
-	if t.requiresTLS(&out, &req) {
+	proto := req.forwardedProto(o.Arrival)
+	if t.requiresTLS(&out, &req, proto) {
 		return out
 	}
-	matched, ok := t.choose(&out, &req, from, o)
+	matched, ok := 0, false
+	// Envoy chooses no route for a request without a scheme, which an empty
+	// X-Forwarded-Proto is to it.
+	if proto != "" {
+		matched, ok = t.choose(&out, &req, from, o)
+	}
 	if !ok {
 		out.Kind = NoRoute
 		out.answer(404, &req)
@@ -51,8 +57,8 @@ func (t *Router) Route(req Request, o Options) Outcome {
 
 // requiresTLS redirects plain requests to a host that wants TLS, before any
 // route is looked at. The port stays.
-func (t *Router) requiresTLS(out *Outcome, req *Request) bool {
-	if out.VirtualHost.RequireTls == routev3.VirtualHost_NONE || req.scheme() == "https" {
+func (t *Router) requiresTLS(out *Outcome, req *Request, proto string) bool {
+	if out.VirtualHost.RequireTls == routev3.VirtualHost_NONE || proto == "https" || proto == "" {
 		return false
 	}
 	out.Kind = Redirect
