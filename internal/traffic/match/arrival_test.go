@@ -45,11 +45,14 @@ func TestArrival(t *testing.T) {
 		{"nobody shows another's certificate", `{name: x-forwarded-client-cert, presentMatch: true}`, get("/", "x-forwarded-client-cert: By=x"), Options{}, no},
 		{
 			"unless that is wanted", `{name: x-forwarded-client-cert, presentMatch: true}`, get("/", "x-forwarded-client-cert: By=x"),
-			Options{Arrival: Arrival{ClientCertificate: hcmv3.HttpConnectionManager_ALWAYS_FORWARD_ONLY}}, yes,
+			Options{Arrival: Arrival{ClientCertificate: hcmv3.HttpConnectionManager_ALWAYS_FORWARD_ONLY}},
+			yes,
 		},
 		{
-			"in TLS it may have its own", `{name: x-forwarded-client-cert, presentMatch: true}`, Request{Method: "GET", Host: "h", Path: "/", Scheme: "https"},
-			Options{Arrival: Arrival{ClientCertificate: hcmv3.HttpConnectionManager_SANITIZE_SET}}, unsure,
+			"in TLS it may have its own", `{name: x-forwarded-client-cert, presentMatch: true}`,
+			Request{Method: "GET", Host: "h", Path: "/", Scheme: "https"},
+			Options{Arrival: Arrival{ClientCertificate: hcmv3.HttpConnectionManager_SANITIZE_SET}},
+			unsure,
 		},
 	}
 	for _, c := range cases {

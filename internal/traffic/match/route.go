@@ -126,19 +126,22 @@ func matchRoute(m *routev3.RouteMatch, req *Request, from client) (matched int, 
 			return 0, no
 		}
 	}
-	if !matchQueries(m, req) || !matchCookies(m, req) || !matchClaims(m, req) {
-		return 0, no
-	}
-	if f := m.RuntimeFraction; f != nil && !withinShare(f.GetDefaultValue(), req.Bucket) {
-		return 0, no
-	}
-	if m.Grpc != nil && !req.grpc() {
+	if !matchQueries(m, req) || !matchCookies(m, req) || !matchClaims(m, req) || !matchRest(m, req) {
 		return 0, no
 	}
 	if len(m.FilterState) > 0 {
 		holds = unsure
 	}
 	return matched, min(holds, matchTLS(m.TlsContext, from))
+}
+
+// matchRest reports whether a request is within the share of a route, and of
+// its protocol.
+func matchRest(m *routev3.RouteMatch, req *Request) bool {
+	if f := m.RuntimeFraction; f != nil && !withinShare(f.GetDefaultValue(), req.Bucket) {
+		return false
+	}
+	return m.Grpc == nil || req.grpc()
 }
 
 // matchTLS reports whether the client is as a route wants it. Whether one that

@@ -89,8 +89,16 @@ func (s *Source) cookie(c *routev3.CookieMatcher) []form {
 	values := s.values(c.StringMatch)
 	is := c.Name + "=" + values[0]
 	out := []form{
-		{{"cookie", is}}, {}, {{"cookie", "a=b;" + is}}, {{"cookie", "a=b; " + is + "; c=d"}}, {{"cookie", c.Name + "=zz; " + is}}, {{"cookie", is + "; " + c.Name + "=zz"}},
-		{{"cookie", c.Name + `="` + values[0] + `"`}}, {{"Cookie", "a=b"}, {"cookie", is}}, {{"cookie", c.Name}}, {{"cookie", strings.ToUpper(c.Name) + "=" + values[0]}},
+		{{"cookie", is}},
+		{},
+		{{"cookie", "a=b;" + is}},
+		{{"cookie", "a=b; " + is + "; c=d"}},
+		{{"cookie", c.Name + "=zz; " + is}},
+		{{"cookie", is + "; " + c.Name + "=zz"}},
+		{{"cookie", c.Name + `="` + values[0] + `"`}},
+		{{"Cookie", "a=b"}, {"cookie", is}},
+		{{"cookie", c.Name}},
+		{{"cookie", strings.ToUpper(c.Name) + "=" + values[0]}},
 	}
 	if c.InvertMatch {
 		out[0], out[1] = out[1], out[0]
