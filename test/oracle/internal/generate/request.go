@@ -193,7 +193,8 @@ func (s *Source) special(r *Request, f forms) {
 	case 1, 2:
 		r.HTTP2 = !strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' })
 		r.Header = append(r.Header, [2]string{"content-type", []string{"application/grpc", "application/grpc+proto", "application/grpcx"}[s.rnd.IntN(3)]})
-		r.Header = append(r.Header, [2]string{"grpc-timeout", pick(s.rnd, []string{"1S", "650m", "1500u", "2M", "x"})})
+		// Long ones: on a busy machine a short one would end what goes on.
+		r.Header = append(r.Header, [2]string{"grpc-timeout", pick(s.rnd, []string{"61S", "65000m", "90000500u", "2M", "x"})})
 	case 3, 4, 5, 6, 7:
 		r.Header = append(r.Header, [2]string{"x-a", "mine"}, [2]string{"x-b", "mine"}, [2]string{"x-a", "too"})
 		r.Answer = [][2]string{{"x-c", "theirs"}, {"x-d", "theirs"}, {"x-c", "too"}}
