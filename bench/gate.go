@@ -117,7 +117,7 @@ func (g *gate) open(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	planner := &worker.Planner{Client: &worker.Client{Executable: binary}}
+	planner := &worker.Planner{Client: &worker.Client{Executable: binary}, Beside: &worker.Client{Executable: binary}}
 	g.closers = append(g.closers, pool.Close, planner.Rest)
 	kept, err := render.OpenCache(filepath.Join(dir, "renders"), render.DefaultCacheBytes, nil)
 	if err != nil {

@@ -74,9 +74,12 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	if err != nil {
 		return err
 	}
+	trafficWorker := func() *worker.Client {
+		return &worker.Client{AllowUnsandboxed: f.unsandboxed, Idle: idleTraffic}
+	}
 	err = controller.Run(cmd.Context(), controller.Options{
 		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
-		Traffic:                &worker.Planner{Client: &worker.Client{AllowUnsandboxed: f.unsandboxed, Idle: idleTraffic}},
+		Traffic:                &worker.Planner{Client: trafficWorker(), Beside: trafficWorker()},
 		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, MaxMirrorBytes: f.mirror.Value(), Profile: f.profile, Log: a.logger(f), Version: version(),
 	})
 	return explain(err, "cluster "+config.Host, "")
