@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,20 @@ func (up *upOptions) complete(flags *pflag.FlagSet) error {
 		up.pods, up.services = "", ""
 		return nil
 	}
+	if err := up.locate(); err != nil {
+		return err
+	}
+	if up.images != "" {
+		// Inside, a mistake in it would end the node.
+		if _, err := image.NewStore([]byte("{}"), up.bin, up.images); err != nil {
+			return fmt.Errorf("--images: %w", err)
+		}
+	}
+	return up.spec().CheckRanges(up.clusters)
+}
+
+// locate makes the paths of programs and images those that a node finds.
+func (up *upOptions) locate() error {
 	if up.bin == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -50,13 +65,7 @@ func (up *upOptions) complete(flags *pflag.FlagSet) error {
 		}
 		*path = abs
 	}
-	if up.images != "" {
-		// Inside, a mistake in it would end the node.
-		if _, err := image.NewStore([]byte("{}"), up.bin, up.images); err != nil {
-			return fmt.Errorf("--images: %w", err)
-		}
-	}
-	return up.spec().CheckRanges(up.clusters)
+	return nil
 }
 
 // spec is what a lab that starts is told.
@@ -90,9 +99,7 @@ func (up *upOptions) begin(s *state.Spec) error {
 	if !up.live {
 		s.Bin = former.Bin
 	}
-	if s.Images == "" {
-		s.Images = former.Images
-	}
+	s.Images = cmp.Or(s.Images, former.Images)
 	return s.CheckRanges(s.Clusters)
 }
 
