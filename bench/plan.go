@@ -44,15 +44,12 @@ func planDemo(ctx context.Context, b *bench) error {
 // planCity plans a changed weight in a repository of 1,000 services, each with
 // an Application, a VirtualService and a DestinationRule.
 func planCity(ctx context.Context, b *bench) error {
-	dir, err := os.MkdirTemp("", "mizzen-bench-")
+	services := b.n(1000)
+	dir, remove, err := newCity(services)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // of no further use
-	services := b.n(1000)
-	if err := writeCity(dir, services); err != nil {
-		return err
-	}
+	defer remove()
 	if err := commit(ctx, dir); err != nil {
 		return err
 	}
@@ -65,18 +62,29 @@ func planCity(ctx context.Context, b *bench) error {
 	})
 }
 
+// newCity writes a city into a directory of its own, which remove takes away.
+func newCity(services int) (dir string, remove func(), err error) {
+	dir, err = os.MkdirTemp("", "mizzen-bench-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(dir) } // of no further use
+	if err := writeCity(dir, services); err != nil {
+		remove()
+		return "", nil, err
+	}
+	return dir, remove, nil
+}
+
 // planSettings plans a changed setting of the mesh in such a repository, which
 // concerns every proxy.
 func planSettings(ctx context.Context, b *bench) error {
-	dir, err := os.MkdirTemp("", "mizzen-bench-")
+	services := b.n(1000)
+	dir, remove, err := newCity(services)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // of no further use
-	services := b.n(1000)
-	if err := writeCity(dir, services); err != nil {
-		return err
-	}
+	defer remove()
 	settings := filepath.Join(dir, "mesh/settings.yaml")
 	err = errors.Join(
 		os.Mkdir(filepath.Dir(settings), 0o755), os.WriteFile(settings, []byte(settingsYAML), 0o644),
