@@ -2,8 +2,10 @@ package mesh
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -135,12 +137,28 @@ func (m *team) controlPlanes(want string) {
 	})
 }
 
-// connected waits until the caller's proxy has a control plane.
+// syncStatus is what istiod says of a proxy at /debug/syncz.
+type syncStatus struct {
+	Proxy         string `json:"proxy"`
+	EndpointAcked string `json:"endpoint_acked"`
+}
+
+// connected waits until the caller's proxy, no other of its namespace, has its
+// endpoints from a control plane.
 func (m *team) connected() {
 	m.Helper()
 	labtest.Eventually(m.T, "the caller's proxy to have a control plane", func(context.Context) bool {
 		out, err := m.try("exec", "-n", "istio-system", "deployment/istiod", "--", "pilot-discovery", "request", "GET", "/debug/syncz")
-		return err == nil && strings.Contains(out, "."+m.ns+`"`)
+		if err != nil {
+			return false
+		}
+		var proxies []syncStatus
+		if err := json.Unmarshal([]byte(out), &proxies); err != nil {
+			m.Fatalf("/debug/syncz: %v\n%s", err, out)
+		}
+		return slices.ContainsFunc(proxies, func(p syncStatus) bool {
+			return strings.HasPrefix(p.Proxy, "caller-") && strings.HasSuffix(p.Proxy, "."+m.ns) && p.EndpointAcked != ""
+		})
 	})
 }
 
