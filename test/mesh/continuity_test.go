@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -148,13 +149,12 @@ type syncStatus struct {
 func (m *team) connected() {
 	m.Helper()
 	labtest.Eventually(m.T, "the caller's proxy to have a control plane", func(context.Context) bool {
-		out, err := m.try("exec", "-n", "istio-system", "deployment/istiod", "--", "pilot-discovery", "request", "GET", "/debug/syncz")
-		if err != nil {
-			return false
-		}
+		cmd := exec.CommandContext(m.Context(), m.lab.Kubectl(), "--kubeconfig", m.lab.Kubeconfig,
+			"exec", "-n", "istio-system", "deployment/istiod", "--", "pilot-discovery", "request", "GET", "/debug/syncz")
+		out, err := cmd.Output() // without what kubectl may say beside it
 		var proxies []syncStatus
-		if err := json.Unmarshal([]byte(out), &proxies); err != nil {
-			m.Fatalf("/debug/syncz: %v\n%s", err, out)
+		if err != nil || json.Unmarshal(out, &proxies) != nil {
+			return false
 		}
 		return slices.ContainsFunc(proxies, func(p syncStatus) bool {
 			return strings.HasPrefix(p.Proxy, "caller-") && strings.HasSuffix(p.Proxy, "."+m.ns) && p.EndpointAcked != ""
