@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -54,35 +55,66 @@ func TestModel(t *testing.T) {
 func (m *team) equal(scenarios map[string]string) int {
 	m.Helper()
 	m.pushAll()
-	pods, err := m.core.CoreV1().Pods("").List(m.Context(), metav1.ListOptions{})
+	pods, addresses, err := m.pods(m.Context())
 	if err != nil {
 		m.Fatal(err)
 	}
 	c := &comparison{team: m, model: compileOffline(m.T, m.meshObjects()), seen: map[string]bool{}, found: map[string][]string{}}
 	settled, cancel := context.WithTimeout(m.Context(), settling)
 	defer cancel()
-	addresses := form{}
-	for i := range pods.Items {
-		addresses[pods.Items[i].Status.PodIP] = workloadOf(&pods.Items[i])
-	}
 	examples := map[string]*corev3.Node{}
-	for i := range pods.Items {
-		if pod := &pods.Items[i]; runsEnvoy(pod) {
-			if kind := proxyKind(pod); examples[kind] == nil {
-				examples[kind] = m.configDump(pod).node
-			}
-			c.compare(settled, pod, func() (resources, error) { return m.configDump(pod).resources(m.T, addresses), nil })
+	for i := range pods {
+		if pod := &pods[i]; runsEnvoy(pod) {
+			c.compare(settled, pod, func() (resources, error) {
+				d, addresses, err := m.running(settled, workloadOf(pod))
+				if err != nil {
+					return nil, err
+				}
+				if kind := proxyKind(pod); examples[kind] == nil {
+					examples[kind] = d.node
+				}
+				return d.resources(m.T, addresses), nil
+			})
 		}
 	}
 	istiod := m.plaintext()
-	for i := range pods.Items {
-		if pod := &pods.Items[i]; scenarios[pod.Namespace] != "" && !runsEnvoy(pod) && hasProxy(pod) && pod.Labels["version"] != "v2" {
+	for i := range pods {
+		if pod := &pods[i]; scenarios[pod.Namespace] != "" && !runsEnvoy(pod) && hasProxy(pod) && pod.Labels["version"] != "v2" {
 			node := stranger(m.T, examples[proxyKind(pod)], pod)
 			c.compare(settled, pod, func() (resources, error) { return sent(m.Context(), istiod, node, addresses) })
 		}
 	}
 	c.report()
 	return len(c.seen)
+}
+
+// pods returns those of the cluster, and their workloads by their addresses.
+func (m *team) pods(ctx context.Context) ([]corev1.Pod, form, error) {
+	list, err := m.core.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	addresses := form{}
+	for i := range list.Items {
+		addresses[list.Items[i].Status.PodIP] = workloadOf(&list.Items[i])
+	}
+	return list.Items, addresses, nil
+}
+
+// running asks a pod of a workload what its Envoy has. It looks for the pod each
+// time, since istiod may roll out a gateway of its own at any moment.
+func (m *team) running(ctx context.Context, workload string) (*dump, form, error) {
+	pods, addresses, err := m.pods(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range pods {
+		if pod := &pods[i]; runsEnvoy(pod) && workloadOf(pod) == workload {
+			d, err := m.configDump(pod)
+			return d, addresses, err
+		}
+	}
+	return nil, nil, errors.New("no pod of it runs")
 }
 
 // pushAll has istiod send everything to every proxy, as a setting of the whole
@@ -101,9 +133,9 @@ spec: {workloadSelector: {labels: {nobody: has-this}}}
 	})
 }
 
-// runsEnvoy tells whether a pod runs, with a proxy.
+// runsEnvoy tells whether a pod runs, to stay, with a proxy.
 func runsEnvoy(pod *corev1.Pod) bool {
-	return pod.Spec.NodeName == "lab-1" && pod.Status.Phase == corev1.PodRunning && hasProxy(pod)
+	return pod.Spec.NodeName == "lab-1" && pod.DeletionTimestamp == nil && pod.Status.Phase == corev1.PodRunning && hasProxy(pod)
 }
 
 func hasProxy(pod *corev1.Pod) bool {
@@ -120,7 +152,8 @@ type comparison struct {
 }
 
 // compare compares one proxy of a workload with the model, until they are
-// equal or ctx is done. What still differs then is found.
+// equal or ctx is done. What still differs then is found; so is a proxy that
+// does not answer.
 func (c *comparison) compare(ctx context.Context, pod *corev1.Pod, live func() (resources, error)) {
 	c.Helper()
 	name := workloadOf(pod)
@@ -136,12 +169,10 @@ func (c *comparison) compare(ctx context.Context, pod *corev1.Pod, live func() (
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		got, err := live()
-		if err != nil {
-			c.Fatalf("%s: %v", name, err)
-		}
-		differences := differ(want, got, runsEnvoy(pod))
-		if len(differences) == 0 {
+		var differences []string
+		if got, err := live(); err != nil {
+			differences = []string{err.Error()}
+		} else if differences = differ(want, got, runsEnvoy(pod)); len(differences) == 0 {
 			return
 		}
 		select {

@@ -36,12 +36,22 @@ type dump struct {
 }
 
 // configDump asks the Envoy of a pod what it has.
-func (m *team) configDump(pod *corev1.Pod) *dump {
-	m.Helper()
-	out := m.kubectl("exec", "-n", pod.Namespace, pod.Name, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
+func (m *team) configDump(pod *corev1.Pod) (*dump, error) {
+	out, err := m.try("exec", "-n", pod.Namespace, pod.Name, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump")
+	if err != nil {
+		return nil, fmt.Errorf("config_dump of %s: %w\n%s", pod.Name, err, out)
+	}
+	d, err := decodeDump([]byte(out))
+	if err != nil {
+		return nil, fmt.Errorf("config_dump of %s: %w", pod.Name, err)
+	}
+	return d, nil
+}
+
+func decodeDump(text []byte) (*dump, error) {
 	var all struct{ Configs []json.RawMessage }
-	if err := json.Unmarshal([]byte(out), &all); err != nil {
-		m.Fatalf("config_dump of %s: %v", pod.Name, err)
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, err
 	}
 	var d dump
 	for _, config := range all.Configs {
@@ -49,7 +59,7 @@ func (m *team) configDump(pod *corev1.Pod) *dump {
 			Type string `json:"@type"`
 		}
 		if err := json.Unmarshal(config, &kind); err != nil {
-			m.Fatal(err)
+			return nil, err
 		}
 		into := map[string]proto.Message{
 			"Listeners": &d.listeners, "Routes": &d.routes, "Clusters": &d.clusters,
@@ -65,10 +75,10 @@ func (m *team) configDump(pod *corev1.Pod) *dump {
 			d.node, err = nodeOf(config)
 		}
 		if err != nil {
-			m.Fatalf("config_dump of %s: %v", pod.Name, err)
+			return nil, err
 		}
 	}
-	return &d
+	return &d, nil
 }
 
 func decodeEnvoy(b []byte, into proto.Message) error {
@@ -149,6 +159,9 @@ func (m *team) plaintext() *grpc.ClientConn {
 // that of example, but for what is the pod's own.
 func stranger(t *testing.T, example *core.Node, pod *corev1.Pod) *core.Node {
 	t.Helper()
+	if example == nil {
+		t.Fatalf("no proxy of the shop is of the kind of %s", pod.Name)
+	}
 	node, _ := proto.Clone(example).(*core.Node)
 	workload := workloadOf(pod)
 	_, short, _ := strings.Cut(workload, "/")
