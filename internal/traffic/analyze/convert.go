@@ -1,7 +1,6 @@
 package analyze
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	schemaresource "istio.io/istio/pkg/config/schema/resource"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/specs"
 )
 
 // schemas are Istio's, by every version of their kinds that it reads.
@@ -87,11 +87,7 @@ func specOf(s schemaresource.Schema, object map[string]any) (config.Spec, error)
 		setDefaults(spec)
 		return spec, err
 	}
-	b, err := json.Marshal(content)
-	if err != nil {
-		return nil, err
-	}
-	return spec, config.ApplyJSON(spec, string(b))
+	return spec, specs.Fill(spec, content)
 }
 
 // contentOf returns the spec, or the whole object for kinds that have none:

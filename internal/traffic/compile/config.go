@@ -1,14 +1,12 @@
 package compile
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
-	"istio.io/istio/pilot/pkg/config/kube/crd"
 	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/schema/collections"
@@ -17,6 +15,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/specs"
 )
 
 // Git has no times of creation: its objects are equally old, and their names
@@ -57,12 +56,11 @@ func configOf(s resource.Schema, object mizzen.Object) (config.Config, error) {
 	if !ok {
 		spec = map[string]any{}
 	}
-	b, err := json.Marshal(spec)
+	typed, err := s.NewInstance()
 	if err != nil {
 		return config.Config{}, err
 	}
-	typed, err := crd.FromJSON(s, string(b))
-	if err != nil {
+	if err := specs.Fill(typed, spec); err != nil {
 		return config.Config{}, err
 	}
 	since := created
