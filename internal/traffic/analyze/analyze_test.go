@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/analysis"
 	"istio.io/istio/pkg/config/analysis/analyzers"
 	"istio.io/istio/pkg/config/analysis/msg"
@@ -414,4 +415,58 @@ func FuzzAnalyze(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whether an analyzer sees all objects or only the neighbours of the one that
+// it looks at is the same to it.
+func TestNeighbours(t *testing.T) {
+	manifests := ""
+	for _, namespace := range []string{"one", "two", "three"} {
+		manifests += strings.ReplaceAll(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: NS, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: NS}
+spec:
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: NS}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+`, "NS", namespace)
+	}
+	// In one namespace two Services say different things of the same port.
+	manifests += `
+apiVersion: v1
+kind: Service
+metadata: {name: other, namespace: two}
+spec: {selector: {app: web}, ports: [{name: udp, port: 80, protocol: UDP, targetPort: 8080}, {name: http, port: 81, targetPort: 8080}]}
+`
+	c, _, err := newCatalog(t.Context(), meshtest.Objects(t, manifests), Known{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, a := range analyzers.All() {
+		kind, ok := neighbours[a.Metadata().Name]
+		if !ok {
+			continue
+		}
+		found++
+		narrow := run(a, c)
+		c.messages, c.neighbours = nil, config.GroupVersionKind{}
+		a.Analyze(c)
+		if wide := c.findings(); len(wide) < 2 || !cmp.Equal(narrow, wide) {
+			t.Errorf("%s: %q, with all of %s %q", a.Metadata().Name, brief(narrow), kind.Kind, brief(wide))
+		}
+	}
+	if found != len(neighbours) {
+		t.Errorf("%d of %d analyzers exist", found, len(neighbours))
+	}
 }

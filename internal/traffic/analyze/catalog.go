@@ -8,6 +8,7 @@ import (
 	"istio.io/istio/pkg/config/analysis"
 	"istio.io/istio/pkg/config/analysis/diag"
 	"istio.io/istio/pkg/config/resource"
+	"istio.io/istio/pkg/config/schema/gvk"
 
 	"mizzen.dev/mizzen"
 )
@@ -29,12 +30,36 @@ type catalog struct {
 	looking []*instance
 	// hidden are left out, since the analyzer failed about them.
 	hidden map[*instance]bool
+	// neighbours is the kind of which an object under way sees only those of
+	// its own namespace.
+	neighbours config.GroupVersionKind
+}
+
+// neighbours are the kinds of which an analyzer visits all objects for every
+// object that it looks at, only to leave out those of other namespaces: for a
+// thousand workloads that takes longer than all else.
+var neighbours = map[string]config.GroupVersionKind{
+	"deployment.MultiServiceAnalyzer": gvk.Service,
 }
 
 // collection holds the objects of one kind.
 type collection struct {
 	list   []*instance
 	byName map[resource.FullName]*instance
+	// byNamespace is made when it is first asked for.
+	byNamespace map[resource.Namespace][]*instance
+}
+
+// within returns the objects of a namespace, in the order of the list.
+func (in *collection) within(namespace resource.Namespace) []*instance {
+	if in.byNamespace == nil {
+		in.byNamespace = map[resource.Namespace][]*instance{}
+		for _, i := range in.list {
+			of := i.Metadata.FullName.Namespace
+			in.byNamespace[of] = append(in.byNamespace[of], i)
+		}
+	}
+	return in.byNamespace[namespace]
 }
 
 // instance is one object as the analyzers see it.
@@ -117,7 +142,7 @@ func (c *catalog) Exists(kind config.GroupVersionKind, name resource.FullName) b
 // ForEach is part of analysis.Context. It ends early with the context, so that
 // loops over loops do too.
 func (c *catalog) ForEach(kind config.GroupVersionKind, visit analysis.IteratorFn) {
-	for _, i := range c.all(kind) {
+	for _, i := range c.visible(kind) {
 		if c.hidden[i] {
 			continue
 		}
@@ -133,6 +158,15 @@ func (c *catalog) ForEach(kind config.GroupVersionKind, visit analysis.IteratorF
 	}
 }
 
+// visible returns the objects of a kind that the analyzer is to visit now.
+func (c *catalog) visible(kind config.GroupVersionKind) []*instance {
+	in, from := c.byKind[kind], c.lookingAt()
+	if in == nil || from == nil || kind != c.neighbours {
+		return c.all(kind)
+	}
+	return in.within(from.Metadata.FullName.Namespace)
+}
+
 // lookingAt returns the innermost object under way, or nil. After a panic it
 // is what the analyzer failed about.
 func (c *catalog) lookingAt() *instance {
@@ -142,8 +176,7 @@ func (c *catalog) lookingAt() *instance {
 	return c.looking[len(c.looking)-1]
 }
 
-// sort gives every collection a fixed order, and the judged ones the first
-// place in it.
+// sort gives every collection a fixed order.
 func (c *catalog) sort() {
 	for _, in := range c.byKind {
 		slices.SortStableFunc(in.list, func(a, b *instance) int {
