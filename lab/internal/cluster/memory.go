@@ -8,9 +8,11 @@ import (
 
 // A cluster that starts makes much garbage beside little that stays, and the
 // processors are what everybody waits for: an eighth of its work would be
-// collections. Later it is memory that counts.
+// collections. Later it is memory that counts. What stays lies scattered over
+// what was garbage, so that a still larger heap would never be given back.
 const (
-	startGCPercent = 400
+	startGCPercent = 250
+	restGCPercent  = 50
 	// settling is how long after the cluster's own start others start in it.
 	settling = 40 * time.Second
 )
@@ -18,7 +20,7 @@ const (
 // startGenerously lets the heap grow. The function that it returns begins the
 // time after which the process gives back what it does not need.
 func startGenerously(ctx context.Context) (started func()) {
-	usual := debug.SetGCPercent(startGCPercent)
+	debug.SetGCPercent(startGCPercent)
 	return func() {
 		timer := time.NewTimer(settling)
 		go func() {
@@ -26,7 +28,7 @@ func startGenerously(ctx context.Context) (started func()) {
 			select {
 			case <-ctx.Done():
 			case <-timer.C:
-				debug.SetGCPercent(usual)
+				debug.SetGCPercent(restGCPercent)
 				debug.FreeOSMemory()
 			}
 		}()
