@@ -3,6 +3,7 @@ package effect
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -88,13 +89,9 @@ func fallback(vh *routev3.VirtualHost) bool {
 
 // where tells the destinations and their shares: "v1 90 %, v2 10 %".
 func (f *fate) where(host string) string {
-	var served, failing []string
+	var served []string
 	for _, s := range f.shares {
-		if s.percent == 0 {
-			continue
-		}
-		if s.problem != "" {
-			failing = append(failing, s.failing())
+		if s.percent == 0 || s.problem != "" {
 			continue
 		}
 		w := s.words(host)
@@ -103,14 +100,37 @@ func (f *fate) where(host string) string {
 		}
 		served = append(served, w)
 	}
-	if len(failing) == 0 {
-		return strings.Join(served, ", ")
+	for _, status := range []int{404, 500, 503} {
+		if w := f.failing(status); w != "" {
+			served = append(served, w)
+		}
 	}
-	why := "503"
-	if f.refused < 99.995 {
-		why = "503 for " + number(f.refused) + " %"
+	return strings.Join(served, ", ")
+}
+
+// failing tells the requests that are answered with a status since nothing
+// serves them, and why; "" if there are none.
+func (f *fate) failing(status int) string {
+	var why []string
+	percent := 0.0
+	for _, s := range f.shares {
+		answer := 503
+		if s.missing && f.MissingStatus != 0 { // 0 in TCP, which has no answers
+			answer = f.MissingStatus
+		}
+		if s.percent > 0 && s.problem != "" && answer == status {
+			why = append(why, s.failing())
+			percent += s.percent
+		}
 	}
-	return strings.Join(append(served, why+": "+strings.Join(distinct(failing), ", ")), ", ")
+	if why == nil {
+		return ""
+	}
+	words := strconv.Itoa(status)
+	if percent < 99.995 {
+		words += " for " + number(percent) + " %"
+	}
+	return words + ": " + strings.Join(distinct(why), ", ")
 }
 
 // telling returns the words of two fates, with the workloads where the names of

@@ -107,8 +107,10 @@ type destination struct {
 	// workloads are the names of what its endpoints are, sorted; outside are
 	// addresses that no workload has.
 	workloads, outside []string
-	// problem says why requests to it fail, "" if they do not.
+	// problem says why requests to it fail, "" if they do not; missing, that
+	// there is no such cluster.
 	problem string
+	missing bool
 }
 
 // index is a View with its look-ups, made as they are needed.
@@ -152,7 +154,7 @@ func (x *index) resolve(cluster string) destination {
 	d.name, d.known = parseCluster(cluster)
 	c := x.Clusters[cluster]
 	if c == nil {
-		d.problem = x.missing(d)
+		d.problem, d.missing = x.missing(d), true
 		return d
 	}
 	if cluster == blackHole {

@@ -81,8 +81,16 @@ func (out *Outcome) abort(f *FaultPolicy, req *Request) {
 	}
 }
 
+// missingStatus is 500 where the Gateway API made the route.
+var missingStatus = map[routev3.RouteAction_ClusterNotFoundResponseCode]int{
+	routev3.RouteAction_SERVICE_UNAVAILABLE:   503,
+	routev3.RouteAction_NOT_FOUND:             404,
+	routev3.RouteAction_INTERNAL_SERVER_ERROR: 500,
+}
+
 // forward sets the destination and what it sees.
 func (out *Outcome) forward(a *routev3.RouteAction, req *Request, matched int) {
+	out.MissingStatus = missingStatus[a.GetClusterNotFoundResponseCode()]
 	i := pick(out.Destinations, pickValue(a, req))
 	out.Picked = i
 	if i >= 0 {

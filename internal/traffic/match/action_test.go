@@ -40,6 +40,21 @@ func TestRewrites(t *testing.T) {
 	}
 }
 
+func TestMissing(t *testing.T) {
+	cases := map[string]int{
+		`{match: {prefix: /}, route: {cluster: c}}`:                                                     503,
+		`{match: {prefix: /}, route: {cluster: c, clusterNotFoundResponseCode: NOT_FOUND}}`:             404,
+		`{match: {prefix: /}, route: {cluster: c, clusterNotFoundResponseCode: INTERNAL_SERVER_ERROR}}`: 500,
+		`{match: {prefix: /}, redirect: {pathRedirect: /}}`:                                             0,
+		`{match: {prefix: /}, directResponse: {status: 418}}`:                                           0,
+	}
+	for route, want := range cases {
+		if got := Route(one(t, route), get("/"), Options{}); got.MissingStatus != want {
+			t.Errorf("%s: %d, want %d", route, got.MissingStatus, want)
+		}
+	}
+}
+
 func TestRedirects(t *testing.T) {
 	cases := []struct {
 		redirect string

@@ -61,6 +61,9 @@ type Outcome struct {
 	// Picked is the index of that one in Destinations, which may name a cluster
 	// twice; -1 if none is picked.
 	Picked int
+	// MissingStatus is what Envoy answers to a request that it would forward if
+	// the cluster is not there.
+	MissingStatus int
 	Treatment
 	// Tried are the routes before Route, or all, and why they do not match.
 	Tried []Tried

@@ -54,7 +54,7 @@ func (t *tracer) deliver(l *leg, c *clusterv3.Cluster, d *mizzen.TraceDestinatio
 		t.pass(l, d)
 		return
 	case c == nil:
-		t.lose(l, d, 503, t.missing(d))
+		t.lose(l, d, l.missing, t.missing(d))
 		return
 	case c.GetType() == clusterv3.Cluster_ORIGINAL_DST:
 		t.leave(l, d, transportOf(c, nil))

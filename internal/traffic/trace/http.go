@@ -136,6 +136,7 @@ func (t *tracer) routeHTTP(l *leg, s *match.Stack) {
 	}
 	l.seen.path, l.seen.authority = d.Path, d.Host
 	l.seen.headers = match.Mutate(l.seen.headers, d.RequestHeaders)
+	l.missing = d.MissingStatus
 	t.send(l, d.Route, d.Destinations)
 }
 

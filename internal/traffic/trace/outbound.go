@@ -28,6 +28,8 @@ type leg struct {
 	doubt string
 	// alpn: the proxy announces the version of HTTP inside of mTLS.
 	alpn bool
+	// missing is what the proxy answers if it does not have the cluster.
+	missing int
 }
 
 // seen is what of a request may change on the way.

@@ -67,7 +67,7 @@ func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
 
 func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) {
 	if !t.clusters[out.Cluster] {
-		f.local(noCluster, http.StatusServiceUnavailable, r)
+		f.local(noCluster, out.MissingStatus, r)
 		return
 	}
 	f.Kind, f.Cluster, f.Path, f.Host = forward, out.Cluster, out.Path, out.Host
