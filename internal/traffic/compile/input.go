@@ -156,6 +156,7 @@ func (in *input) addCore(object mizzen.Object) {
 // addKube keeps an object for the controllers that read them as they are.
 func (in *input) addKube(object mizzen.Object) {
 	if o, ok := decode[runtime.Object](in, object); ok {
+		setDefaults(o)
 		in.kube = append(in.kube, o)
 	}
 }
@@ -163,7 +164,8 @@ func (in *input) addKube(object mizzen.Object) {
 // decode returns the object as its Go type; one that does not fit is rejected,
 // as the API server would.
 func decode[T runtime.Object](in *input, object mizzen.Object) (out T, ok bool) {
-	typed, err := kube.IstioScheme.New(object.GroupVersionKind())
+	kind := served(object.GroupVersionKind())
+	typed, err := kube.IstioScheme.New(kind)
 	if err == nil {
 		err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, typed)
 	}
@@ -171,6 +173,7 @@ func decode[T runtime.Object](in *input, object mizzen.Object) (out T, ok bool) 
 		in.reject(object.Ref(), "", err.Error())
 		return out, false
 	}
+	typed.GetObjectKind().SetGroupVersionKind(kind)
 	out, ok = typed.(T)
 	return out, ok
 }
