@@ -29,7 +29,8 @@ func looksForHTTP(l *listenerv3.Listener, c Connection) bool {
 }
 
 // looksForTLS tells whether a listener inspects a connection for TLS. Envoy adds
-// an inspector to a listener that has none if its filter chains need one.
+// an inspector to a listener that has none if its filter chains need one; what a
+// matcher needs is not looked at (needTlsInspector).
 func looksForTLS(l *listenerv3.Listener, c Connection) bool {
 	if f := inspector(l, tlsInspector); f != nil {
 		return !disabled(f.GetFilterDisabled(), c)
@@ -41,7 +42,7 @@ func looksForTLS(l *listenerv3.Listener, c Connection) bool {
 			return true
 		}
 	}
-	return l.GetFilterChainMatcher() != nil
+	return false
 }
 
 func inspector(l *listenerv3.Listener, name string) *listenerv3.ListenerFilter {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	matcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 )
@@ -64,7 +65,8 @@ func TestSeen(t *testing.T) {
 	}
 }
 
-// TestSeenWithout has no inspector: Envoy adds one if a chain needs it.
+// TestSeenWithout has no inspector: Envoy adds one if a chain needs it, and none
+// if a matcher does.
 func TestSeenWithout(t *testing.T) {
 	for _, c := range []struct {
 		match *listenerv3.FilterChainMatch
@@ -80,5 +82,9 @@ func TestSeenWithout(t *testing.T) {
 		if got := seen(l, Connection{TLS: true}); got.TLS != c.tls {
 			t.Errorf("%v: TLS is seen: %v, want %v", c.match, got.TLS, c.tls)
 		}
+	}
+	l := &listenerv3.Listener{FilterChains: []*listenerv3.FilterChain{{Name: "a"}}, FilterChainMatcher: &matcherv3.Matcher{}}
+	if got := seen(l, Connection{TLS: true, ALPN: []string{"h2"}}); got.TLS || got.ALPN != nil {
+		t.Errorf("with a matcher: %+v", got)
 	}
 }
