@@ -18,11 +18,12 @@ func TestAmbient(t *testing.T) {
 	if !meshtest.Ambient(t, args...) {
 		return
 	}
-	all, err := scenario.ReadAll("testdata/ambient")
+	const dir = "testdata/ambient"
+	all, err := scenario.ReadAll(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range all {
-		t.Run(s.Name, func(t *testing.T) { told(t, s) })
+		t.Run(s.Name, func(t *testing.T) { told(t, dir, s) })
 	}
 }

@@ -193,7 +193,7 @@ func (c *comparison) row(d door, call match.Call, callers []caller) asked {
 	r := asked{call: call, callers: callers}
 	for _, who := range callers {
 		peer := call.Peer
-		peer.Identity, peer.TLS = who.identity, who.identity != ""
+		peer.Identity, peer.TLS, peer.Internal = who.identity, who.identity != "", d.waypoint
 		stacks := d.secured
 		if who.identity == "" {
 			stacks = d.plain

@@ -35,7 +35,7 @@ func TestScenarios(t *testing.T) {
 			} else {
 				mutations++
 			}
-			told(t, s)
+			told(t, "testdata", s)
 		})
 	}
 	if mutations < 40 || neutral < 15 {
@@ -43,8 +43,8 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// told checks what is told of one scenario.
-func told(t *testing.T, s *scenario.Scenario) {
+// told checks what is told of one scenario of a folder.
+func told(t *testing.T, dir string, s *scenario.Scenario) {
 	t.Helper()
 	got := compare(t, s)
 	if codes := codesOf(got); !cmp.Equal(codes, s.Expect) {
@@ -53,7 +53,7 @@ func told(t *testing.T, s *scenario.Scenario) {
 	checkWitnesses(t, got)
 	text := render(got)
 	if *update {
-		write(t, s, text)
+		write(t, dir, s, text)
 	}
 	if diff := cmp.Diff(string(s.Content("want.txt")), text); diff != "" {
 		t.Errorf("effects differ (-want +got):\n%s", diff)
@@ -94,11 +94,11 @@ func compare(t testing.TB, s *scenario.Scenario) []mizzen.Effect {
 	return effect.Compare(meshes[0], meshes[1], effect.Options{Before: s.Before.Objects, After: s.After.Objects})
 }
 
-func write(t *testing.T, s *scenario.Scenario, text string) {
+func write(t *testing.T, dir string, s *scenario.Scenario, text string) {
 	t.Helper()
 	s.Archive.Files = slices.DeleteFunc(s.Archive.Files, func(f txtar.File) bool { return f.Name == "want.txt" })
 	s.Archive.Files = append(s.Archive.Files, txtar.File{Name: "want.txt", Data: []byte(text)})
-	if err := os.WriteFile(filepath.Join("testdata", s.Name+".txtar"), txtar.Format(s.Archive), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, s.Name+".txtar"), txtar.Format(s.Archive), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

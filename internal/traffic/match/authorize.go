@@ -91,6 +91,9 @@ func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
 	}
 	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, &peer)
 	prepared.arrive(s.Options(), client{peer.Source.Addr(), truthOf(sub.mtls && peer.Identity != "")}, nil)
+	if s.tellsCaller {
+		prepared.setHeader("x-forwarded-client-cert", Value{Text: madeUp})
+	}
 	v.pass(s.http, sub)
 	return v.Verdict
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3" // JSON names it
 	"github.com/google/go-cmp/cmp"
 
 	"mizzen.dev/mizzen"
@@ -277,6 +278,49 @@ func TestWaypointIdentity(t *testing.T) {
 	for id, want := range map[string]string{web: "allowed 0 p", other: "denied 403", "": "denied 403"} {
 		if got := sayVerdict(Authorize(s, get("/"), as(id))); got != want {
 			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+	}
+}
+
+// TestWaypointAddress: inside of Envoy, a socket has no address, so that no range
+// has it. What X-Forwarded-For or the tunnel says is another matter.
+func TestWaypointAddress(t *testing.T) {
+	in := func(kind string) string { return "{" + kind + ": {addressPrefix: 10.244.0.0, prefixLen: 16}}" }
+	s := open(t, `filters: [{name: hcm, typedConfig: {"@type": `+anyURL+`filters.network.http_connection_manager.v3.HttpConnectionManager, httpFilters: [`+
+		httpRBAC("ALLOW", "direct: "+policy(path("exact", "/direct"), in("directRemoteIp"))+
+			", not: "+policy(path("exact", "/not"), "{notId: "+in("directRemoteIp")+"}")+", remote: "+policy(path("exact", "/remote"), in("remoteIp")))+`]}}]`)
+	cases := map[string][2]string{
+		"/direct": {"allowed 0 direct", "denied 403"}, "/not": {"denied 403", "allowed 0 not"}, "/remote": {"allowed 0 remote", "allowed 0 remote"},
+	}
+	for path, want := range cases {
+		for i, internal := range []bool{false, true} {
+			peer := as(web)
+			peer.Internal = internal
+			if got := sayVerdict(Authorize(s, get(path), peer)); got != want[i] {
+				t.Errorf("%s, internal %t: %s, want %s", path, internal, got, want[i])
+			}
+		}
+	}
+	peer := as(web)
+	peer.Internal = true
+	tried := Explain(s, get("/direct"), peer).Tried
+	if want := "the caller is cluster.local/ns/shop/sa/web at 10.244.0.99 behind a tunnel without a token, wanted source 10.244.0.0/16"; tried[0].Why != want {
+		t.Errorf("%q, want %q", tried[0].Why, want)
+	}
+}
+
+// TestToldCaller: a waypoint may write who is behind a tunnel, whatever the
+// client says itself. With what words is not known here.
+func TestToldCaller(t *testing.T) {
+	header := func(m string) string { return "{header: {name: x-forwarded-client-cert, " + m + "}}" }
+	s := open(t, `filters: [{name: hcm, typedConfig: {"@type": `+anyURL+`filters.network.http_connection_manager.v3.HttpConnectionManager, forwardClientCertDetails: ALWAYS_FORWARD_ONLY, httpFilters: [`+
+		`{name: istio.waypoint.xfcc_client_identity, typedConfig: {"@type": `+anyURL+`filters.http.header_mutation.v3.HeaderMutation}}, `+
+		httpRBAC("ALLOW", "there: "+policy(path("exact", "/there"), header("presentMatch: true"))+", value: "+policy(path("exact", "/value"), header("stringMatch: {exact: mine}")))+`]}}]`)
+	for path, want := range map[string]string{"/there": "allowed 0 there", "/value": "undecided 0"} {
+		for _, r := range []Request{get(path), get(path, "x-forwarded-client-cert: mine")} {
+			if got := sayVerdict(Authorize(s, r, as(web))); got != want {
+				t.Errorf("%s %v: %s, want %s", path, r.Headers, got, want)
+			}
 		}
 	}
 }

@@ -141,8 +141,10 @@ func (w *walk) input(in *xdscorev3.TypedExtensionConfig) (what, value string) {
 		return "destination address", w.c.Destination.Addr().Unmap().String()
 	case *inputsv3.DestinationPortInput:
 		return "destination port", fmt.Sprint(w.c.Destination.Port())
-	case *inputsv3.SourceIPInput, *inputsv3.DirectSourceIPInput:
-		return "source address", w.c.Source.Addr().Unmap().String()
+	case *inputsv3.SourceIPInput:
+		return "source address", ipText(w.c.Source.Addr())
+	case *inputsv3.DirectSourceIPInput:
+		return "direct source address", ipText(w.c.direct())
 	case *inputsv3.SourcePortInput:
 		return "source port", fmt.Sprint(w.c.Source.Port())
 	case *inputsv3.ServerNameInput:

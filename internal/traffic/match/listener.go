@@ -124,8 +124,8 @@ var criteria = []criterion{
 		return protocol(m.GetApplicationProtocols(), c.ALPN)
 	}, func(c Connection) string { return named(alpn(c.ALPN)) }},
 	{"direct source address", func(m *listenerv3.FilterChainMatch, c Connection) int {
-		return longest(m.GetDirectSourcePrefixRanges(), c.Source.Addr())
-	}, func(c Connection) string { return c.Source.Addr().String() }},
+		return longest(m.GetDirectSourcePrefixRanges(), c.direct())
+	}, func(c Connection) string { return ipText(c.direct()) }},
 	{"source type", func(m *listenerv3.FilterChainMatch, c Connection) int {
 		return sourceType(m.GetSourceType(), c)
 	}, func(c Connection) string { return c.Source.Addr().String() }},
@@ -244,6 +244,14 @@ func (c Connection) transport() string {
 		return "tls"
 	}
 	return "raw_buffer"
+}
+
+// ipText is an address as Envoy's inputs have it, "" for none.
+func ipText(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return ""
+	}
+	return ip.Unmap().String()
 }
 
 func named(s string) string {

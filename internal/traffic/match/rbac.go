@@ -150,7 +150,7 @@ func (s *subject) principalLeaf(p *rbacv3.Principal) truth {
 	case *rbacv3.Principal_SourceIp:
 		return contains(i.SourceIp, s.peer.Source.Addr())
 	case *rbacv3.Principal_DirectRemoteIp:
-		return contains(i.DirectRemoteIp, s.peer.Source.Addr())
+		return contains(i.DirectRemoteIp, s.peer.direct())
 	case *rbacv3.Principal_RemoteIp:
 		return contains(i.RemoteIp, s.remote)
 	case *rbacv3.Principal_Header:

@@ -91,6 +91,18 @@ type Connection struct {
 	ALPN []string
 	// FilterState are string values that an earlier listener left, by key.
 	FilterState map[string]string
+	// Internal says that the listener is inside of Envoy, as that of a waypoint
+	// for what tunnels bring: Source is what the tunnel said, and the socket has
+	// no address.
+	Internal bool
+}
+
+// direct is the address of the socket's other end, which an internal one lacks.
+func (c *Connection) direct() netip.Addr {
+	if c.Internal {
+		return netip.Addr{}
+	}
+	return c.Source.Addr()
 }
 
 // Peer is the other side of an inbound connection.

@@ -34,6 +34,9 @@ type Stack struct {
 	TCP []Destination
 	// network and http are the filters that may refuse, in their order.
 	network, http []guard
+	// tellsCaller: policies see who is behind a tunnel as the client's
+	// certificate.
+	tellsCaller bool
 	// unsure names the filters that are not understood.
 	unsure []string
 }
@@ -129,6 +132,10 @@ func (s *Stack) addHTTP(name string, config *anypb.Any) error {
 		}
 		return nil
 	}
+	if name == callerTeller {
+		s.tellsCaller = true
+		return nil
+	}
 	message, err := config.UnmarshalNew()
 	if err != nil {
 		message = nil
@@ -161,6 +168,11 @@ func authorizer(cluster, filter string) string {
 	}
 	return cluster
 }
+
+// callerTeller is the filter by which a waypoint writes x-forwarded-client-cert,
+// before its policies and after the choice of a route, if its pods have the
+// annotation ambient.istio.io/xfcc-include-client-identity.
+const callerTeller = "istio.waypoint.xfcc_client_identity"
 
 // harmless are the filters that istiod writes and that refuse nothing.
 var harmless = map[string]bool{

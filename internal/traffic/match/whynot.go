@@ -37,11 +37,14 @@ func (s *subject) what() string {
 // who says who the subject is.
 func (s *subject) who() string {
 	who := "the caller has no identity"
-	if s.mtls && s.peer.Identity != "" {
+	if (s.mtls || s.peer.Internal) && s.peer.Identity != "" {
 		who = "the caller is " + s.peer.Identity
 	}
 	if s.peer.Source.Addr().IsValid() {
 		who += " at " + s.peer.Source.Addr().String()
+	}
+	if s.peer.Internal {
+		who += " behind a tunnel"
 	}
 	if s.http && s.req.Token == nil {
 		who += " without a token"

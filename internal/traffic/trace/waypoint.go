@@ -62,6 +62,7 @@ func (t *tracer) toWaypoint(l *leg, at place, via transport, d *mizzen.TraceDest
 	t.hops = append(t.hops, hop)
 	// What is inside of the tunnel is as the caller sent it.
 	peer.TLS, peer.ServerName, peer.ALPN = l.seen.encrypted, t.request.serverName(), inside(t.request)
+	peer.Internal = true
 	defer func() {
 		if to, ok := targetOf(hop.FilterChain); ok && strings.HasPrefix(hop.VirtualHost, "inbound|") {
 			hop.VirtualHost = fmt.Sprintf("%s:%d", to.host, to.port)
