@@ -81,7 +81,7 @@ test-mesh: build lab
 .PHONY: verify
 verify: test ## As test, every fuzz test for a while, and a million requests to Envoy
 	hack/fuzz.sh
-	go test -count=1 -timeout 3h ./test/oracle -run TestPredictions -oracle.requests 1000000 -oracle.meshes 500
+	go test -count=1 -timeout 3h ./test/oracle -run 'TestPredictions|TestWaypoints' -oracle.requests 1000000 -oracle.meshes 500
 
 .PHONY: bench
 bench: build lab ## Measure, and write bench/RESULTS.md

@@ -22,5 +22,6 @@ func Ambient(t *testing.T, args ...string) bool {
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name()+" ")) {
 		t.Fatalf("with %s=true: %v\n%s", setting, err, out)
 	}
+	t.Logf("%s", out)
 	return false
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"mizzen.dev/mizzen/internal/traffic/match"
+	"mizzen.dev/mizzen/test/oracle/internal/generate"
 	"mizzen.dev/mizzen/test/oracle/internal/trial"
 )
 
@@ -17,6 +18,7 @@ import (
 // the right judge gets another request, peer or chain.
 type callMistake struct {
 	name    string
+	call    func(*generate.Call)
 	change  func(r *match.Request, p *match.Peer)
 	stack   func(*match.Stack)
 	verdict func(*match.Verdict)
@@ -120,14 +122,18 @@ func (m callMistake) judge(s *match.Stack, r match.Request, p match.Peer) match.
 
 // testCallMistakes gives each mistake the calls that were made: one must show
 // it.
-func testCallMistakes(t *testing.T, asked []trial.CallAsked) {
-	for _, m := range callMistakes {
+func testCallMistakes(t *testing.T, mistakes []callMistake, asked []trial.CallAsked) {
+	for _, m := range mistakes {
 		caught := 0
 		for i, a := range asked {
 			if !a.Agree() {
 				continue
 			}
 			wrong := a
+			wrong.Clusters = nil
+			if m.call != nil {
+				m.call(&wrong.Call)
+			}
 			if err := a.Trial.PredictCall(&wrong, m.judge); err != nil {
 				t.Fatal(err)
 			}

@@ -116,17 +116,19 @@ func TestMissing(t *testing.T) {
 
 // TestGenerated makes the same of the same seed, twice.
 func TestGenerated(t *testing.T) {
-	for seed := range uint64(20) {
-		a, err := generate.NewMesh(seed, "{}")
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := generate.NewMesh(seed, "{}")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a != b {
-			t.Fatalf("seed %d makes two meshes", seed)
+	for name, make := range map[string]func(uint64, string) (generate.Mesh, error){"sidecars": generate.NewMesh, "ambient": generate.NewAmbientMesh} {
+		for seed := range uint64(20) {
+			a, err := make(seed, "{}")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := make(seed, "{}")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a != b {
+				t.Fatalf("seed %d makes two meshes (%s)", seed, name)
+			}
 		}
 	}
 }

@@ -49,12 +49,14 @@ func compiled(t *testing.T, m generate.Mesh) *traffic.Mesh {
 
 // sides returns what to try of a mesh: of each namespace what one sidecar
 // sends, what the workloads with the label of inbound calls receive, and all
-// gateways.
+// gateways and waypoints.
 func sides(mesh *traffic.Mesh, name string) []configuration {
 	var out []configuration
 	seen := map[string]bool{}
 	for _, p := range mesh.Proxies {
 		switch {
+		case p.Role == traffic.Waypoint:
+			out = append(out, configuration{name + " waypoint " + p.Name, p, runnable.Waypoint})
 		case p.Role == traffic.Gateway:
 			out = append(out, configuration{name + " gateway " + p.Name, p, runnable.Gateway})
 		case p.Workload.Labels[generate.InboundLabel] == "true":
@@ -67,12 +69,12 @@ func sides(mesh *traffic.Mesh, name string) []configuration {
 	return out
 }
 
-// scenarios returns the meshes and route configurations of testdata: a file
+// scenarios returns the meshes and route configurations of some files: one
 // whose documents are objects, or one whose name begins with "routes", which
 // is a list of what istiod rarely writes. Keys are put where @KEYS@ stands.
-func scenarios(t *testing.T, keys string) []configuration {
+func scenarios(t *testing.T, pattern, keys string) []configuration {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.yaml")
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("testdata: %v, %d files", err, len(files))
 	}

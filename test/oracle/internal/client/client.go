@@ -20,6 +20,18 @@ const patience = 20 * time.Second
 type Peer struct {
 	Source, Destination string
 	TLS                 *tls.Config // nil: plaintext
+	// Tunnel is where to go through a tunnel that Destination takes, "" for
+	// nowhere, and Inside what is said in TLS there.
+	Tunnel string
+	Inside *tls.Config
+}
+
+// encrypts tells whether requests are made in TLS.
+func (p Peer) encrypts() bool {
+	if p.Tunnel != "" {
+		return p.Inside != nil
+	}
+	return p.TLS != nil
 }
 
 // Request is what goes over the wire.
@@ -71,8 +83,35 @@ func (c *Client) Close() {
 	c.open = nil
 }
 
-// Dial opens a connection of peer, with TLS if that has any.
+// Dial opens a connection of peer, with TLS and a tunnel if that has any.
 func (c *Client) Dial(ctx context.Context, peer Peer) (net.Conn, error) {
+	conn, err := c.carrier(ctx, peer)
+	if err != nil || peer.Tunnel == "" {
+		return conn, err
+	}
+	inside, err := newTunnel(ctx, conn, peer.Tunnel)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured(ctx, inside, peer.Inside)
+}
+
+// secured begins TLS on conn, if there is a configuration for that.
+func secured(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, error) {
+	if config == nil {
+		return conn, nil
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("handshake: %w", err)
+	}
+	return secure, nil
+}
+
+// carrier opens a connection without its tunnel.
+func (c *Client) carrier(ctx context.Context, peer Peer) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", c.Address)
 	if err != nil {
@@ -82,15 +121,7 @@ func (c *Client) Dial(ctx context.Context, peer Peer) (net.Conn, error) {
 		conn.Close()
 		return nil, err
 	}
-	if peer.TLS == nil {
-		return conn, nil
-	}
-	secure := tls.Client(conn, peer.TLS)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("handshake: %w", err)
-	}
-	return secure, nil
+	return secured(ctx, conn, peer.TLS)
 }
 
 func greet(conn net.Conn, peer Peer) error {

@@ -66,7 +66,7 @@ func (s *streams) exchange(r Request) (*Answer, bool, error) {
 
 func (s *streams) send(r Request) error {
 	scheme := "http"
-	if r.TLS != nil {
+	if r.encrypts() {
 		scheme = "https"
 	}
 	s.encoded.Reset()

@@ -24,7 +24,8 @@ import (
 // bootstrap takes the port of the ADS server thrice. The first layer of runtime
 // flags is that of istio.io/istio/pkg/bootstrap: one of them changes what
 // becomes of a path with a fragment. The second keeps hosts that fail on
-// purpose from being ejected, which would change later answers.
+// purpose from being ejected, which would change later answers. The extension is
+// for the listeners inside of waypoints.
 const bootstrap = `
 node: {id: oracle, cluster: oracle}
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}
@@ -32,6 +33,9 @@ dynamic_resources:
   ads_config: {api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds-grpc}}]}
   cds_config: {ads: {}, resource_api_version: V3, initial_fetch_timeout: 0s}
   lds_config: {ads: {}, resource_api_version: V3, initial_fetch_timeout: 0s}
+bootstrap_extensions:
+- name: envoy.bootstrap.internal_listener
+  typed_config: {"@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}
 layered_runtime:
   layers:
   - name: istio

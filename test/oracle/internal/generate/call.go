@@ -24,7 +24,8 @@ type Caller struct {
 	Trust Trust
 	// Identity is the SPIFFE ID of the certificate without its scheme.
 	Identity string
-	// ServerName is what it asks for in TLS.
+	// ServerName is what it asks for in TLS, at a waypoint in that inside of the
+	// tunnel.
 	ServerName string
 	// Sidecar tells whether it offers the application protocols of Istio.
 	Sidecar bool
@@ -112,6 +113,20 @@ func Inbound(rnd *rand.Rand, address string, ports []int) Call {
 	}
 	if rnd.IntN(3) == 0 {
 		c.Token = token(rnd)
+	}
+	return c
+}
+
+// Tunneled returns a call through a tunnel of a waypoint, most of them from
+// callers whom it believes.
+func Tunneled(rnd *rand.Rand, destination string) Call {
+	c := Inbound(rnd, "", []int{0})
+	c.Destination, c.Sidecar = destination, false
+	if c.Trust != OfMesh && rnd.IntN(4) > 0 {
+		c.Trust, c.Identity = OfMesh, pick(rnd, identities)
+	}
+	if rnd.IntN(10) == 0 {
+		c.ServerName = pick(rnd, policyHosts[3:])
 	}
 	return c
 }

@@ -39,9 +39,10 @@ type builder struct {
 	n     int
 }
 
-// NewMesh returns the mesh of a seed: services with two versions, rules for
-// most of them, hosts outside of the mesh, a gateway, and policies for one of
-// the services, which trusts tokens that keys (a JSON web key set) verify.
+// NewMesh returns the mesh of a seed: services with two versions, rules of Istio
+// or of the Gateway API for them, hosts outside of the mesh, a gateway, and
+// policies for one of the services, which trusts tokens that keys (a JSON web
+// key set) verify.
 func NewMesh(seed uint64, keys string) (Mesh, error) {
 	b := &builder{rnd: rand.New(rand.NewPCG(seed, 0x6d657368)), aside: rand.New(rand.NewPCG(seed, 0x6173))}
 	for i, name := range services {
@@ -49,6 +50,10 @@ func NewMesh(seed uint64, keys string) (Mesh, error) {
 		b.destinationRule("shop", name)
 		if b.chance(80) {
 			b.virtualService(name, list{name}, nil)
+		} else {
+			api := &builder{rnd: rand.New(rand.NewPCG(seed, 0x617069+uint64(i)))}
+			api.httpRoute(name)
+			b.out = append(b.out, api.out...)
 		}
 	}
 	b.service("team", "other", 20)

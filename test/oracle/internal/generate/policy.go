@@ -15,29 +15,40 @@ func (b *builder) policies(keys string) {
 		b.add("security.istio.io/v1", "PeerAuthentication", "shop", "default", spec)
 	}
 	if b.chance(70) {
-		rules := list{object{"issuer": issuers[0], "jwks": keys, "forwardOriginalToken": b.chance(50)}}
-		if b.chance(50) {
-			rules = append(rules, object{"issuer": issuers[1], "jwks": keys, "audiences": list{"shop"}})
-		}
-		b.add("security.istio.io/v1", "RequestAuthentication", "shop", "pay", object{"selector": pay, "jwtRules": rules})
+		b.add("security.istio.io/v1", "RequestAuthentication", "shop", "pay", object{"selector": pay, "jwtRules": b.jwtRules(keys)})
 	}
 	for i := range 1 + b.rnd.IntN(4) {
-		spec := object{"selector": pay, "action": b.one("ALLOW", "ALLOW", "DENY", "AUDIT")}
-		var rules list
-		for range b.rnd.IntN(5) {
-			rules = append(rules, b.rule())
-		}
-		if rules == nil && spec["action"] != "ALLOW" {
-			rules = list{b.rule()}
-		}
-		if rules != nil {
-			spec["rules"] = rules
-		}
-		if b.chance(20) {
-			delete(spec, "selector")
+		spec := b.authorization()
+		if !b.chance(20) {
+			spec["selector"] = pay
 		}
 		b.add("security.istio.io/v1", "AuthorizationPolicy", "shop", fmt.Sprintf("pay-%d", i), spec)
 	}
+}
+
+// jwtRules are the issuers whose tokens are trusted.
+func (b *builder) jwtRules(keys string) list {
+	rules := list{object{"issuer": issuers[0], "jwks": keys, "forwardOriginalToken": b.chance(50)}}
+	if b.chance(50) {
+		rules = append(rules, object{"issuer": issuers[1], "jwks": keys, "audiences": list{"shop"}})
+	}
+	return rules
+}
+
+// authorization is an AuthorizationPolicy without a target.
+func (b *builder) authorization() object {
+	spec := object{"action": b.one("ALLOW", "ALLOW", "DENY", "AUDIT")}
+	var rules list
+	for range b.rnd.IntN(5) {
+		rules = append(rules, b.rule())
+	}
+	if rules == nil && spec["action"] != "ALLOW" {
+		rules = list{b.rule()}
+	}
+	if rules != nil {
+		spec["rules"] = rules
+	}
+	return spec
 }
 
 // rule is one rule of an AuthorizationPolicy.

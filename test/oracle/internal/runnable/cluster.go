@@ -24,6 +24,9 @@ func One(cluster string) []string { return []string{cluster} }
 // circuit breakers, outlier detection and the like stay.
 func standIn(c *clusterv3.Cluster, up *upstream.Upstreams, behind Behind) (*clusterv3.Cluster, error) {
 	c = proto.CloneOf(c)
+	if c.Name == inside {
+		return c, nil
+	}
 	c.Filters, c.TransportSocket, c.TransportSocketMatches = nil, nil, nil
 	c.EdsClusterConfig, c.DnsLookupFamily, c.LoadBalancingPolicy, c.LbConfig, c.UpstreamBindConfig = nil, 0, nil, nil, nil
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}

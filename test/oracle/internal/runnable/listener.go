@@ -1,12 +1,15 @@
 package runnable
 
 import (
+	"slices"
 	"strings"
 
+	udpa "github.com/cncf/xds/go/udpa/type/v1"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -28,26 +31,44 @@ var probes = [][2]string{
 
 // ofIstio tells whether an extension is only in Istio's own build of Envoy.
 // None of them chooses where a request goes.
-func ofIstio(name, url string) bool {
+func ofIstio(name string, config *anypb.Any) bool {
+	if config.MessageIs(&headerv3.HeaderMutation{}) {
+		return false // whatever Istio calls it
+	}
+	url := config.GetTypeUrl()
+	if wrapped := (&udpa.TypedStruct{}); config.MessageIs(wrapped) && config.UnmarshalTo(wrapped) == nil {
+		url = wrapped.TypeUrl
+	}
 	return strings.HasPrefix(name, "istio.") || strings.Contains(url, "/istio.") || strings.Contains(url, "/io.istio.") ||
 		strings.Contains(url, "metadataexchange") || strings.Contains(url, "peer_metadata") || strings.Contains(url, "filter.http.alpn")
+}
+
+// originalDst asks the kernel where a connection was to go.
+const originalDst = "envoy.filters.listener.original_dst"
+
+// announced tells whether a client is to announce its connections to a listener:
+// if a kernel redirects them, or if they are the tunnels of a waypoint.
+func announced(l *listenerv3.Listener, side Side) bool {
+	if l.GetInternalListener() != nil {
+		return false
+	}
+	return side == Waypoint || l.UseOriginalDst.GetValue() ||
+		slices.ContainsFunc(l.ListenerFilters, func(f *listenerv3.ListenerFilter) bool { return f.Name == originalDst })
 }
 
 // listener makes a listener runnable and notes the secrets that it names.
 func (c *Config) listener(l *listenerv3.Listener, side Side, secrets map[string]bool) (*listenerv3.Listener, error) {
 	l = proto.CloneOf(l)
-	redirected := l.UseOriginalDst.GetValue()
+	internal := l.GetInternalListener() != nil
 	var filters []*listenerv3.ListenerFilter
 	for _, f := range l.ListenerFilters {
-		switch {
-		case f.Name == "envoy.filters.listener.original_dst":
-			redirected = true
-		case !ofIstio(f.Name, f.GetTypedConfig().GetTypeUrl()):
+		// Inside of Envoy, a tunnel says what a kernel would.
+		if (internal || f.Name != originalDst) && !ofIstio(f.Name, f.GetTypedConfig()) {
 			filters = append(filters, f)
 		}
 	}
 	switch {
-	case redirected:
+	case announced(l, side):
 		filter, err := proxyProtocol()
 		if err != nil {
 			return nil, err
@@ -63,17 +84,22 @@ func (c *Config) listener(l *listenerv3.Listener, side Side, secrets map[string]
 			return nil, err
 		}
 	}
-	return l, walk(l, func(m proto.Message) { adapt(m, secrets) })
+	return l, walk(l, func(m proto.Message) { adapt(m, secrets, internal) })
 }
 
-// adapt notes a secret, or makes an address the one that PROXY announces.
-func adapt(m proto.Message, secrets map[string]bool) {
+// adapt notes a secret, names the stock factory for one of Istio's, or makes an
+// address the one that PROXY announces, unless the listener is inside of Envoy.
+func adapt(m proto.Message, secrets map[string]bool, internal bool) {
 	switch x := m.(type) {
 	case *tlsv3.SdsSecretConfig:
 		secrets[x.Name] = true
+	case *statev3.FilterStateValue:
+		if x.FactoryKey == "istio.hashable_string" {
+			x.FactoryKey = "envoy.hashable_string"
+		}
 	case *rbacv3.Principal:
 		// It is always the socket's own peer; source_ip is whom PROXY announces.
-		if ip := x.GetDirectRemoteIp(); ip != nil {
+		if ip := x.GetDirectRemoteIp(); ip != nil && !internal {
 			x.Identifier = &rbacv3.Principal_SourceIp{SourceIp: ip} //nolint:staticcheck // SA1019: only the deprecated field obeys PROXY.
 		}
 	}
@@ -86,7 +112,7 @@ func fixChain(chain *listenerv3.FilterChain) error {
 	}
 	var filters []*listenerv3.Filter
 	for _, f := range chain.Filters {
-		if ofIstio(f.Name, f.GetTypedConfig().GetTypeUrl()) {
+		if ofIstio(f.Name, f.GetTypedConfig()) {
 			continue
 		}
 		if err := inConnectionManager(f, fixConnectionManager); err != nil {
@@ -129,7 +155,7 @@ func fixConnectionManager(m *hcmv3.HttpConnectionManager) error {
 	}
 	filters := []*hcmv3.HttpFilter{{Name: "oracle.probe", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: probe}}}
 	for _, f := range m.HttpFilters {
-		if !ofIstio(f.Name, f.GetTypedConfig().GetTypeUrl()) {
+		if !ofIstio(f.Name, f.GetTypedConfig()) {
 			filters = append(filters, f)
 		}
 	}

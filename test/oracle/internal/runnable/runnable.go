@@ -30,11 +30,12 @@ import (
 type Side string
 
 // The sides of a proxy: what a workload sends, what it receives, and what a
-// gateway receives.
+// gateway or a waypoint receives.
 const (
 	Outbound Side = "outbound"
 	Inbound  Side = "inbound"
 	Gateway  Side = "gateway"
+	Waypoint Side = "waypoint"
 )
 
 // Config is one side of a proxy, ready to run.
@@ -49,6 +50,10 @@ const entrance = "oracle"
 
 // blackHole is the cluster without endpoints that istiod sends to every proxy.
 const blackHole = "BlackHoleCluster"
+
+// inside is the cluster by which a waypoint's listener for tunnels leads to the
+// one that decides about what they bring: no server, but Envoy itself.
+const inside = "main_internal"
 
 // New makes a side of a view runnable: its clusters lead to the stand-ins of up
 // that behind names, its certificates are issued by ca for identity.

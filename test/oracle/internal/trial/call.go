@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -117,12 +118,11 @@ func (t *Trial) call(ctx context.Context, c *client.Client, a *CallAsked, id str
 
 // wireCall returns what goes over the wire of a call.
 func (t *Trial) wireCall(c generate.Call, id string) (client.Request, error) {
-	config, err := t.config(c.Caller, c.HTTP2)
+	peer, err := t.peer(c)
 	if err != nil {
 		return client.Request{}, err
 	}
-	target := &Target{Peer: client.Peer{Source: c.Address + ":40000", Destination: c.Destination, TLS: config}}
-	request := wire(target, c.Request, id)
+	request := wire(&Target{Peer: peer}, c.Request, id)
 	if c.Token == nil {
 		return request, nil
 	}
@@ -131,14 +131,37 @@ func (t *Trial) wireCall(c generate.Call, id string) (client.Request, error) {
 	return request, err
 }
 
+// peer is who makes a call: at a waypoint through a tunnel, which may have TLS
+// inside.
+func (t *Trial) peer(c generate.Call) (peer client.Peer, err error) {
+	peer = client.Peer{Source: c.Address + ":40000", Destination: c.Destination}
+	if t.side != runnable.Waypoint {
+		peer.TLS, err = t.config(c.Caller, protocols(c.Caller, c.HTTP2))
+		return peer, err
+	}
+	peer.Destination, peer.Tunnel = net.JoinHostPort(t.destination, hbone), c.Destination
+	if peer.TLS, err = t.config(outside(c).Caller, []string{alpnOfTunnels}); err == nil {
+		peer.Inside, err = t.config(inside(c).Caller, protocols(inside(c).Caller, c.HTTP2))
+	}
+	return peer, err
+}
+
 // PredictCall sets what the matcher says of a call, with judge for the
 // policies.
 func (t *Trial) PredictCall(a *CallAsked, judge Judge) error {
-	connection, err := connectionOf(a.Call)
+	a.Predicted = Fate{Kind: closed}
+	c := a.Call
+	if t.side == runnable.Waypoint {
+		if ok, err := t.tunnels(outside(c)); !ok {
+			return err
+		}
+		c = inside(c)
+	}
+	connection, err := connectionOf(c)
 	if err != nil {
 		return err
 	}
-	a.Predicted = Fate{Kind: closed}
+	connection.Internal = t.side == runnable.Waypoint
 	listener := t.listener(connection)
 	if listener == nil {
 		return nil
@@ -151,15 +174,24 @@ func (t *Trial) PredictCall(a *CallAsked, judge Judge) error {
 	if err != nil {
 		return err
 	}
-	mutual := stack.TLS.GetRequireClientCertificate().GetValue()
-	switch plaintext := a.Call.Trust == generate.Plaintext; {
-	case stack.TLS != nil && plaintext, stack.TLS == nil && stack.HTTP != nil && !plaintext:
-		return nil
-	case mutual && a.Call.Trust != generate.OfMesh:
+	if !accepts(stack, c.Trust) {
 		return nil
 	}
-	t.predictStack(a, stack, connection, judge)
+	peer := match.Peer{Connection: connection}
+	if stack.TLS != nil || connection.Internal {
+		peer.Identity = a.Call.Identity
+	}
+	t.predictStack(a, stack, peer, judge)
 	return nil
+}
+
+// accepts tells whether a filter chain understands and believes a caller.
+func accepts(stack *match.Stack, trust generate.Trust) bool {
+	switch plaintext := trust == generate.Plaintext; {
+	case stack.TLS != nil && plaintext, stack.TLS == nil && stack.HTTP != nil && !plaintext:
+		return false
+	}
+	return !stack.TLS.GetRequireClientCertificate().GetValue() || trust == generate.OfMesh
 }
 
 // open decodes a filter chain, once.
@@ -174,16 +206,12 @@ func (t *Trial) open(chain *listenerv3.FilterChain) (*match.Stack, error) {
 	return s, err
 }
 
-func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, connection match.Connection, judge Judge) {
+func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, peer match.Peer, judge Judge) {
 	request := (&Target{Peer: client.Peer{}}).Request(a.Call.Request)
 	if stack.TLS != nil {
 		request.Scheme = "https"
 	}
 	request.Token = tokenOf(a.Call.Token)
-	peer := match.Peer{Connection: connection}
-	if stack.TLS != nil {
-		peer.Identity = a.Call.Identity
-	}
 	switch v := judge(stack, request, peer); v.Decision {
 	case match.Undecided:
 		a.Predicted = Fate{Kind: other, Why: v.Why}
@@ -224,9 +252,12 @@ func (a *CallAsked) deny(v match.Verdict) {
 
 // listener returns what takes a connection on the trial's side.
 func (t *Trial) listener(c match.Connection) *listenerv3.Listener {
-	if t.side == runnable.Outbound {
+	switch t.side {
+	case runnable.Outbound:
 		l, _ := match.Listener(t.view, c.Destination.Addr(), c.Destination.Port())
 		return l
+	case runnable.Waypoint:
+		return t.named(mainInternal)
 	}
 	for _, l := range t.view.Inbound {
 		port := l.GetAddress().GetSocketAddress().GetPortValue()
@@ -275,18 +306,18 @@ func tokenOf(t *generate.Token) *match.Token {
 
 // config returns what a caller says in TLS: the same for the same caller, so
 // that connections are kept.
-func (t *Trial) config(c generate.Caller, http2 bool) (*tls.Config, error) {
+func (t *Trial) config(c generate.Caller, protocols []string) (*tls.Config, error) {
 	if c.Trust == generate.Plaintext {
 		return nil, nil //nolint:nilnil // No TLS is what plaintext has.
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k := configKey{c, http2}
+	k := configKey{c, strings.Join(protocols, " ")}
 	k.Address = ""
 	if known := t.configs[k]; known != nil {
 		return known, nil
 	}
-	config := &tls.Config{InsecureSkipVerify: true, NextProtos: protocols(c, http2), ServerName: c.ServerName}
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: protocols, ServerName: c.ServerName}
 	ca := t.bench.CA
 	if c.Trust == generate.Stranger {
 		ca = t.bench.Stranger
@@ -304,7 +335,7 @@ func (t *Trial) config(c generate.Caller, http2 bool) (*tls.Config, error) {
 
 type configKey struct {
 	generate.Caller
-	http2 bool
+	protocols string
 }
 
 // observeCall puts an answer into the words of Fate.

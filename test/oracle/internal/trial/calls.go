@@ -12,15 +12,18 @@ import (
 	"mizzen.dev/mizzen/test/oracle/internal/runnable"
 )
 
-// Calls returns n calls to a side: to a workload from all kinds of callers, or
-// to each of the addresses that a proxy listens at.
-func (t *Trial) Calls(rnd *rand.Rand, n int) []generate.Call {
+// Calls returns n calls to a side: to a workload or a waypoint from all kinds of
+// callers, or to each of the addresses that a proxy listens at.
+func (t *Trial) Calls(rnd *rand.Rand, n int) ([]generate.Call, error) {
 	var out []generate.Call
-	if t.side == runnable.Inbound {
+	switch t.side {
+	case runnable.Waypoint:
+		return t.waypointCalls(rnd, n)
+	case runnable.Inbound:
 		for range n {
 			out = append(out, generate.Inbound(rnd, t.destination, []int{8080, 8080, 8080, 9000, 7777}))
 		}
-		return out
+		return out, nil
 	}
 	listeners := t.view.Outbound
 	if t.side == runnable.Gateway {
@@ -40,7 +43,7 @@ func (t *Trial) Calls(rnd *rand.Rand, n int) []generate.Call {
 		}
 		out = append(out, call)
 	}
-	return out
+	return out, nil
 }
 
 // hosts returns domains of the routes, and one that there is none of.

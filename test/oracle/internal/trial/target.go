@@ -41,11 +41,15 @@ const (
 )
 
 // targets finds the HTTP connection managers of a side's listeners, and for
-// each an address and a server name that lead there.
+// each an address and a server name that lead there. A waypoint, which is reached
+// by tunnels, gets calls alone.
 func (t *Trial) targets() ([]*Target, error) {
 	listeners := t.view.Inbound
-	if t.side == runnable.Outbound {
+	switch t.side {
+	case runnable.Outbound:
 		listeners = t.view.Outbound
+	case runnable.Waypoint:
+		listeners = nil
 	}
 	var out []*Target
 	for _, l := range listeners {
