@@ -14,6 +14,7 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
@@ -124,7 +125,7 @@ func serverOf(rest string) (workload, port, path string) {
 // receive is for what a workload's own proxy decides.
 func (w *world) receive(v *visit, from, server, port string) bool {
 	v.proxy = w.proxies[server]
-	if v.proxy == nil || v.proxy.Workload == nil {
+	if v.proxy == nil || v.proxy.Workload == nil || v.proxy.Role == traffic.Ztunnel {
 		return false
 	}
 	workload := v.proxy.Workload
@@ -171,7 +172,11 @@ func (w *world) send(v *visit, e mizzen.Effect, scheme, hostPort string, other *
 		v.call.Caller = generate.Caller{Trust: generate.Anonymous, Address: outsider, ServerName: host}
 	}
 	if e.Witness.From != "outside" {
-		if v.proxy = w.proxies[e.Witness.From]; v.proxy == nil || v.proxy.Role != traffic.Sidecar {
+		v.proxy = w.proxies[e.Witness.From]
+		if v.proxy != nil && v.proxy.Role == traffic.Ztunnel {
+			return w.tunnel(v, host, uint16(n))
+		}
+		if v.proxy == nil || v.proxy.Role != traffic.Sidecar {
 			return false
 		}
 		v.view, v.side = v.proxy.View(), runnable.Outbound
@@ -190,6 +195,21 @@ func (w *world) send(v *visit, e mizzen.Effect, scheme, hostPort string, other *
 		}
 	}
 	v.call.Destination = fmt.Sprintf("%s:%d", outsider, n)
+	return true
+}
+
+// tunnel is for what the waypoint of a host decides about a request that comes by
+// a tunnel from the workload that v.proxy stands for.
+func (w *world) tunnel(v *visit, host string, port uint16) bool {
+	shares := w.Waypoints[host]
+	if len(shares) != 1 || w.proxies[shares[0].Waypoint] == nil {
+		return false
+	}
+	caller := v.proxy.Workload
+	v.call.Caller = generate.Caller{Trust: generate.OfMesh, Identity: caller.Identity, Address: caller.Address}
+	v.call.Destination = fmt.Sprintf("%s:%d", addressFor(v.proxy.View(), host, uint32(port)), port)
+	v.proxy, v.side = w.proxies[shares[0].Waypoint], runnable.Waypoint
+	v.view = v.proxy.View()
 	return true
 }
 
@@ -272,7 +292,7 @@ func (w *world) behind(view *traffic.View) runnable.Behind {
 		var out []string
 		for _, locality := range load.GetEndpoints() {
 			for _, e := range locality.GetLbEndpoints() {
-				address := e.GetEndpoint().GetAddress().GetSocketAddress().GetAddress()
+				address := addressOf(e.GetEndpoint().GetAddress())
 				if name := w.addresses[address]; name != "" {
 					address = name
 				}
@@ -282,6 +302,15 @@ func (w *world) behind(view *traffic.View) runnable.Behind {
 		slices.Sort(out)
 		return slices.Compact(out)
 	}
+}
+
+// addressOf is the address of an endpoint, also of one that a tunnel leads to.
+func addressOf(a *corev3.Address) string {
+	if id := a.GetEnvoyInternalAddress().GetEndpointId(); id != "" {
+		host, _, _ := strings.Cut(id, ":")
+		return host
+	}
+	return a.GetSocketAddress().GetAddress()
 }
 
 func endpointsOf(view *traffic.View, c *clusterv3.Cluster) *endpointv3.ClusterLoadAssignment {

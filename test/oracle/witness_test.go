@@ -11,19 +11,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/meshtest"
 	"mizzen.dev/mizzen/internal/traffic/compile"
 	"mizzen.dev/mizzen/internal/traffic/effect"
 	"mizzen.dev/mizzen/internal/traffic/effect/scenario"
 	"mizzen.dev/mizzen/test/oracle/internal/trial"
 )
 
-// unconfirmed are the effects that no request to one Envoy shows, with the
-// scenarios that have them. What is not here is sent to Envoy.
-var unconfirmed = []struct {
+// unconfirmed is an effect that no request to one Envoy shows, with the
+// scenarios that have it. What is in no such table is sent to Envoy.
+type unconfirmed struct {
 	code      mizzen.EffectCode
 	why       string
 	scenarios string
-}{
+}
+
+var unconfirmedEffects = []unconfirmed{
 	{mizzen.EffectShadowed, "no request comes to the rule", "order-of-rules shadowed-prefix"},
 	{mizzen.EffectIgnored, "istiod does not send it to Envoy", "bad-regex cyclic-delegate delegate-missing ignored unknown-version"},
 	{mizzen.EffectConflict, "istiod does not send what loses to Envoy", "conflict"},
@@ -44,12 +47,32 @@ var unconfirmed = []struct {
 	{mizzen.EffectUnknown, "it is not understood", "envoy-filter envoy-filter-host outbound-envoy-filter wasm"},
 }
 
+var unconfirmedInAmbient = []unconfirmed{
+	{mizzen.EffectDestination, "a ztunnel decides, or a waypoint that is not known", "waypoint-elsewhere waypoint-label-gone waypoint-service-joins waypoint-service-leaves"},
+	{mizzen.EffectMTLSStronger, "a ztunnel decides", "ztunnel-strict"},
+	{mizzen.EffectAuthorizationWider, "a ztunnel decides afterwards", "waypoint-label-gone waypoint-service-leaves"},
+	{mizzen.EffectAuthorizationNarrower, "a ztunnel decides, or did so before", "waypoint-service-joins ztunnel-policy"},
+}
+
 // TestWitnesses sends the witness of each effect to an Envoy with the
 // configuration before and to one with that after: what they do must differ, as
 // the effect says, and be what the witness says of both.
 func TestWitnesses(t *testing.T) {
+	testWitnesses(t, "../../internal/traffic/effect/testdata", unconfirmedEffects)
+}
+
+// TestAmbientWitnesses is TestWitnesses for what waypoints and sidecars of an
+// ambient mesh decide, in a process of its own as TestWaypoints.
+func TestAmbientWitnesses(t *testing.T) {
+	if meshtest.Ambient(t) {
+		testWitnesses(t, "../../internal/traffic/effect/testdata/ambient", unconfirmedInAmbient)
+	}
+}
+
+func testWitnesses(t *testing.T, dir string, table []unconfirmed) {
+	t.Helper()
 	bench := newBench(t)
-	errands, left := collect(t, bench)
+	errands, left := collect(t, bench, dir)
 	runs := map[string][]*visit{}
 	for _, e := range errands {
 		for i := range e.visits {
@@ -77,7 +100,7 @@ func TestWitnesses(t *testing.T) {
 			}
 		}
 	}
-	checkUnconfirmed(t, left)
+	checkUnconfirmed(t, table, left)
 	t.Logf("%d witnesses sent to %d Envoys, confirmed by code: %s", len(errands), len(runs), counts(confirmed))
 }
 
@@ -91,14 +114,14 @@ func counts(confirmed map[mizzen.EffectCode]int) string {
 
 // checkUnconfirmed holds that the effects without a witness that was sent are
 // those of the table.
-func checkUnconfirmed(t *testing.T, left map[mizzen.EffectCode][]string) {
+func checkUnconfirmed(t *testing.T, table []unconfirmed, left map[mizzen.EffectCode][]string) {
 	t.Helper()
 	got, want := map[mizzen.EffectCode]string{}, map[mizzen.EffectCode]string{}
 	for code, scenarios := range left {
 		slices.Sort(scenarios)
 		got[code] = strings.Join(slices.Compact(scenarios), " ")
 	}
-	for _, u := range unconfirmed {
+	for _, u := range table {
 		want[u.code] = u.scenarios
 		t.Logf("%s not sent: %s (%s)", u.code, u.why, u.scenarios)
 	}
@@ -115,11 +138,11 @@ type errand struct {
 	visits [2]visit
 }
 
-// collect returns the witnesses that can be sent, and the scenarios of those
+// collect returns the witnesses of a folder's scenarios that can be sent, and the scenarios of those
 // that cannot by code.
-func collect(t *testing.T, bench *trial.Bench) (errands []*errand, left map[mizzen.EffectCode][]string) {
+func collect(t *testing.T, bench *trial.Bench, dir string) (errands []*errand, left map[mizzen.EffectCode][]string) {
 	t.Helper()
-	all, err := scenario.ReadAll("../../internal/traffic/effect/testdata")
+	all, err := scenario.ReadAll(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
