@@ -12,7 +12,6 @@ import (
 // what was garbage, so that a still larger heap would never be given back.
 const (
 	startGCPercent = 250
-	restGCPercent  = 50
 	// settling is how long after the cluster's own start others start in it.
 	settling = 40 * time.Second
 )
@@ -20,7 +19,7 @@ const (
 // startGenerously lets the heap grow. The function that it returns begins the
 // time after which the process gives back what it does not need.
 func startGenerously(ctx context.Context) (started func()) {
-	debug.SetGCPercent(startGCPercent)
+	usual := debug.SetGCPercent(startGCPercent)
 	return func() {
 		timer := time.NewTimer(settling)
 		go func() {
@@ -28,7 +27,7 @@ func startGenerously(ctx context.Context) (started func()) {
 			select {
 			case <-ctx.Done():
 			case <-timer.C:
-				debug.SetGCPercent(restGCPercent)
+				debug.SetGCPercent(usual)
 				debug.FreeOSMemory()
 			}
 		}()
