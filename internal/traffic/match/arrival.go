@@ -106,26 +106,28 @@ type client struct {
 // arrive changes the headers as the connection manager does. The scheme has
 // been chosen before.
 func (r *Request) arrive(o Options, from client, internalOnly []string) {
-	gone := r.hopHeaders()
-	for _, name := range internalOnly {
-		gone = append(gone, lower(name))
-	}
-	changed := r.written(o.Arrival, from)
-	for _, h := range changed {
-		gone = append(gone, h.Name)
-	}
+	var room [maxWritten]Header
+	changed, gone := r.written(room[:0], o.Arrival, from), r.hopHeaders()
 	kept := make([]Header, 0, len(r.Headers)+len(changed))
 	for _, h := range r.Headers {
-		if !slices.Contains(gone, lower(h.Name)) && r.stays(h, o.Arrival.Edge) {
+		name := lower(h.Name)
+		named := func(other string) bool { return lower(other) == name }
+		if r.stays(name, h.Value, o.Arrival.Edge) && !slices.ContainsFunc(gone, named) && !slices.ContainsFunc(internalOnly, named) &&
+			!slices.ContainsFunc(changed, func(h Header) bool { return h.Name == name }) {
 			kept = append(kept, h)
 		}
 	}
-	r.Headers = slices.DeleteFunc(append(kept, changed...), func(h Header) bool { return h.Value == absent })
+	for _, h := range changed {
+		if h.Value != absent {
+			kept = append(kept, h)
+		}
+	}
+	r.Headers = kept
 }
 
-// stays reports whether a header that nothing takes out by name stays.
-func (r *Request) stays(h Header, edge bool) bool {
-	name := lower(h.Name)
+// stays reports whether a header that nothing takes out by its lower-case name
+// stays.
+func (r *Request) stays(name, value string, edge bool) bool {
 	switch fates[name] {
 	case dropped:
 		return false
@@ -133,7 +135,7 @@ func (r *Request) stays(h Header, edge bool) bool {
 		return !edge
 	case hop:
 		if name == "te" {
-			return r.upgrades() || slices.Contains(tokens(h.Value), "trailers")
+			return r.upgrades() || slices.Contains(tokens(value), "trailers")
 		}
 		return r.upgrades() && name != "keep-alive" && name != "proxy-connection"
 	}
@@ -143,9 +145,12 @@ func (r *Request) stays(h Header, edge bool) bool {
 // absent is the value of a header that is taken out.
 const absent = "\x00-"
 
-// written returns the headers that get a value of Envoy's.
-func (r *Request) written(a Arrival, from client) []Header {
-	out := []Header{{"x-forwarded-proto", r.forwardedProto(a)}}
+// maxWritten is how many headers may get a value of Envoy's.
+const maxWritten = 5
+
+// written appends the headers that get a value of Envoy's.
+func (r *Request) written(out []Header, a Arrival, from client) []Header {
+	out = append(out, Header{"x-forwarded-proto", r.forwardedProto(a)})
 	if !a.WithoutRequestID && (len(r.header("x-request-id")) == 0 || a.Edge && !a.KeepsRequestID) {
 		out = append(out, Header{"x-request-id", madeUp})
 	}

@@ -76,7 +76,10 @@ func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
 	for _, u := range s.unsure {
 		v.undecided(u + " is not understood")
 	}
-	sub := &subject{req: &req, peer: &peer, mtls: s.TLS != nil && peer.TLS, remote: peer.Source.Addr(), metadata: map[string]any{}}
+	sub := &subject{req: &req, peer: &peer, mtls: s.TLS != nil && peer.TLS, remote: peer.Source.Addr()}
+	if peer.Identity != "" {
+		sub.uri = spiffe + peer.Identity
+	}
 	if !v.pass(s.network, sub) || s.HTTP == nil {
 		return v.Verdict
 	}
@@ -113,7 +116,11 @@ func (s *Stack) remote(req *Request, peer *Peer) netip.Addr {
 			return peer.Source.Addr()
 		}
 	}
-	list := strings.Split(strings.Join(req.header("x-forwarded-for"), ","), ",")
+	values := req.header("x-forwarded-for")
+	if len(values) == 0 {
+		return peer.Source.Addr()
+	}
+	list := strings.Split(strings.Join(values, ","), ",")
 	if skip >= len(list) {
 		return peer.Source.Addr()
 	}
@@ -159,7 +166,7 @@ func (v *judgement) jwt(j *jwtCheck, s *subject) {
 		return
 	}
 	if j.found != nil {
-		s.metadata[jwtFilter] = j.found
+		s.leave(jwtFilter, j.found)
 	}
 }
 
@@ -203,7 +210,7 @@ func (v *judgement) enforce(r *ruleset, s *subject, policy string, matched truth
 	case matched == unsure:
 		v.undecided(fmt.Sprintf("policy %s has a condition that is not understood", policy))
 	case denies && matched == yes:
-		v.deny(status, policy, fmt.Sprintf("policy %s denies it", policy))
+		v.deny(status, policy, "policy "+policy+" denies it")
 	case denies:
 		v.tried(r, s)
 	case matched == yes:
@@ -217,7 +224,7 @@ func (v *judgement) enforce(r *ruleset, s *subject, policy string, matched truth
 // allow notes the policy that allows; what was undecided stays so.
 func (v *judgement) allow(policy string) {
 	if v.Decision == Allowed {
-		v.Policy, v.Why = policy, fmt.Sprintf("policy %s allows it", policy)
+		v.Policy, v.Why = policy, "policy "+policy+" allows it"
 	}
 }
 
@@ -235,7 +242,7 @@ func (v *judgement) shadow(r *rules, s *subject) {
 			branch = map[string]any{}
 		}
 		branch[r.shadowPrefix+"shadow_effective_policy_id"] = policy
-		s.metadata[r.filter] = branch
+		s.leave(r.filter, branch)
 	}
 	if matched == unsure {
 		v.undecided(fmt.Sprintf("policy %s has a condition that is not understood", policy))

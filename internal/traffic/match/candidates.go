@@ -148,7 +148,7 @@ func (g *hostRules) preferKnownHosts(r rule) {
 		}
 		known := Condition{Part: PartHost}
 		for _, h := range r.route.GetMatch().GetHeaders() {
-			if parts[strings.ToLower(h.GetName())] != PartHost {
+			if partOf(strings.ToLower(h.GetName())) != PartHost {
 				continue
 			}
 			for _, d := range g.domains {

@@ -149,7 +149,7 @@ func headerCondition(h *routev3.HeaderMatcher) Condition {
 	if r := h.GetRangeMatch(); r != nil {
 		tries = []string{strconv.FormatInt(r.GetStart(), 10), strconv.FormatInt(r.GetEnd(), 10), "zz-none"}
 	}
-	if part, ok := parts[strings.ToLower(h.GetName())]; ok {
+	if part := partOf(strings.ToLower(h.GetName())); part != "" {
 		c.Part, c.Name = part, ""
 		tries = append(tries, defaults[part]...)
 	} else {
@@ -163,8 +163,19 @@ func headerCondition(h *routev3.HeaderMatcher) Condition {
 	return c
 }
 
-// parts are the headers that are parts of their own.
-var parts = map[string]Part{":method": PartMethod, ":authority": PartHost, "host": PartHost, ":scheme": PartScheme}
+// partOf returns the part of a call that Envoy treats as a header of this
+// lower-case name; "" if it is a header indeed.
+func partOf(name string) Part {
+	switch name {
+	case ":method":
+		return PartMethod
+	case ":authority", "host":
+		return PartHost
+	case ":scheme":
+		return PartScheme
+	}
+	return ""
+}
 
 // defaults are what is tried besides what a matcher names.
 var defaults = map[Part][]string{

@@ -60,7 +60,7 @@ func withoutDotSegments(p string) string {
 	if !strings.HasPrefix(p, "/") {
 		return p
 	}
-	if !strings.ContainsAny(p, `\%`+mustEscape) && !strings.Contains(p, "/.") {
+	if allIn(p, &plainChars) && !strings.Contains(p, "/.") {
 		return p
 	}
 	segments := strings.Split(strings.ReplaceAll(p, `\`, "/")[1:], "/")
@@ -112,6 +112,9 @@ func mergeSlashes(p string) string {
 
 // mustEscape are the characters that Envoy escapes in a path.
 const mustEscape = "\"<>^`{|}"
+
+// plainChars are those that stay as they are in any path.
+var plainChars = charsOf(func(c byte) bool { return strings.IndexByte(`\%`+mustEscape, c) < 0 })
 
 // canonical decodes escapes of letters, digits, "-", ".", "_" and "~", and
 // escapes what must be; a broken escape stays.

@@ -33,8 +33,18 @@ type subject struct {
 	mtls bool
 	// remote is where the request comes from, by X-Forwarded-For.
 	remote netip.Addr
-	// metadata is the dynamic metadata, by filter.
+	// uri is that of the client's certificate, "" if it has none.
+	uri string
+	// metadata is the dynamic metadata, by filter; nil until a filter leaves some.
 	metadata map[string]any
+}
+
+// leave keeps what a filter leaves for those after it.
+func (s *subject) leave(filter string, value map[string]any) {
+	if s.metadata == nil {
+		s.metadata = map[string]any{}
+	}
+	s.metadata[filter] = value
 }
 
 // ruleset are rules with the names of their policies in Envoy's order, which is
@@ -172,7 +182,7 @@ func (s *subject) authenticated(m *matcherv3.StringMatcher) truth {
 		return no
 	case m == nil:
 		return yes
-	case s.peer.Identity != "" && matchString(m, spiffe+s.peer.Identity):
+	case s.uri != "" && matchString(m, s.uri):
 		return yes
 	}
 	return truthOf(matchString(m, ""))
@@ -181,7 +191,7 @@ func (s *subject) authenticated(m *matcherv3.StringMatcher) truth {
 func (s *subject) filterState(m *matcherv3.FilterStateMatcher) truth {
 	value, ok := s.peer.FilterState[m.GetKey()]
 	if m.GetKey() == peerPrincipal && !ok {
-		value, ok = spiffe+s.peer.Identity, s.peer.Identity != ""
+		value, ok = s.uri, s.uri != ""
 	}
 	if m.GetStringMatch() == nil {
 		return unsure

@@ -122,7 +122,7 @@ func (r *Request) header(name string) []string {
 // appendHeader appends the values of a header to a list that is empty, which
 // saves the one that is asked often an allocation.
 func (r *Request) appendHeader(values []string, name string) []string {
-	if part, ok := parts[name]; ok || name == ":path" {
+	if part := partOf(name); part != "" || name == ":path" {
 		return append(values, r.part(part))
 	}
 	for i := range r.Headers {
