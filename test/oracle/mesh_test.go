@@ -118,6 +118,15 @@ func written(t *testing.T, text []byte) *traffic.Proxy {
 			{"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"},
 			{"strip_any_host_port": true, "strip_trailing_host_dot": true},
 			{"use_remote_address": true, "path_with_escaped_slashes_action": "REJECT_REQUEST"},
+			// As the profile EDGE has it.
+			{
+				"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT", "use_remote_address": true,
+				"common_http_protocol_options": map[string]any{"headers_with_underscores_action": "REJECT_REQUEST"}, "upgrade_configs": websocket,
+			},
+			{
+				"upgrade_configs": websocket, "max_request_headers_kb": 2,
+				"common_http_protocol_options": map[string]any{"headers_with_underscores_action": "DROP_HEADER", "max_headers_count": 20},
+			},
 		} {
 			rc := &routev3.RouteConfiguration{}
 			fromYAML(t, config, rc)
@@ -132,6 +141,9 @@ func written(t *testing.T, text []byte) *traffic.Proxy {
 	view.Clusters["BlackHoleCluster"] = &clusterv3.Cluster{Name: "BlackHoleCluster"}
 	return &traffic.Proxy{Name: "written", Role: traffic.Sidecar, Outbound: traffic.NewPart(func() *traffic.View { return view })}
 }
+
+// websocket is what istiod lets connections change to.
+var websocket = []any{map[string]any{"upgrade_type": "websocket"}}
 
 // rootListener takes what a kernel redirects.
 var rootListener = map[string]any{

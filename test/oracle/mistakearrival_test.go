@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -40,6 +41,13 @@ var arrivalMistakes = []mistake{
 		}
 	})},
 	{name: "lets escaped slashes pass", options: func(o *match.Options) { o.Normalization.RejectSlashes = false }},
+	{name: "forwards escaped slashes instead of a redirect", options: func(o *match.Options) { o.Normalization.RedirectSlashes = false }},
+	{name: "lets headers have underscores", options: func(o *match.Options) { o.Limits.Underscores = 0 }},
+	{name: "takes any number of headers", options: func(o *match.Options) { o.Limits.Headers = 1000 }},
+	{name: "does not count the host among the headers", options: func(o *match.Options) { o.Limits.Headers = cmp.Or(o.Limits.Headers, 100) + 1 }},
+	{name: "takes headers of any size", options: func(o *match.Options) { o.Limits.HeaderKiB = 1000 }},
+	{name: "lets connections change to any protocol", options: func(o *match.Options) { o.Upgrades = []string{"websocket", "foo"} }},
+	{name: "lets connections change to no protocol", options: func(o *match.Options) { o.Upgrades = nil }},
 	{name: "ignores the timeout of calls of gRPC", request: unsent("grpc-timeout")},
 	{name: "ignores cookies", config: eachMatch(func(m *routev3.RouteMatch) { m.Cookies = nil })},
 	{name: "minds no certificate", config: eachMatch(func(m *routev3.RouteMatch) { m.TlsContext = nil })},

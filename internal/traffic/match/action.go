@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 )
@@ -40,6 +41,7 @@ func (t *Router) act(out *Outcome, req *Request, matched int, o Options) {
 		out.Kind = Forward
 		out.Destinations = p.destinations
 		out.Timeout = p.timeouts.of(req)
+		out.bound(p.timeouts, req, o.MaxStreamDuration)
 		out.forward(action.Route, req, matched)
 	}
 }
@@ -86,6 +88,14 @@ var missingStatus = map[routev3.RouteAction_ClusterNotFoundResponseCode]int{
 	routev3.RouteAction_SERVICE_UNAVAILABLE:   503,
 	routev3.RouteAction_NOT_FOUND:             404,
 	routev3.RouteAction_INTERNAL_SERVER_ERROR: 500,
+}
+
+// bound sets how long the whole stream may last.
+func (out *Outcome) bound(t timeouts, req *Request, manager time.Duration) {
+	var doubt string
+	if out.MaxStreamDuration, doubt = t.ofStream(req, manager); doubt != "" {
+		out.Unsure = append(out.Unsure, doubt)
+	}
 }
 
 // forward sets the destination and what it sees.

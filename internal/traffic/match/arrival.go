@@ -135,7 +135,7 @@ func (r *Request) stays(name, value string, edge bool) bool {
 		return !edge
 	case hop:
 		if name == "te" {
-			return r.upgrades() || slices.Contains(tokens(value), "trailers")
+			return r.upgrades() || value == "" || slices.Contains(tokens(value), "trailers")
 		}
 		return r.upgrades() && name != "keep-alive" && name != "proxy-connection"
 	}
@@ -207,11 +207,6 @@ func (r *Request) schemeOn(a Arrival) string {
 	return r.scheme()
 }
 
-// upgrades reports whether a request wants to change its protocol.
-func (r *Request) upgrades() bool {
-	return !r.HTTP2 && r.first("upgrade") != "" && slices.ContainsFunc(r.header("connection"), func(v string) bool { return slices.Contains(tokens(lower(v)), "upgrade") })
-}
-
 // hopHeaders returns the headers that the Connection header takes out of the
 // request, in lower case.
 func (r *Request) hopHeaders() (names []string) {
@@ -227,6 +222,9 @@ func (r *Request) hopHeaders() (names []string) {
 
 // mustNotHop are what no client may declare to be for one connection.
 var mustNotHop = []string{"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+
+// misuse is why Envoy refuses them.
+const misuse = "a header is said to be for the connection alone, and cannot be"
 
 // misusesConnection reports whether a request is refused for headers that are
 // for one connection: HTTP/2 knows none but te: trailers.

@@ -39,8 +39,9 @@ func TestArrival(t *testing.T) {
 		{"a connection's headers end with it", `{name: connection, presentMatch: true}`, get("/", "connection: keep-alive"), Options{}, no},
 		{"with those that it names", `{name: x-a, presentMatch: true}`, get("/", "connection: close, X-A", "x-a: 1"), Options{}, no},
 		{"an upgrade has to be asked for twice", `{name: upgrade, presentMatch: true}`, get("/", "upgrade: websocket"), Options{}, no},
-		{"as browsers do", `{name: upgrade, presentMatch: true}`, get("/", "upgrade: websocket", "connection: keep-alive, Upgrade"), Options{}, yes},
+		{"as browsers do", `{name: upgrade, presentMatch: true}`, get("/", "upgrade: websocket", "connection: keep-alive, Upgrade"), Options{Upgrades: []string{"websocket"}}, yes},
 		{"trailers are for all", `{name: te, presentMatch: true}`, get("/", "te: gzip, trailers"), Options{}, yes},
+		{"nothing is", `{name: te, presentMatch: true}`, get("/", "te: "), Options{}, yes},
 		{"codings are not", `{name: te, presentMatch: true}`, get("/", "te: gzip"), Options{}, no},
 		{"nobody shows another's certificate", `{name: x-forwarded-client-cert, presentMatch: true}`, get("/", "x-forwarded-client-cert: By=x"), Options{}, no},
 		{

@@ -23,9 +23,12 @@ const (
 // Verdict is what the filters of an inbound chain say of a request.
 type Verdict struct {
 	Decision Decision
-	// Status is 401 or 403 for a request that is denied, 400 for one that no
-	// filter gets to see; 0 if the connection is closed instead.
+	// Status is 401 or 403 for a request that is denied; 0 if the connection is
+	// closed instead.
 	Status int
+	// Refused says that no filter gets to see the request: it is denied because
+	// Envoy itself answers it with Status, and Router.Route tells how.
+	Refused bool
 	// Policy is the one that decided, as istiod names it: the one that denies,
 	// or the last one that allows. It is "" if no policy applies, and if none
 	// of those that allow matches.
@@ -76,28 +79,36 @@ func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
 	for _, u := range s.unsure {
 		v.undecided(u + " is not understood")
 	}
+	for _, u := range s.options.Unsure {
+		v.undecided(u)
+	}
 	sub := &subject{req: &req, peer: &peer, mtls: s.TLS != nil && peer.TLS, remote: peer.Source.Addr()}
 	if peer.Identity != "" {
 		sub.uri = spiffe + peer.Identity
 	}
-	if !v.pass(s.network, sub) || s.HTTP == nil {
+	if !v.pass(s.network, sub, nil) || s.HTTP == nil {
 		return v.Verdict
 	}
-	if status, why := req.refusal(); status != 0 {
-		v.deny(status, "", why)
+	if status, why := req.refusal(s.options.Limits); status != 0 {
+		v.refuse(status, why)
 		return v.Verdict
 	}
-	prepared, why := req.prepared(s.Options())
-	if why != "" {
-		v.deny(400, "", why)
+	prepared, end := req.prepared(s.options)
+	if end.status != 0 {
+		v.refuse(end.status, end.why)
 		return v.Verdict
 	}
 	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, &peer)
-	prepared.arrive(s.Options(), client{peer.Source.Addr(), truthOf(sub.mtls && peer.Identity != "")}, nil)
+	from := client{peer.Source.Addr(), truthOf(sub.mtls && peer.Identity != "")}
+	prepared.arrive(s.options, from, nil)
+	if s.router != nil && s.router.refusesUpgrade(&prepared, from, s.options) {
+		v.refuse(403, notUpgradable(&prepared))
+		return v.Verdict
+	}
 	if s.tellsCaller {
 		prepared.setHeader("x-forwarded-client-cert", Value{Text: madeUp})
 	}
-	v.pass(s.http, sub)
+	v.pass(s.http, sub, s.overridden)
 	return v.Verdict
 }
 
@@ -131,10 +142,13 @@ func (s *Stack) remote(req *Request, peer *Peer) netip.Addr {
 	return ip.Unmap()
 }
 
-// pass runs filters until one denies; it returns false then.
-func (v *judgement) pass(guards []guard, s *subject) bool {
+// pass runs filters until one denies; it returns false then. What those do that
+// are overridden depends on the route.
+func (v *judgement) pass(guards []guard, s *subject, overridden map[string]bool) bool {
 	for _, g := range guards {
 		switch {
+		case overridden[g.name]:
+			v.undecided("a route has settings of its own for filter " + g.name)
 		case g.rbac != nil:
 			v.rbac(g.rbac, s)
 		case g.jwt != nil:
@@ -151,6 +165,12 @@ func (v *judgement) pass(guards []guard, s *subject) bool {
 
 func (v *judgement) deny(status int, policy, why string) {
 	v.Decision, v.Status, v.Policy, v.Why = Denied, status, policy, why
+}
+
+// refuse notes what Envoy itself answers.
+func (v *judgement) refuse(status int, why string) {
+	v.deny(status, "", why)
+	v.Refused = true
 }
 
 func (v *judgement) undecided(why string) {

@@ -11,6 +11,9 @@ type Normalization struct {
 	// UnescapeSlashes decodes %2F and %5C, RejectSlashes refuses them
 	// (path_with_escaped_slashes_action).
 	UnescapeSlashes, RejectSlashes bool
+	// RedirectSlashes tells clients of paths that UnescapeSlashes changes to ask
+	// for the normalized path.
+	RedirectSlashes bool
 	// DotSegments resolves . and .., turns backslashes into slashes, decodes
 	// escapes of unreserved characters and escapes some others
 	// (normalize_path).
@@ -20,19 +23,21 @@ type Normalization struct {
 }
 
 // Apply returns the path as routes and policies see it. The query is
-// untouched. Refused says why Envoy answers 400 instead, if it does.
-func (n Normalization) Apply(path string) (normalized, refused string) {
+// untouched. Redirects says that Envoy answers with that path instead, and
+// refused why it answers 400, if it does.
+func (n Normalization) Apply(path string) (normalized string, redirects bool, refused string) {
 	p, query := cutQuery(path)
 	if (n.UnescapeSlashes || n.RejectSlashes) && strings.IndexByte(p, '%') >= 0 {
 		unescaped := escapedSlashes.Replace(p)
 		if n.RejectSlashes && unescaped != p {
-			return path, "the path has an escaped slash"
+			return path, false, "the path has an escaped slash"
 		}
+		redirects = n.RedirectSlashes && unescaped != p
 		p = unescaped
 	}
 	if n.DotSegments {
 		if strings.Contains(p, "%00") {
-			return path, "the path has %00, which cannot be normalized"
+			return path, false, "the path has %00, which cannot be normalized"
 		}
 		p = withoutDotSegments(p)
 	}
@@ -40,9 +45,9 @@ func (n Normalization) Apply(path string) (normalized, refused string) {
 		p = mergeSlashes(p)
 	}
 	if len(p)+len(query) == len(path) && strings.HasPrefix(path, p) {
-		return path, "" // which saves a copy
+		return path, false, "" // which saves a copy
 	}
-	return p + query, ""
+	return p + query, redirects, ""
 }
 
 var escapedSlashes = strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`)

@@ -64,15 +64,15 @@ func TestNormalization(t *testing.T) {
 			n    Normalization
 			want string
 		}{{"none", Normalization{}, c.path}, {"base", base, c.base}, {"merge", merge, c.merge}, {"decode", decode, c.decode}, {"only merge", onlyMerge, c.onlyMerged}} {
-			if got, refused := x.n.Apply(c.path); got != x.want || refused != "" {
+			if got, _, refused := x.n.Apply(c.path); got != x.want || refused != "" {
 				t.Errorf("%s %s: %s, want %s", x.name, c.path, got, x.want)
 			}
 		}
 	}
-	if _, refused := base.Apply("/a%00b"); refused == "" {
+	if _, _, refused := base.Apply("/a%00b"); refused == "" {
 		t.Error("%00 is normalized")
 	}
-	if _, refused := base.Apply("/?%00"); refused != "" {
+	if _, _, refused := base.Apply("/?%00"); refused != "" {
 		t.Error("%00 in the query is refused")
 	}
 }

@@ -94,7 +94,7 @@ type Treatment struct {
 	Timeout time.Duration
 	// IdleTimeout is how long nothing may happen; 0 if the route says nothing.
 	IdleTimeout time.Duration
-	// MaxStreamDuration bounds a whole stream; 0 if the route says nothing.
+	// MaxStreamDuration bounds a whole stream; 0 if nothing does.
 	MaxStreamDuration time.Duration
 	// Retries is nil if there are none.
 	Retries *Retries

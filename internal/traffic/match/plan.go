@@ -1,6 +1,7 @@
 package match
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -18,6 +19,37 @@ const (
 	faultFilter = "envoy.filters.http.fault"
 	corsFilter  = "envoy.filters.http.cors"
 )
+
+// followed are the filters of which the settings of routes are understood, or
+// do not change what is decided here.
+var followed = map[string]bool{faultFilter: true, corsFilter: true, "envoy.filters.http.stateful_session": true}
+
+// filtersOf returns the filters for which a route or what it is in has settings
+// of its own.
+func filtersOf(rc *routev3.RouteConfiguration, vh *routev3.VirtualHost, r *routev3.Route) map[string]bool {
+	levels := []map[string]*anypb.Any{rc.GetTypedPerFilterConfig(), vh.GetTypedPerFilterConfig(), r.GetTypedPerFilterConfig()}
+	for _, c := range r.GetRoute().GetWeightedClusters().GetClusters() {
+		levels = append(levels, c.GetTypedPerFilterConfig())
+	}
+	out := map[string]bool{}
+	for _, level := range levels {
+		for name := range level {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+// overridden returns the filters for which any route has settings of its own.
+func overridden(rc *routev3.RouteConfiguration) map[string]bool {
+	out := map[string]bool{}
+	for _, vh := range rc.GetVirtualHosts() {
+		for _, r := range vh.GetRoutes() {
+			maps.Copy(out, filtersOf(rc, vh, r))
+		}
+	}
+	return out
+}
 
 // plan is what a route does with any request.
 type plan struct {
@@ -47,17 +79,21 @@ func (t *Router) plan(vh *routev3.VirtualHost, r *routev3.Route) *plan {
 		p.timeouts = timeoutsOf(a, policy)
 		p.treatment.Retries = retriesOf(policy)
 		p.treatment.IdleTimeout = duration(a.IdleTimeout)
-		p.treatment.MaxStreamDuration = duration(a.GetMaxStreamDuration().GetMaxStreamDuration())
 		p.mirrors(a.GetRequestMirrorPolicies(), vh.GetRequestMirrorPolicies(), t.rc.GetRequestMirrorPolicies())
 		p.cors(r.GetTypedPerFilterConfig(), vh.GetTypedPerFilterConfig(), t.rc.GetTypedPerFilterConfig())
 		p.hash(a)
 	}
-	p.unknown(r, vh)
+	p.unknown(t.rc, vh, r)
 	t.plans.Store(r, p)
 	return p
 }
 
-func (p *plan) unknown(r *routev3.Route, vh *routev3.VirtualHost) {
+func (p *plan) unknown(rc *routev3.RouteConfiguration, vh *routev3.VirtualHost, r *routev3.Route) {
+	for _, name := range slices.Sorted(maps.Keys(filtersOf(rc, vh, r))) {
+		if !followed[name] {
+			p.unsure = append(p.unsure, "the route has settings of its own for filter "+name)
+		}
+	}
 	a := r.GetRoute()
 	switch {
 	case a == nil && r.GetRedirect() == nil && r.GetDirectResponse() == nil:

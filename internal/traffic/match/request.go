@@ -14,11 +14,10 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-)
+	"time"
 
-// maxHeaderBytes is Envoy's limit for the path, the host and all headers of a
-// request (max_request_headers_kb, 60 by default); beyond it, it answers 431.
-const maxHeaderBytes = 60 << 10
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+)
 
 // Header is one header line. Names are compared without regard to case.
 type Header struct {
@@ -65,13 +64,25 @@ type Token struct {
 // Options are settings of Envoy's HTTP connection manager that change what a
 // route sees. OptionsOf reads them from one.
 type Options struct {
+	Limits        Limits
 	Normalization Normalization
 	Arrival       Arrival
+	// Upgrades are the protocols to which a connection may change, in any case.
+	Upgrades []string
 	// StripPort removes a port from the host before routing, of any value
 	// (strip_any_host_port).
 	StripPort bool
+	// StripMatchingPort removes it if it is that of the listener
+	// (strip_matching_host_port), which is not known here.
+	StripMatchingPort bool
 	// StripTrailingDot removes a dot at the end of the host.
 	StripTrailingDot bool
+	// MaxStreamDuration bounds the streams of routes that say nothing; 0 means
+	// for ever.
+	MaxStreamDuration time.Duration
+	// Unsure names what in the connection manager is not understood although it
+	// may decide.
+	Unsure []string
 	// WithoutTried leaves Outcome.Tried empty, which is much cheaper.
 	WithoutTried bool
 }
@@ -165,22 +176,12 @@ var joined = map[string]bool{
 	"access-control-request-method": true, "access-control-request-private-network": true, "authorization": true,
 	"cache-control": true, "content-encoding": true, "content-type": true, "expect": true,
 	"grpc-accept-encoding": true, "grpc-timeout": true, "if-match": true, "if-modified-since": true,
-	"if-none-match": true, "if-range": true, "if-unmodified-since": true, "origin": true, "pragma": true,
+	"if-none-match": true, "connection": true, "upgrade": true, "if-range": true, "if-unmodified-since": true, "origin": true, "pragma": true,
 	"referer": true, "user-agent": true, "via": true, "x-client-trace-id": true,
 	"x-envoy-decorator-operation": true, "x-envoy-downstream-service-cluster": true,
 	"x-envoy-downstream-service-node": true, "x-envoy-external-address": true, "x-envoy-original-path": true,
 	"x-forwarded-client-cert": true, "x-forwarded-for": true, "x-forwarded-host": true,
 	"x-forwarded-port": true, "x-forwarded-proto": true, "x-request-id": true,
-}
-
-// methods are those that Envoy's HTTP/1.1 parser knows; any other is refused.
-var methods = map[string]bool{
-	"ACL": true, "BIND": true, "CHECKOUT": true, "CONNECT": true, "COPY": true, "DELETE": true, "GET": true,
-	"HEAD": true, "LINK": true, "LOCK": true, "MERGE": true, "MKACTIVITY": true, "MKCALENDAR": true,
-	"MKCOL": true, "MOVE": true, "NOTIFY": true, "OPTIONS": true, "PATCH": true, "POST": true,
-	"PROPFIND": true, "PROPPATCH": true, "PURGE": true, "PUT": true, "REBIND": true, "REPORT": true,
-	"SEARCH": true, "SOURCE": true, "SUBSCRIBE": true, "TRACE": true, "UNBIND": true, "UNLINK": true,
-	"UNLOCK": true, "UNSUBSCRIBE": true,
 }
 
 func (r *Request) scheme() string {
@@ -202,96 +203,50 @@ func (r *Request) preflight() bool {
 	return r.Method == http.MethodOptions && r.first("origin") != "" && r.first("access-control-request-method") != ""
 }
 
-// refusal returns the status with which Envoy refuses a request before it
-// looks for a route, and why; 0 if it does not.
-func (r *Request) refusal() (status int, why string) {
-	size := len(r.Method) + len(r.Path) + len(r.Host)
-	for i := range r.Headers {
-		size += len(r.Headers[i].Name) + len(r.Headers[i].Value)
-	}
-	switch {
-	case size > maxHeaderBytes:
-		return 431, "path and headers are larger than 60 KiB"
-	case !isToken(r.Method):
-		return 400, "the method is not a token"
-	case !r.HTTP2 && !methods[r.Method]:
-		return 400, "the method is not one of HTTP/1.1"
-	case !allIn(r.Host, &hostChars):
-		return 400, "the host has a character that hosts must not have"
-	case r.Method == http.MethodOptions && r.Path == "*":
-		return 404, "the request is to no path at all"
-	case !strings.HasPrefix(r.Path, "/"):
-		return 400, "the path does not begin with a slash"
-	case !allIn(r.Path, &pathChars):
-		return 400, "the path has a character that must be escaped"
-	}
-	return 0, ""
-}
-
-// isToken follows RFC 9110, section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 32
-		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// charset is a set of bytes.
-type charset [256]bool
-
-// hostChars are what Envoy lets an authority have, pathChars what it lets a
-// path have. A fragment is allowed: Istio's bootstrap switches
-// http_reject_path_with_fragment off, and Envoy then cuts it off.
-var (
-	hostChars = charsOf(func(c byte) bool { return unreserved(c) || strings.IndexByte("%!$&'()*+,;=:@[]", c) >= 0 })
-	pathChars = charsOf(func(c byte) bool { return c > ' ' && c <= '~' })
-)
-
-func charsOf(in func(byte) bool) (set charset) {
-	for c := range set {
-		set[c] = in(byte(c))
-	}
-	return set
-}
-
-func allIn(s string, set *charset) bool {
-	for i := range len(s) {
-		if !set[s[i]] {
-			return false
-		}
-	}
-	return true
-}
-
 // prepared returns the request as a route sees it, but for what arrive does to
 // its headers: several Host headers become one value, the path loses its
-// fragment and is normalized, the host stripped. Why says why Envoy refuses it
-// with 400, if it does.
-func (r Request) prepared(o Options) (out Request, why string) {
+// fragment and is normalized, the host stripped. It may come to an end here.
+func (r Request) prepared(o Options) (Request, ending) {
 	for i := range r.Headers {
 		if strings.EqualFold(r.Headers[i].Name, "host") && r.Headers[i].Value != "" {
 			r.Host += "," + r.Headers[i].Value
 		}
 	}
-	if r.misusesConnection() {
-		return r, "a header is said to be for the connection alone, and cannot be"
+	if o.Limits.Underscores == corev3.HttpProtocolOptions_DROP_HEADER {
+		r.dropUnderscores()
 	}
-	path, _, _ := strings.Cut(r.Path, "#")
-	path, why = o.Normalization.Apply(path)
-	if why != "" {
-		return r, why
+	r.ignoreH2C()
+	if !r.HTTP2 && r.misusesConnection() {
+		return r, ending{status: 400, why: misuse}
 	}
-	r.Path, r.Scheme = path, r.schemeOn(o.Arrival)
+	end := r.normalize(o.Normalization)
+	if end.status != 0 {
+		return r, end
+	}
+	r.Scheme = r.schemeOn(o.Arrival)
 	if o.StripTrailingDot {
 		r.Host = withoutTrailingDot(r.Host)
 	}
 	if o.StripPort {
 		r.Host = withoutPort(r.Host)
 	}
-	return r, ""
+	return r, ending{}
+}
+
+// normalize changes the path, or says why nobody gets to see it.
+func (r *Request) normalize(n Normalization) ending {
+	path, _, _ := strings.Cut(r.Path, "#")
+	path, redirects, why := n.Apply(path)
+	switch {
+	case why != "":
+		return ending{status: 400, why: why}
+	case redirects && r.grpc():
+		return ending{status: 400, why: "the path has an escaped slash, and a call of gRPC cannot be redirected to the path without"}
+	case redirects:
+		return ending{status: 307, why: "the path has an escaped slash, and the client is told the path without", location: path}
+	}
+	r.Path = path
+	return ending{}
 }
 
 // withoutTrailingDot removes a dot at the end of an authority or of the host

@@ -15,56 +15,60 @@ func Route(rc *routev3.RouteConfiguration, req Request, o Options) Outcome {
 // Route decides about one request: what Envoy's connection manager, its fault
 // and CORS filters and its router do with it, in this order.
 func (t *Router) Route(req Request, o Options) Outcome {
-	if status, why := req.refusal(); status != 0 {
+	if status, why := req.refusal(o.Limits); status != 0 {
 		return Outcome{Kind: BadRequest, Status: status, Why: why, Path: req.Path, Host: req.Host}
 	}
 	from := req.anonymous()
-	req, why := req.prepared(o)
-	if why != "" {
-		return Outcome{Kind: BadRequest, Status: 400, Why: why, Path: req.Path, Host: req.Host}
+	req, end := req.prepared(o)
+	if end.status != 0 {
+		return end.outcome(&req, o)
 	}
 	if t.looksAtArrival || len(req.header("connection")) > 0 {
 		req.arrive(o, from, t.rc.GetInternalOnlyHeaders())
 	}
-	out := Outcome{Path: req.Path, Host: req.Host}
+	out := Outcome{Path: req.Path, Host: req.Host, Unsure: o.doubts(&req)}
 	if t.rc.GetVhostHeader() != "" {
 		out.Unsure = append(out.Unsure, "the host is taken from another header")
 	}
-	out.VirtualHost = t.Host(req.Host)
-	if out.VirtualHost == nil {
-		out.Kind = NoHost
+	matched := t.find(&out, &req, from, o)
+	switch {
+	case out.Kind == NoHost || out.Kind == NoRoute:
 		out.answer(404, &req)
-		return out
+	case !o.mayUpgrade(&req, out.Route):
+		out.refuseUpgrade(&req)
+	case out.Kind == Redirect:
+		out.Location = "https://" + req.Host + req.Path // the port stays
+		out.answer(301, &req)
+	default:
+		t.act(&out, &req, matched, o)
 	}
-	proto := req.forwardedProto(o.Arrival)
-	if t.requiresTLS(&out, &req, proto) {
-		return out
-	}
-	matched, ok := 0, false
-	// Envoy chooses no route for a request without a scheme, which an empty
-	// X-Forwarded-Proto is to it.
-	if proto != "" {
-		matched, ok = t.choose(&out, &req, from, o)
-	}
-	if !ok {
-		out.Kind = NoRoute
-		out.answer(404, &req)
-		return out
-	}
-	t.act(&out, &req, matched, o)
 	return out
 }
 
-// requiresTLS redirects plain requests to a host that wants TLS, before any
-// route is looked at. The port stays.
-func (t *Router) requiresTLS(out *Outcome, req *Request, proto string) bool {
-	if out.VirtualHost.RequireTls == routev3.VirtualHost_NONE || proto == "https" || proto == "" {
-		return false
+// find sets what answers a request that has arrived: a route, of which it
+// returns how much of the path it matched, or the Kind of what takes its place.
+// A host that wants TLS redirects plain requests, whatever their route would be.
+func (t *Router) find(out *Outcome, req *Request, from client, o Options) (matched int) {
+	proto := req.forwardedProto(o.Arrival)
+	out.VirtualHost = t.Host(req.Host)
+	switch {
+	case out.VirtualHost == nil:
+		out.Kind = NoHost
+		return 0
+	case proto == "":
+		// Envoy chooses no route for a request without a scheme, which an empty
+		// X-Forwarded-Proto is to it.
+		out.Kind = NoRoute
+		return 0
+	case out.VirtualHost.RequireTls != routev3.VirtualHost_NONE && proto != "https":
+		out.Kind = Redirect
+		return 0
 	}
-	out.Kind = Redirect
-	out.Location = "https://" + req.Host + req.Path
-	out.answer(301, req)
-	return true
+	matched, ok := t.choose(out, req, from, o)
+	if !ok {
+		out.Kind = NoRoute
+	}
+	return matched
 }
 
 // answer sets the status of a local answer.

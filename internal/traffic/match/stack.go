@@ -39,11 +39,18 @@ type Stack struct {
 	tellsCaller bool
 	// unsure names the filters that are not understood.
 	unsure []string
+	// options are the connection manager's.
+	options Options
+	// router has its own routes; nil if it asks for them by name.
+	router *Router
+	// overridden are the filters that a route sets otherwise.
+	overridden map[string]bool
 }
 
 // guard is a filter that may refuse a connection or a request. One of its
-// fields is set.
+// fields beside the name is set.
 type guard struct {
+	name string
 	rbac *rules
 	jwt  *jwtv3.JwtAuthentication
 	// asks is an external authorizer, and when the metadata that it needs to
@@ -87,6 +94,10 @@ func Open(chain *listenerv3.FilterChain) (*Stack, error) {
 			return nil, undecodable(chain, f.GetName(), err)
 		}
 	}
+	s.options = OptionsOf(s.HTTP)
+	if rc := s.HTTP.GetRouteConfig(); rc != nil {
+		s.router, s.overridden = NewRouter(rc), overridden(rc)
+	}
 	return s, nil
 }
 
@@ -111,12 +122,12 @@ func (s *Stack) addNetwork(name string, config *anypb.Any) {
 	case *tcpproxyv3.TcpProxy:
 		s.TCP = tcpDestinations(m)
 	case *tcprbacv3.RBAC:
-		s.network = append(s.network, guard{rbac: &rules{
+		s.network = append(s.network, guard{name: name, rbac: &rules{
 			enforced: newRuleset(m.Rules), shadow: newRuleset(m.ShadowRules), shadowPrefix: m.ShadowRulesStatPrefix,
 			filter: "envoy.filters.network.rbac", unsure: m.Matcher != nil,
 		}})
 	case *tcpextauthzv3.ExtAuthz:
-		s.network = append(s.network, guard{asks: authorizer(m.GetGrpcService().GetEnvoyGrpc().GetClusterName(), name), when: m.FilterEnabledMetadata})
+		s.network = append(s.network, guard{name: name, asks: authorizer(m.GetGrpcService().GetEnvoyGrpc().GetClusterName(), name), when: m.FilterEnabledMetadata})
 	default:
 		if !harmless[name] {
 			s.unsure = append(s.unsure, "network filter "+name)
@@ -142,18 +153,18 @@ func (s *Stack) addHTTP(name string, config *anypb.Any) error {
 	}
 	switch m := message.(type) {
 	case *httprbacv3.RBAC:
-		s.http = append(s.http, guard{rbac: &rules{
+		s.http = append(s.http, guard{name: name, rbac: &rules{
 			enforced: newRuleset(m.Rules), shadow: newRuleset(m.ShadowRules), shadowPrefix: m.ShadowRulesStatPrefix,
 			filter: "envoy.filters.http.rbac", unsure: m.Matcher != nil,
 		}})
 	case *jwtv3.JwtAuthentication:
-		s.http = append(s.http, guard{jwt: m})
+		s.http = append(s.http, guard{name: name, jwt: m})
 	case *extauthzv3.ExtAuthz:
 		cluster := m.GetHttpService().GetServerUri().GetCluster()
 		if cluster == "" {
 			cluster = m.GetGrpcService().GetEnvoyGrpc().GetClusterName()
 		}
-		s.http = append(s.http, guard{asks: authorizer(cluster, name), when: m.FilterEnabledMetadata})
+		s.http = append(s.http, guard{name: name, asks: authorizer(cluster, name), when: m.FilterEnabledMetadata})
 	default:
 		if !harmless[name] {
 			s.unsure = append(s.unsure, "filter "+name)
@@ -211,21 +222,4 @@ func (s *Stack) Routes(view *traffic.View) *routev3.RouteConfiguration {
 
 // Options returns how the chain's connection manager treats requests before
 // it routes them; the zero value if the chain passes bytes on.
-func (s *Stack) Options() Options { return OptionsOf(s.HTTP) }
-
-// OptionsOf returns how a connection manager treats requests before it routes
-// them.
-func OptionsOf(m *hcmv3.HttpConnectionManager) Options {
-	escaped := m.GetPathWithEscapedSlashesAction()
-	return Options{
-		Normalization: Normalization{
-			UnescapeSlashes: escaped == hcmv3.HttpConnectionManager_UNESCAPE_AND_FORWARD || escaped == hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT,
-			RejectSlashes:   escaped == hcmv3.HttpConnectionManager_REJECT_REQUEST,
-			DotSegments:     m.GetNormalizePath().GetValue(),
-			MergeSlashes:    m.GetMergeSlashes(),
-		},
-		Arrival:          arrivalOf(m),
-		StripPort:        m.GetStripAnyHostPort(),
-		StripTrailingDot: m.GetStripTrailingHostDot(),
-	}
-}
+func (s *Stack) Options() Options { return s.options }

@@ -39,6 +39,9 @@ func (t *tracer) admit(l *leg, chain *listenerv3.FilterChain, s *match.Stack, pe
 	t.doubted(l, &v)
 	switch v.Decision {
 	case match.Denied:
+		if v.Refused {
+			return true // no policy, but Envoy itself, which the routes tell
+		}
 		t.deny(l, &v, actions, missed)
 		return false
 	case match.Undecided:
@@ -86,10 +89,6 @@ func (t *tracer) doubted(l *leg, v *match.Verdict) {
 
 // deny ends a request that policy refuses.
 func (t *tracer) deny(l *leg, v *match.Verdict, actions map[string]string, missed []mizzen.TracePolicy) {
-	if !slices.Contains([]int{0, 401, 403}, v.Status) {
-		t.refuse(l, v.Status, v.Why, mizzen.TraceRule{}) // no policy, but Envoy itself
-		return
-	}
 	p := t.refusal(v, actions, missed)
 	l.hop.Policies = append(l.hop.Policies, p)
 	message := fmt.Sprintf("%s refuses it", l.hop.Workload)

@@ -40,6 +40,6 @@ func (l *lines) exchange(r Request) (*Answer, bool, error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrReset, err)
 	}
-	again := !response.Close && response.Header.Get(Probe) != ""
+	again := !response.Close && response.Header.Get(Probe) != "" && response.StatusCode != http.StatusSwitchingProtocols
 	return &Answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}, again, nil
 }

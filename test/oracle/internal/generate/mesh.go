@@ -30,6 +30,12 @@ var services = []string{"web", "reviews", "ratings", "cart", "pay"}
 // normalizations are what a mesh may do with paths.
 var normalizations = []string{"BASE", "NONE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"}
 
+// connectionSettings are what a mesh may set beside; EDGE is for gateways.
+var connectionSettings = []string{
+	"", "", "defaultConfig: {connectionSettings: {profile: EDGE}}\n",
+	"defaultConfig: {connectionSettings: {httpHeadersWithUnderscoresAction: HEADERS_WITH_UNDERSCORES_DROP_HEADER, httpPathWithEscapedSlashesAction: REJECT_REQUEST, httpMaxStreamDuration: 90s}}\n",
+}
+
 // builder writes one mesh.
 type builder struct {
 	rnd *rand.Rand
@@ -72,7 +78,8 @@ func NewMesh(seed uint64, keys string) (Mesh, error) {
 	}
 	b.policies(keys)
 	text, err := b.text()
-	return Mesh{Objects: text, MeshConfig: "pathNormalization: {normalization: " + b.one(normalizations...) + "}\n"}, err
+	config := "pathNormalization: {normalization: " + b.one(normalizations...) + "}\n" + connectionSettings[b.aside.IntN(len(connectionSettings))]
+	return Mesh{Objects: text, MeshConfig: config}, err
 }
 
 func (b *builder) text() (string, error) {

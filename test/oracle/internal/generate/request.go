@@ -204,6 +204,10 @@ func (s *Source) special(r *Request, f forms) {
 		}
 	case 9, 10, 11, 12:
 		s.arriving(r)
+	case 13:
+		s.upgrading(r)
+	case 14:
+		s.burdened(r)
 	}
 }
 
@@ -233,6 +237,32 @@ func (s *Source) arriving(r *Request) {
 	r.Header = append(r.Header, arriving[i])
 }
 
+// upgrading wants another protocol, which not every proxy allows.
+func (s *Source) upgrading(r *Request) {
+	r.HTTP2 = false
+	connection := pick(s.rnd, []string{"Upgrade", "keep-alive, upgrade", "upgrade,HTTP2-Settings"})
+	r.Header = append(r.Header, [2]string{"Connection", connection}, [2]string{"Upgrade", pick(s.rnd, []string{"websocket", "WebSocket", "h2c", "foo"})})
+	if s.rnd.IntN(8) == 0 {
+		r.Header = append(r.Header, [2]string{"Upgrade", "foo"})
+	}
+}
+
+// burdened has more headers than some proxies take, or one with an underscore
+// in its name.
+func (s *Source) burdened(r *Request) {
+	switch s.rnd.IntN(4) {
+	case 0:
+		r.Header = append(r.Header, [2]string{"x_user", "jason"})
+	case 1:
+		r.Header = append(r.Header, [2]string{"x-long", strings.Repeat("x", 1024*pick(s.rnd, []int{1, 2, 61}))})
+	default:
+		// With what a request has anyway, those are about 20 and 100.
+		for i := range pick(s.rnd, []int{12, 92}) + s.rnd.IntN(8) {
+			r.Header = append(r.Header, [2]string{fmt.Sprintf("x-m%d", i), "1"})
+		}
+	}
+}
+
 // repeats tells whether a header is there so many times.
 func repeats(headers [][2]string, name string, times int) bool {
 	for _, h := range headers {
@@ -257,4 +287,4 @@ func withQuery(path, query string) string {
 	return before + "?" + query + fragment
 }
 
-func pick(rnd *rand.Rand, list []string) string { return list[rnd.IntN(len(list))] }
+func pick[T any](rnd *rand.Rand, list []T) T { return list[rnd.IntN(len(list))] }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -217,8 +216,10 @@ func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, peer match.Peer, 
 		a.Predicted = Fate{Kind: other, Why: v.Why}
 		return
 	case match.Denied:
-		a.deny(v)
-		return
+		if !v.Refused { // which the routes tell
+			a.deny(v)
+			return
+		}
 	}
 	if stack.HTTP == nil {
 		for _, d := range stack.TCP {
@@ -242,8 +243,6 @@ func (a *CallAsked) deny(v match.Verdict) {
 	switch v.Status {
 	case 0:
 		a.Predicted = Fate{Kind: closed}
-	case http.StatusBadRequest:
-		a.Predicted = Fate{Kind: badRequest, Status: v.Status}
 	default:
 		a.Predicted = Fate{Why: v.Policy}
 		a.Predicted.local(denied, v.Status, a.Call.Request)

@@ -17,7 +17,16 @@ var localDetails = map[string]string{
 	"fault_filter_abort": aborted,
 	"cors_response":      preflight,
 	"direct_response":    direct,
+
+	"path_normalization_failed": badRequest,
+	"upgrade_failed":            badRequest,
+	"http1.too_many_headers":    badRequest,
+	"http1.headers_too_large":   badRequest,
 }
+
+// refusedUpgrade is what Envoy says where an upstream does not change the
+// protocol, although the client and Envoy would.
+const refusedUpgrade = "websocket_handshake_unsuccessful"
 
 // observe puts an answer of Envoy into the words of Fate. The names of headers
 // to look at are those of the prediction.
@@ -28,6 +37,8 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 	}
 	f := Fate{Status: a.Status, Route: present(a.Header.Get("x-o-route")), Delayed: strings.Contains(a.Header.Get("x-o-flags"), "DI")}
 	switch kind := localDetails[details]; {
+	case details == "path_normalization_failed" && a.Status == http.StatusTemporaryRedirect:
+		f.Kind, f.Location = redirect, a.Header.Get("Location")
 	case kind == direct:
 		// Envoy tells a location with 201, too.
 		f.Kind, f.Location = direct, a.Header.Get("Location")
@@ -36,7 +47,7 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 		}
 	case kind != "":
 		f.Kind = kind
-	case details == "via_upstream" && len(hits) > 0:
+	case (details == "via_upstream" || details == refusedUpgrade) && len(hits) > 0:
 		f.observeForward(a, hits, predicted)
 	default:
 		f.Kind, f.Why = other, details

@@ -25,24 +25,25 @@ func (t *Target) Request(r generate.Request) match.Request {
 	if t.Peer.TLS != nil {
 		out.Scheme = "https"
 	}
-	out.Headers = headers(r.Header)
+	// What only Envoy and the stand-ins look at counts among the headers.
+	out.Headers = headers(wire(t, r, "").Header)
 	return out
 }
 
 // kinds are the words of the matcher.
 var kinds = map[match.Kind]string{
 	match.NoHost: noRoute, match.NoRoute: noRoute, match.Redirect: redirect, match.Direct: direct,
-	match.Fault: aborted, match.Preflight: preflight, match.Forward: forward,
+	match.Fault: aborted, match.Preflight: preflight, match.Forward: forward, match.BadRequest: badRequest,
 }
 
 // predict puts an outcome of the matcher into the words of Fate.
 func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
-	if out.Kind == match.BadRequest {
-		return Fate{Kind: badRequest, Status: out.Status}
-	}
 	f := Fate{Kind: kinds[out.Kind], Status: out.Status, GRPC: out.GRPCStatus, Location: out.Location}
 	if out.Route != nil {
 		f.Route = out.Route.Name
+	}
+	if f.Kind == badRequest && r.HTTP2 && f.Status == http.StatusRequestHeaderFieldsTooLarge {
+		f.Status = http.StatusBadRequest // as HTTP/2 refuses
 	}
 	if p := out.Fault; p != nil && p.AbortPercent < 100 && float64(r.Bucket) < p.AbortPercent*10_000 {
 		f.Location = ""
@@ -72,8 +73,11 @@ func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) 
 	}
 	f.Kind, f.Cluster, f.Path, f.Host = forward, out.Cluster, out.Path, out.Host
 	f.Status = http.StatusOK
-	if r.Fail != 0 {
+	switch {
+	case r.Fail != 0:
 		f.Status = r.Fail
+	case upgrades(r):
+		f.Status = http.StatusSwitchingProtocols
 	}
 	destination := match.Destination{}
 	if out.Picked >= 0 {
@@ -87,6 +91,13 @@ func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) 
 	f.Mirrors = t.mirrors(out.Mirrors)
 	f.Request = mutated(r.Header, slices.Concat(destination.RequestHeaders, out.RequestHeaders)...)
 	f.Response = mutated(r.Answer, slices.Concat(destination.ResponseHeaders, out.ResponseHeaders)...)
+}
+
+// upgrades tells whether Envoy hands on the wish for another protocol, to which
+// stand-ins agree.
+func upgrades(r generate.Request) bool {
+	wanted := header(r.Header, "upgrade")
+	return wanted != "" && wanted != "h2c" && strings.Contains(strings.ToLower(header(r.Header, "connection")), "upgrade")
 }
 
 // local makes it an answer of Envoy itself; one to gRPC has a status of its

@@ -216,6 +216,10 @@ func (u *Upstreams) serveHTTP1(r *bufio.Reader, w io.Writer, cluster string) err
 	}
 	u.note(h)
 	status, extra := answer(h)
+	if protocol := h.Header.Get("Upgrade"); protocol != "" && status == http.StatusOK {
+		status, extra = http.StatusSwitchingProtocols, append(extra, [2]string{"connection", "upgrade"}, [2]string{"upgrade", protocol})
+		cluster = "" // what follows is of the other protocol
+	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "HTTP/1.1 %d x\r\ncontent-length: %d\r\n", status, len(cluster))
 	for _, x := range extra {
