@@ -6,9 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/wrapperspb"
-
 	"mizzen.dev/mizzen/internal/traffic/match"
 	"mizzen.dev/mizzen/test/oracle/internal/generate"
 	"mizzen.dev/mizzen/test/oracle/internal/trial"
@@ -57,18 +54,8 @@ var callMistakes = []callMistake{
 	{name: "ignores the case of paths", change: func(r *match.Request, _ *match.Peer) { r.Path = strings.ToLower(r.Path) }},
 	{name: "takes the query for a part of the path", change: func(r *match.Request, _ *match.Peer) { r.Path = strings.Replace(r.Path, "?", "%3F", 1) }},
 	{name: "takes a fragment for a part of the path", change: func(r *match.Request, _ *match.Peer) { r.Path = strings.Replace(r.Path, "#", "%23", 1) }},
-	{name: "does not normalize paths", stack: func(s *match.Stack) {
-		if s.HTTP != nil {
-			s.HTTP = proto.CloneOf(s.HTTP)
-			s.HTTP.NormalizePath, s.HTTP.MergeSlashes = wrapperspb.Bool(false), false
-		}
-	}},
-	{name: "always merges slashes", stack: func(s *match.Stack) {
-		if s.HTTP != nil {
-			s.HTTP = proto.CloneOf(s.HTTP)
-			s.HTTP.MergeSlashes = true
-		}
-	}},
+	{name: "does not normalize paths", stack: func(s *match.Stack) { s.Options.Normalization = match.Normalization{} }},
+	{name: "always merges slashes", stack: func(s *match.Stack) { s.Options.Normalization.MergeSlashes = true }},
 	{name: "trusts tokens that are not valid", change: onToken(func(t *match.Token) { t.Valid = true })},
 	{name: "trusts tokens of any issuer", change: onToken(func(t *match.Token) { t.Issuer = "issuer.example.com" })},
 	{name: "ignores the audience of tokens", change: onToken(func(t *match.Token) { t.Audiences = []string{"shop"} })},

@@ -112,7 +112,7 @@ func (r *Request) arrive(o Options, from client, internalOnly []string) {
 	for _, h := range r.Headers {
 		name := lower(h.Name)
 		named := func(other string) bool { return lower(other) == name }
-		if r.stays(name, h.Value, o.Arrival.Edge) && !slices.ContainsFunc(gone, named) && !slices.ContainsFunc(internalOnly, named) &&
+		if r.stays(name, o.Arrival.Edge) && !slices.ContainsFunc(gone, named) && !slices.ContainsFunc(internalOnly, named) &&
 			!slices.ContainsFunc(changed, func(h Header) bool { return h.Name == name }) {
 			kept = append(kept, h)
 		}
@@ -127,7 +127,7 @@ func (r *Request) arrive(o Options, from client, internalOnly []string) {
 
 // stays reports whether a header that nothing takes out by its lower-case name
 // stays.
-func (r *Request) stays(name, value string, edge bool) bool {
+func (r *Request) stays(name string, edge bool) bool {
 	switch fates[name] {
 	case dropped:
 		return false
@@ -135,7 +135,8 @@ func (r *Request) stays(name, value string, edge bool) bool {
 		return !edge
 	case hop:
 		if name == "te" {
-			return r.upgrades() || value == "" || slices.Contains(tokens(value), "trailers")
+			codings := r.first("te")
+			return r.upgrades() || codings == "" || slices.Contains(tokens(codings), "trailers")
 		}
 		return r.upgrades() && name != "keep-alive" && name != "proxy-connection"
 	}

@@ -79,7 +79,7 @@ func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
 	for _, u := range s.unsure {
 		v.undecided(u + " is not understood")
 	}
-	for _, u := range s.options.Unsure {
+	for _, u := range s.Options.Unsure {
 		v.undecided(u)
 	}
 	sub := &subject{req: &req, peer: &peer, mtls: s.TLS != nil && peer.TLS, remote: peer.Source.Addr()}
@@ -89,19 +89,19 @@ func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
 	if !v.pass(s.network, sub, nil) || s.HTTP == nil {
 		return v.Verdict
 	}
-	if status, why := req.refusal(s.options.Limits); status != 0 {
+	if status, why := req.refusal(s.Options.Limits); status != 0 {
 		v.refuse(status, why)
 		return v.Verdict
 	}
-	prepared, end := req.prepared(s.options)
+	prepared, end := req.prepared(s.Options)
 	if end.status != 0 {
 		v.refuse(end.status, end.why)
 		return v.Verdict
 	}
 	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, &peer)
 	from := client{peer.Source.Addr(), truthOf(sub.mtls && peer.Identity != "")}
-	prepared.arrive(s.options, from, nil)
-	if s.router != nil && s.router.refusesUpgrade(&prepared, from, s.options) {
+	prepared.arrive(s.Options, from, nil)
+	if s.router != nil && s.router.refusesUpgrade(&prepared, from, s.Options) {
 		v.refuse(403, notUpgradable(&prepared))
 		return v.Verdict
 	}

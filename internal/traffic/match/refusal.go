@@ -66,9 +66,15 @@ var methods = map[string]bool{
 }
 
 // refusal returns the status with which Envoy refuses a request as it is sent,
-// and why; 0 if it does not.
+// and why; 0 if it does not. The first line comes before the headers.
 func (r *Request) refusal(l Limits) (status int, why string) {
 	switch {
+	case !isToken(r.Method):
+		return 400, "the method is not a token"
+	case !r.HTTP2 && !methods[r.Method]:
+		return 400, "the method is not one of HTTP/1.1"
+	case !allIn(r.Path, &pathChars):
+		return 400, "the path has a character that must be escaped"
 	case r.size() > l.bytes():
 		return 431, "path and headers are larger than this proxy takes"
 	case r.tooMany(l):
@@ -77,18 +83,12 @@ func (r *Request) refusal(l Limits) (status int, why string) {
 		return 400, "a header has an underscore in its name"
 	case r.HTTP2 && r.misusesConnection():
 		return 400, misuse
-	case !isToken(r.Method):
-		return 400, "the method is not a token"
-	case !r.HTTP2 && !methods[r.Method]:
-		return 400, "the method is not one of HTTP/1.1"
 	case !allIn(r.Host, &hostChars):
 		return 400, "the host has a character that hosts must not have"
 	case r.Method == http.MethodOptions && r.Path == "*":
 		return 404, "the request is to no path at all"
 	case !strings.HasPrefix(r.Path, "/"):
 		return 400, "the path does not begin with a slash"
-	case !allIn(r.Path, &pathChars):
-		return 400, "the path has a character that must be escaped"
 	}
 	return 0, ""
 }

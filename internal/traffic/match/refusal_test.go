@@ -54,6 +54,7 @@ func TestEndings(t *testing.T) {
 		{"one more in HTTP/2", http2(get("/", headers(97)...)), Options{}, "bad-request 431"},
 		{"a limit of its own", get("/", headers(20)...), few, "bad-request 431"},
 		{"as many as the limit", get("/", headers(19)...), few, "forward 0"},
+		{"the first line comes before", get("/\u00e9", headers(100)...), Options{}, "bad-request 400"},
 		{"a limit of size", get("/", "x: "+strings.Repeat("x", 2<<10)), few, "bad-request 431"},
 
 		{"underscores are allowed", get("/", "x_a: 1"), Options{}, "forward 0"},

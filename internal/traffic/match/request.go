@@ -176,7 +176,7 @@ var joined = map[string]bool{
 	"access-control-request-method": true, "access-control-request-private-network": true, "authorization": true,
 	"cache-control": true, "content-encoding": true, "content-type": true, "expect": true,
 	"grpc-accept-encoding": true, "grpc-timeout": true, "if-match": true, "if-modified-since": true,
-	"if-none-match": true, "connection": true, "upgrade": true, "if-range": true, "if-unmodified-since": true, "origin": true, "pragma": true,
+	"if-none-match": true, "connection": true, "upgrade": true, "te": true, "if-range": true, "if-unmodified-since": true, "origin": true, "pragma": true,
 	"referer": true, "user-agent": true, "via": true, "x-client-trace-id": true,
 	"x-envoy-decorator-operation": true, "x-envoy-downstream-service-cluster": true,
 	"x-envoy-downstream-service-node": true, "x-envoy-external-address": true, "x-envoy-original-path": true,

@@ -30,6 +30,8 @@ type Stack struct {
 	TLS *tlsv3.DownstreamTlsContext
 	// HTTP is the connection manager; nil if the chain passes bytes on.
 	HTTP *hcmv3.HttpConnectionManager
+	// Options are how it treats requests before it routes them.
+	Options Options
 	// TCP is where bytes go if HTTP is nil.
 	TCP []Destination
 	// network and http are the filters that may refuse, in their order.
@@ -39,8 +41,6 @@ type Stack struct {
 	tellsCaller bool
 	// unsure names the filters that are not understood.
 	unsure []string
-	// options are the connection manager's.
-	options Options
 	// router has its own routes; nil if it asks for them by name.
 	router *Router
 	// overridden are the filters that a route sets otherwise.
@@ -94,7 +94,7 @@ func Open(chain *listenerv3.FilterChain) (*Stack, error) {
 			return nil, undecodable(chain, f.GetName(), err)
 		}
 	}
-	s.options = OptionsOf(s.HTTP)
+	s.Options = OptionsOf(s.HTTP)
 	if rc := s.HTTP.GetRouteConfig(); rc != nil {
 		s.router, s.overridden = NewRouter(rc), overridden(rc)
 	}
@@ -219,7 +219,3 @@ func (s *Stack) Routes(view *traffic.View) *routev3.RouteConfiguration {
 	}
 	return view.Routes[s.HTTP.GetRds().GetRouteConfigName()]
 }
-
-// Options returns how the chain's connection manager treats requests before
-// it routes them; the zero value if the chain passes bytes on.
-func (s *Stack) Options() Options { return s.options }

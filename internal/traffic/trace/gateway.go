@@ -127,7 +127,7 @@ func (t *tracer) entrance(p *traffic.Proxy) entrance {
 		return e
 	}
 	if routes := s.Routes(p.View()); routes != nil {
-		o := s.Options()
+		o := s.Options
 		o.WithoutTried = true
 		if k := match.Route(routes, t.httpRequest(t.request.seen(true)), o).Kind; k != match.NoHost && k != match.NoRoute {
 			e.depth = 3

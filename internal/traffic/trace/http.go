@@ -71,7 +71,7 @@ func (t *tracer) decide(l *leg, s *match.Stack) decision {
 			Kind: match.NoHost, Status: 404, Why: fmt.Sprintf("the proxy has no routes of the name %s", s.HTTP.GetRds().GetRouteConfigName()),
 		}}
 	}
-	d := decision{Outcome: match.Route(routes, t.httpRequest(l.seen), s.Options())}
+	d := decision{Outcome: match.Route(routes, t.httpRequest(l.seen), s.Options)}
 	if len(d.Unsure) > 0 {
 		l.doubt = strings.Join(d.Unsure, ", ")
 	}

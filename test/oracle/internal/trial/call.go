@@ -235,7 +235,7 @@ func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, peer match.Peer, 
 	rc := stack.Routes(t.view)
 	target := &Target{clusters: t.clusters}
 	router := match.NewRouter(rc)
-	a.Predicted = target.predict(router.Route(request, stack.Options()), a.Call.Request)
+	a.Predicted = target.predict(router.Route(request, stack.Options), a.Call.Request)
 }
 
 // deny predicts what a verdict says.

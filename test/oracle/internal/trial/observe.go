@@ -18,11 +18,15 @@ var localDetails = map[string]string{
 	"cors_response":      preflight,
 	"direct_response":    direct,
 
-	"path_normalization_failed": badRequest,
-	"upgrade_failed":            badRequest,
-	"http1.too_many_headers":    badRequest,
-	"http1.headers_too_large":   badRequest,
+	unnormalized:              badRequest,
+	"upgrade_failed":          badRequest,
+	"http1.too_many_headers":  badRequest,
+	"http1.headers_too_large": badRequest,
 }
+
+// unnormalized is what Envoy says of a path that it refuses, or wants to be asked
+// for in another form.
+const unnormalized = "path_normalization_failed"
 
 // refusedUpgrade is what Envoy says where an upstream does not change the
 // protocol, although the client and Envoy would.
@@ -37,8 +41,8 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 	}
 	f := Fate{Status: a.Status, Route: present(a.Header.Get("x-o-route")), Delayed: strings.Contains(a.Header.Get("x-o-flags"), "DI")}
 	switch kind := localDetails[details]; {
-	case details == "path_normalization_failed" && a.Status == http.StatusTemporaryRedirect:
-		f.Kind, f.Location = redirect, a.Header.Get("Location")
+	case details == unnormalized && a.Status == http.StatusTemporaryRedirect:
+		f.Kind, f.Location, f.Route = redirect, a.Header.Get("Location"), ""
 	case kind == direct:
 		// Envoy tells a location with 201, too.
 		f.Kind, f.Location = direct, a.Header.Get("Location")
@@ -47,6 +51,9 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 		}
 	case kind != "":
 		f.Kind = kind
+		if details == unnormalized {
+			f.Route = "" // Envoy looks for a route to answer, not to choose it
+		}
 	case (details == "via_upstream" || details == refusedUpgrade) && len(hits) > 0:
 		f.observeForward(a, hits, predicted)
 	default:

@@ -31,7 +31,7 @@ func (u *Upstreams) serveHTTP2(r io.Reader, w io.Writer, cluster string) {
 	s := &session{upstreams: u, cluster: cluster, framer: http2.NewFramer(w, r), pending: map[uint32]Hit{}}
 	s.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	s.encoder = hpack.NewEncoder(&s.encoded)
-	if s.framer.WriteSettings() != nil {
+	if s.framer.WriteSettings(http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1}) != nil {
 		return
 	}
 	for {
@@ -60,7 +60,7 @@ func (s *session) frame(frame http2.Frame) error {
 		for _, x := range f.RegularFields() {
 			h.Header.Add(x.Name, x.Value)
 		}
-		if f.StreamEnded() {
+		if f.StreamEnded() || h.Method == http.MethodConnect { // which goes on in another protocol
 			return s.respond(f.StreamID, h)
 		}
 		s.pending[f.StreamID] = h
