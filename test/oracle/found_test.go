@@ -18,9 +18,9 @@ import (
 )
 
 // start runs route configurations.
-func start(t *testing.T, text string) *trial.Trial {
+func start(t *testing.T, text string, changes ...map[string]any) *trial.Trial {
 	t.Helper()
-	x, err := newBench(t).Start(t.Context(), written(t, []byte(text)), runnable.Outbound, t.TempDir())
+	x, err := newBench(t).Start(t.Context(), written(t, []byte(text), changes...), runnable.Outbound, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

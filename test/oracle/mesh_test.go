@@ -95,10 +95,33 @@ func scenarios(t *testing.T, pattern, keys string) []configuration {
 	return out
 }
 
+// managers are changes of connection managers: all that meshes do to requests
+// before routing.
+var managers = []map[string]any{
+	{},
+	{"normalize_path": true},
+	{"normalize_path": true, "merge_slashes": true},
+	{"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"},
+	{"strip_any_host_port": true, "strip_trailing_host_dot": true},
+	{"use_remote_address": true, "path_with_escaped_slashes_action": "REJECT_REQUEST"},
+	// As the profile EDGE has it.
+	{
+		"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT", "use_remote_address": true,
+		"common_http_protocol_options": map[string]any{"headers_with_underscores_action": "REJECT_REQUEST"}, "upgrade_configs": websocket,
+	},
+	{
+		"upgrade_configs": websocket, "max_request_headers_kb": 2,
+		"common_http_protocol_options": map[string]any{"headers_with_underscores_action": "DROP_HEADER", "max_headers_count": 20},
+	},
+}
+
 // written returns a proxy whose listeners, on ports 1001 and up, have the route
-// configurations of a file, with all that meshes do to requests before routing.
-func written(t *testing.T, text []byte) *traffic.Proxy {
+// configurations of a file, each once for each of the changes, or of managers.
+func written(t *testing.T, text []byte, changes ...map[string]any) *traffic.Proxy {
 	t.Helper()
+	if changes == nil {
+		changes = managers
+	}
 	var configs []any
 	if err := yaml.Unmarshal(text, &configs); err != nil {
 		t.Fatal(err)
@@ -111,23 +134,7 @@ func written(t *testing.T, text []byte) *traffic.Proxy {
 	}
 	add(rootListener)
 	for _, config := range configs {
-		for _, change := range []map[string]any{
-			{},
-			{"normalize_path": true},
-			{"normalize_path": true, "merge_slashes": true},
-			{"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD"},
-			{"strip_any_host_port": true, "strip_trailing_host_dot": true},
-			{"use_remote_address": true, "path_with_escaped_slashes_action": "REJECT_REQUEST"},
-			// As the profile EDGE has it.
-			{
-				"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT", "use_remote_address": true,
-				"common_http_protocol_options": map[string]any{"headers_with_underscores_action": "REJECT_REQUEST"}, "upgrade_configs": websocket,
-			},
-			{
-				"upgrade_configs": websocket, "max_request_headers_kb": 2,
-				"common_http_protocol_options": map[string]any{"headers_with_underscores_action": "DROP_HEADER", "max_headers_count": 20},
-			},
-		} {
+		for _, change := range changes {
 			rc := &routev3.RouteConfiguration{}
 			fromYAML(t, config, rc)
 			rc.Name = fmt.Sprintf("%s-%d", rc.Name, len(view.Outbound))

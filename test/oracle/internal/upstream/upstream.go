@@ -27,6 +27,8 @@ const (
 	Fail = "X-O-Fail"
 	// Answer holds a header of the answer, as "name: value".
 	Answer = "X-O-Answer"
+	// Hold keeps the answer back for good.
+	Hold = "X-O-Hold"
 	// Name is the header of every answer that names the stand-in's cluster.
 	Name = "X-O-Upstream"
 )
@@ -215,6 +217,10 @@ func (u *Upstreams) serveHTTP1(r *bufio.Reader, w io.Writer, cluster string) err
 		return err
 	}
 	u.note(h)
+	if h.Header.Get(Hold) != "" {
+		_, err := io.Copy(io.Discard, r) // until Envoy has had enough
+		return err
+	}
 	status, extra := answer(h)
 	if protocol := h.Header.Get("Upgrade"); protocol != "" && status == http.StatusOK {
 		status, extra = http.StatusSwitchingProtocols, append(extra, [2]string{"connection", "upgrade"}, [2]string{"upgrade", protocol})
