@@ -86,30 +86,35 @@ func (s *Stack) judge(req Request, peer Peer, explain bool) Verdict {
 	if peer.Identity != "" {
 		sub.uri = spiffe + peer.Identity
 	}
-	if !v.pass(s.network, sub, nil) || s.HTTP == nil {
-		return v.Verdict
+	if v.pass(s.network, sub, nil) && s.HTTP != nil {
+		v.request(s, sub)
 	}
-	if status, why := req.refusal(s.Options.Limits); status != 0 {
+	return v.Verdict
+}
+
+// request judges the request of a subject, first whether Envoy lets a filter
+// see it at all.
+func (v *judgement) request(s *Stack, sub *subject) {
+	if status, why := sub.req.refusal(s.Options.Limits); status != 0 {
 		v.refuse(status, why)
-		return v.Verdict
+		return
 	}
-	prepared, end := req.prepared(s.Options)
+	prepared, end := sub.req.prepared(s.Options)
 	if end.status != 0 {
 		v.refuse(end.status, end.why)
-		return v.Verdict
+		return
 	}
-	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, &peer)
-	from := client{peer.Source.Addr(), truthOf(sub.mtls && peer.Identity != "")}
+	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, sub.peer)
+	from := client{sub.peer.Source.Addr(), truthOf(sub.mtls && sub.uri != "")}
 	prepared.arrive(s.Options, from, nil)
 	if s.router != nil && s.router.refusesUpgrade(&prepared, from, s.Options) {
 		v.refuse(403, notUpgradable(&prepared))
-		return v.Verdict
+		return
 	}
 	if s.tellsCaller {
 		prepared.setHeader("x-forwarded-client-cert", Value{Text: madeUp})
 	}
 	v.pass(s.http, sub, s.overridden)
-	return v.Verdict
 }
 
 // judgement is a Verdict while it is found.

@@ -66,15 +66,42 @@ var methods = map[string]bool{
 }
 
 // refusal returns the status with which Envoy refuses a request as it is sent,
-// and why; 0 if it does not. The first line comes before the headers.
+// and why; 0 if it does not. The first line comes before the headers, and these
+// before what they say.
 func (r *Request) refusal(l Limits) (status int, why string) {
+	if why := r.malformed(); why != "" {
+		return 400, why
+	}
+	if status, why := r.burden(l); status != 0 {
+		return status, why
+	}
+	switch {
+	case !allIn(r.Host, &hostChars):
+		return 400, "the host has a character that hosts must not have"
+	case r.Method == http.MethodOptions && r.Path == "*":
+		return 404, "the request is to no path at all"
+	case !strings.HasPrefix(r.Path, "/"):
+		return 400, "the path does not begin with a slash"
+	}
+	return 0, ""
+}
+
+// malformed says what is wrong with the first line of a request.
+func (r *Request) malformed() string {
 	switch {
 	case !isToken(r.Method):
-		return 400, "the method is not a token"
+		return "the method is not a token"
 	case !r.HTTP2 && !methods[r.Method]:
-		return 400, "the method is not one of HTTP/1.1"
+		return "the method is not one of HTTP/1.1"
 	case !allIn(r.Path, &pathChars):
-		return 400, "the path has a character that must be escaped"
+		return "the path has a character that must be escaped"
+	}
+	return ""
+}
+
+// burden is how a codec refuses headers; 0 if it does not.
+func (r *Request) burden(l Limits) (status int, why string) {
+	switch {
 	case r.size() > l.bytes():
 		return 431, "path and headers are larger than this proxy takes"
 	case r.tooMany(l):
@@ -83,12 +110,6 @@ func (r *Request) refusal(l Limits) (status int, why string) {
 		return 400, "a header has an underscore in its name"
 	case r.HTTP2 && r.misusesConnection():
 		return 400, misuse
-	case !allIn(r.Host, &hostChars):
-		return 400, "the host has a character that hosts must not have"
-	case r.Method == http.MethodOptions && r.Path == "*":
-		return 404, "the request is to no path at all"
-	case !strings.HasPrefix(r.Path, "/"):
-		return 400, "the path does not begin with a slash"
 	}
 	return 0, ""
 }
