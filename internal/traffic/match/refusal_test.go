@@ -166,4 +166,12 @@ func TestOverriddenPolicy(t *testing.T) {
 	if v := Authorize(s, get("/a"), Peer{}); v.Decision != Undecided || len(v.Unsure) != 1 {
 		t.Errorf("%s (%s), want that it is undecided", v.Decision, v.Why)
 	}
+	named := httpStack(t, `rds: {routeConfigName: r},`, httpRBAC("DENY", "d: "+policy("{any: true}", "{any: true}")))
+	if v := Authorize(named, get("/a"), Peer{}); v.Decision != Denied {
+		t.Errorf("%s (%s), want that it is denied", v.Decision, v.Why)
+	}
+	named.Adopt(s.HTTP.GetRouteConfig())
+	if v := Authorize(named, get("/a"), Peer{}); v.Decision != Undecided {
+		t.Errorf("%s (%s), want that it is undecided once the routes are known", v.Decision, v.Why)
+	}
 }

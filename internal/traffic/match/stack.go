@@ -41,7 +41,7 @@ type Stack struct {
 	tellsCaller bool
 	// unsure names the filters that are not understood.
 	unsure []string
-	// router has its own routes; nil if it asks for them by name.
+	// router has the routes; nil if none are known.
 	router *Router
 	// overridden are the filters that a route sets otherwise.
 	overridden map[string]bool
@@ -95,10 +95,17 @@ func Open(chain *listenerv3.FilterChain) (*Stack, error) {
 		}
 	}
 	s.Options = OptionsOf(s.HTTP)
-	if rc := s.HTTP.GetRouteConfig(); rc != nil {
+	s.Adopt(s.HTTP.GetRouteConfig())
+	return s, nil
+}
+
+// Adopt tells the policies of an HTTP chain the routes that it asks for by name,
+// which may set a policy's filter otherwise, or let connections change to more
+// protocols. A chain knows its own routes. It does nothing with nil.
+func (s *Stack) Adopt(rc *routev3.RouteConfiguration) {
+	if rc != nil {
 		s.router, s.overridden = NewRouter(rc), overridden(rc)
 	}
-	return s, nil
 }
 
 func undecodable(chain *listenerv3.FilterChain, what string, err error) error {

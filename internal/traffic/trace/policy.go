@@ -27,6 +27,7 @@ const (
 // admit asks the policies of a filter chain whether the request may pass, and
 // ends it if it may not.
 func (t *tracer) admit(l *leg, chain *listenerv3.FilterChain, s *match.Stack, peer match.Peer) bool {
+	s.Adopt(s.Routes(l.view))
 	v := match.Explain(s, t.httpRequest(l.seen), peer)
 	actions := t.actionsOf(l, chain, s, peer)
 	hop := l.hop
