@@ -11,7 +11,7 @@ import (
 
 // act decides what the chosen route does with a request. Envoy's filters come
 // in this order: fault, CORS, router.
-func (t *Router) act(out *Outcome, req *Request, matched int, o Options) {
+func (t *Router) act(out *Outcome, req *Request, matched int, o *Options) {
 	p := t.plan(out.VirtualHost, out.Route)
 	out.Unsure = append(out.Unsure, p.unsure...)
 	out.Treatment = p.treatment

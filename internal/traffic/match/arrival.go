@@ -105,7 +105,7 @@ type client struct {
 
 // arrive changes the headers as the connection manager does. The scheme has
 // been chosen before.
-func (r *Request) arrive(o Options, from client, internalOnly []string) {
+func (r *Request) arrive(o *Options, from client, internalOnly []string) {
 	var room [maxWritten]Header
 	changed, gone := r.written(room[:0], o.Arrival, from), r.hopHeaders()
 	kept := make([]Header, 0, len(r.Headers)+len(changed))

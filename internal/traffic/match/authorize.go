@@ -99,15 +99,15 @@ func (v *judgement) request(s *Stack, sub *subject) {
 		v.refuse(status, why)
 		return
 	}
-	prepared, end := sub.req.prepared(s.Options)
+	prepared, end := sub.req.prepared(&s.Options)
 	if end.status != 0 {
 		v.refuse(end.status, end.why)
 		return
 	}
 	sub.req, sub.http, sub.remote = &prepared, true, s.remote(&prepared, sub.peer)
 	from := client{sub.peer.Source.Addr(), truthOf(sub.mtls && sub.uri != "")}
-	prepared.arrive(s.Options, from, nil)
-	if s.router != nil && s.router.refusesUpgrade(&prepared, from, s.Options) {
+	prepared.arrive(&s.Options, from, nil)
+	if s.router != nil && s.router.refusesUpgrade(&prepared, from, &s.Options) {
 		v.refuse(403, notUpgradable(&prepared))
 		return
 	}

@@ -187,7 +187,7 @@ var defaults = map[Part][]string{
 func sendable(part Part, v string) bool {
 	switch part {
 	case PartMethod:
-		return methods[v]
+		return knownMethod(v)
 	case PartHost:
 		return v != "" && allIn(v, &hostChars)
 	case PartScheme:

@@ -79,7 +79,7 @@ func doubtsOf(m *hcmv3.HttpConnectionManager) []string {
 
 // doubts are what is not understood of the connection manager and matters for a
 // request.
-func (o Options) doubts(req *Request) []string {
+func (o *Options) doubts(req *Request) []string {
 	out := slices.Clip(o.Unsure)
 	if o.StripMatchingPort && portStart(req.Host) >= 0 {
 		out = append(out, "the port of the host is removed if the listener has it")

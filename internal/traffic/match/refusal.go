@@ -46,7 +46,7 @@ type ending struct {
 }
 
 // outcome is the ending as a router tells it.
-func (e ending) outcome(req *Request, o Options) Outcome {
+func (e ending) outcome(req *Request, o *Options) Outcome {
 	out := Outcome{Kind: BadRequest, Why: e.why, Path: req.Path, Host: req.Host, Location: e.location, Unsure: o.doubts(req)}
 	if e.location != "" {
 		out.Kind = Redirect
@@ -55,14 +55,16 @@ func (e ending) outcome(req *Request, o Options) Outcome {
 	return out
 }
 
-// methods are those that Envoy's HTTP/1.1 parser knows; any other is refused.
-var methods = map[string]bool{
-	"ACL": true, "BIND": true, "CHECKOUT": true, "CONNECT": true, "COPY": true, "DELETE": true, "GET": true,
-	"HEAD": true, "LINK": true, "LOCK": true, "MERGE": true, "MKACTIVITY": true, "MKCALENDAR": true,
-	"MKCOL": true, "MOVE": true, "NOTIFY": true, "OPTIONS": true, "PATCH": true, "POST": true,
-	"PROPFIND": true, "PROPPATCH": true, "PURGE": true, "PUT": true, "REBIND": true, "REPORT": true,
-	"SEARCH": true, "SOURCE": true, "SUBSCRIBE": true, "TRACE": true, "UNBIND": true, "UNLINK": true,
-	"UNLOCK": true, "UNSUBSCRIBE": true,
+// knownMethod reports whether Envoy's HTTP/1.1 parser knows a method; it refuses
+// any other.
+func knownMethod(method string) bool {
+	switch method {
+	case "ACL", "BIND", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "MERGE", "MKACTIVITY",
+		"MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "OPTIONS", "PATCH", "POST", "PROPFIND", "PROPPATCH", "PURGE", "PUT", "REBIND",
+		"REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "TRACE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE":
+		return true
+	}
+	return false
 }
 
 // refusal returns the status with which Envoy refuses a request as it is sent,
@@ -91,7 +93,7 @@ func (r *Request) malformed() string {
 	switch {
 	case !isToken(r.Method):
 		return "the method is not a token"
-	case !r.HTTP2 && !methods[r.Method]:
+	case !r.HTTP2 && !knownMethod(r.Method):
 		return "the method is not one of HTTP/1.1"
 	case !allIn(r.Path, &pathChars):
 		return "the path has a character that must be escaped"

@@ -206,7 +206,7 @@ func (r *Request) preflight() bool {
 // prepared returns the request as a route sees it, but for what arrive does to
 // its headers: several Host headers become one value, the path loses its
 // fragment and is normalized, the host stripped. It may come to an end here.
-func (r Request) prepared(o Options) (Request, ending) {
+func (r Request) prepared(o *Options) (Request, ending) {
 	for i := range r.Headers {
 		if strings.EqualFold(r.Headers[i].Name, "host") && r.Headers[i].Value != "" {
 			r.Host += "," + r.Headers[i].Value

@@ -19,18 +19,18 @@ func (t *Router) Route(req Request, o Options) Outcome {
 		return Outcome{Kind: BadRequest, Status: status, Why: why, Path: req.Path, Host: req.Host}
 	}
 	from := req.anonymous()
-	req, end := req.prepared(o)
+	req, end := req.prepared(&o)
 	if end.status != 0 {
-		return end.outcome(&req, o)
+		return end.outcome(&req, &o)
 	}
 	if t.looksAtArrival || len(req.header("connection")) > 0 {
-		req.arrive(o, from, t.rc.GetInternalOnlyHeaders())
+		req.arrive(&o, from, t.rc.GetInternalOnlyHeaders())
 	}
 	out := Outcome{Path: req.Path, Host: req.Host, Unsure: o.doubts(&req)}
 	if t.rc.GetVhostHeader() != "" {
 		out.Unsure = append(out.Unsure, "the host is taken from another header")
 	}
-	matched := t.find(&out, &req, from, o)
+	matched := t.find(&out, &req, from, &o)
 	switch {
 	case out.Kind == NoHost || out.Kind == NoRoute:
 		out.answer(404, &req)
@@ -40,7 +40,7 @@ func (t *Router) Route(req Request, o Options) Outcome {
 		out.Location = "https://" + req.Host + req.Path // the port stays
 		out.answer(301, &req)
 	default:
-		t.act(&out, &req, matched, o)
+		t.act(&out, &req, matched, &o)
 	}
 	return out
 }
@@ -48,7 +48,7 @@ func (t *Router) Route(req Request, o Options) Outcome {
 // find sets what answers a request that has arrived: a route, of which it
 // returns how much of the path it matched, or the Kind of what takes its place.
 // A host that wants TLS redirects plain requests, whatever their route would be.
-func (t *Router) find(out *Outcome, req *Request, from client, o Options) (matched int) {
+func (t *Router) find(out *Outcome, req *Request, from client, o *Options) (matched int) {
 	proto := req.forwardedProto(o.Arrival)
 	out.VirtualHost = t.Host(req.Host)
 	switch {
@@ -98,7 +98,7 @@ func grpcStatus(status int) int {
 
 // choose sets the first route that matches, and how much of the path it
 // matched.
-func (t *Router) choose(out *Outcome, req *Request, from client, o Options) (matched int, ok bool) {
+func (t *Router) choose(out *Outcome, req *Request, from client, o *Options) (matched int, ok bool) {
 	if out.VirtualHost.Matcher != nil {
 		out.Unsure = append(out.Unsure, "the virtual host chooses its routes by a matcher")
 	}

@@ -35,7 +35,7 @@ func (r *Request) ignoreH2C() {
 // mayUpgrade reports whether Envoy lets a request change its protocol, or
 // whether it does not ask for that: the route says to which, or else the
 // connection manager.
-func (o Options) mayUpgrade(req *Request, route *routev3.Route) bool {
+func (o *Options) mayUpgrade(req *Request, route *routev3.Route) bool {
 	if !req.upgrades() {
 		return true
 	}
@@ -60,12 +60,13 @@ func notUpgradable(req *Request) string {
 
 // refusesUpgrade reports whether Envoy knows how to answer a request, as it has
 // arrived, but does not let it change its protocol as it asks.
-func (t *Router) refusesUpgrade(req *Request, from client, o Options) bool {
+func (t *Router) refusesUpgrade(req *Request, from client, o *Options) bool {
 	if !req.upgrades() {
 		return false
 	}
-	o.WithoutTried = true
+	quick := *o
+	quick.WithoutTried = true
 	var out Outcome
-	t.find(&out, req, from, o)
+	t.find(&out, req, from, &quick)
 	return out.Kind != NoHost && out.Kind != NoRoute && !o.mayUpgrade(req, out.Route)
 }
