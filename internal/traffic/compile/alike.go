@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"istio.io/api/annotation"
 	"istio.io/istio/pilot/pkg/model"
 
 	"mizzen.dev/mizzen"
@@ -23,6 +24,9 @@ func (in *input) alike(w *workload, node *model.Proxy) (sends, accepts string) {
 		if v, ok := w.Labels[key]; ok {
 			fmt.Fprintf(&b, " %q=%q", key, v)
 		}
+	}
+	if own := w.annotations[annotation.ProxyConfig.Name]; own != "" {
+		fmt.Fprintf(&b, " %q", own)
 	}
 	headless := false
 	for _, t := range node.ServiceTargets {

@@ -14,6 +14,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
+	"istio.io/api/annotation"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/xds/endpoints"
 
@@ -75,6 +76,11 @@ func (e *environment) node(w *workload) *model.Proxy {
 			Labels: w.Labels, Namespace: w.Namespace, ClusterID: clusterID, IstioVersion: istioVersion, WorkloadName: shortName(w),
 			ServiceAccount: w.serviceAccount, MeshID: trustDomain(e.push.Mesh),
 		},
+	}
+	if _, own := w.annotations[annotation.ProxyConfig.Name]; own {
+		// The injector hands it to the agent, and the agent to istiod.
+		meta := &model.NodeMetadata{Namespace: w.Namespace, Labels: w.Labels, Annotations: w.annotations}
+		p.Metadata.ProxyConfig = (*model.NodeMetaProxyConfig)(e.push.ProxyConfigs.EffectiveProxyConfig(meta, e.push.Mesh))
 	}
 	if kind != model.SidecarProxy {
 		return e.gen.SetupProxy(p)
