@@ -26,15 +26,12 @@ type Normalization struct {
 // untouched. Redirects says that Envoy answers with that path instead, and
 // refused why it answers 400, if it does.
 func (n Normalization) Apply(path string) (normalized string, redirects bool, refused string) {
-	p, query := cutQuery(path)
-	if (n.UnescapeSlashes || n.RejectSlashes) && strings.IndexByte(p, '%') >= 0 {
-		unescaped := escapedSlashes.Replace(p)
-		if n.RejectSlashes && unescaped != p {
-			return path, false, "the path has an escaped slash"
-		}
-		redirects = n.RedirectSlashes && unescaped != p
-		p = unescaped
+	whole, query := cutQuery(path)
+	p := n.unescape(whole)
+	if n.RejectSlashes && p != whole {
+		return path, false, "the path has an escaped slash"
 	}
+	redirects = n.RedirectSlashes && p != whole
 	if n.DotSegments {
 		if strings.Contains(p, "%00") {
 			return path, false, "the path has %00, which cannot be normalized"
@@ -48,6 +45,14 @@ func (n Normalization) Apply(path string) (normalized string, redirects bool, re
 		return path, false, "" // which saves a copy
 	}
 	return p + query, redirects, ""
+}
+
+// unescape decodes escaped slashes where something is done about them.
+func (n Normalization) unescape(p string) string {
+	if (n.UnescapeSlashes || n.RejectSlashes) && strings.IndexByte(p, '%') >= 0 {
+		return escapedSlashes.Replace(p)
+	}
+	return p
 }
 
 var escapedSlashes = strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`)

@@ -83,17 +83,23 @@ func (t *Router) plan(vh *routev3.VirtualHost, r *routev3.Route) *plan {
 		p.cors(r.GetTypedPerFilterConfig(), vh.GetTypedPerFilterConfig(), t.rc.GetTypedPerFilterConfig())
 		p.hash(a)
 	}
-	p.unknown(t.rc, vh, r)
+	p.overrides(t.rc, vh, r)
+	p.unknown(r, vh)
 	t.plans.Store(r, p)
 	return p
 }
 
-func (p *plan) unknown(rc *routev3.RouteConfiguration, vh *routev3.VirtualHost, r *routev3.Route) {
+// overrides notes the filters for which a route has settings that are not
+// followed.
+func (p *plan) overrides(rc *routev3.RouteConfiguration, vh *routev3.VirtualHost, r *routev3.Route) {
 	for _, name := range slices.Sorted(maps.Keys(filtersOf(rc, vh, r))) {
 		if !followed[name] {
 			p.unsure = append(p.unsure, "the route has settings of its own for filter "+name)
 		}
 	}
+}
+
+func (p *plan) unknown(r *routev3.Route, vh *routev3.VirtualHost) {
 	a := r.GetRoute()
 	switch {
 	case a == nil && r.GetRedirect() == nil && r.GetDirectResponse() == nil:

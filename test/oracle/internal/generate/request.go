@@ -181,20 +181,13 @@ func (s *Source) depart(r *Request, f forms, chosen, asked []int) {
 // routes like to change, repeats Host, or has the upstream fail.
 func (s *Source) special(r *Request, f forms) {
 	if len(f.origins) > 0 && s.rnd.IntN(2) == 0 {
-		r.Header = append(r.Header, [2]string{"Origin", pick(s.rnd, f.origins)})
-		if s.rnd.IntN(2) == 0 {
-			r.Method = "OPTIONS"
-			r.Header = append(r.Header, [2]string{"Access-Control-Request-Method", pick(s.rnd, methods)})
-		}
+		s.browsing(r, f.origins)
 	}
 	switch s.rnd.IntN(40) {
 	case 0:
 		r.Fail = []int{500, 502, 503, 504, 404, 409, 429}[s.rnd.IntN(7)]
 	case 1, 2:
-		r.HTTP2 = !strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' })
-		r.Header = append(r.Header, [2]string{"content-type", []string{"application/grpc", "application/grpc+proto", "application/grpcx"}[s.rnd.IntN(3)]})
-		// Long ones: on a busy machine a short one would end what goes on.
-		r.Header = append(r.Header, [2]string{"grpc-timeout", pick(s.rnd, []string{"61S", "65000m", "90000500u", "2M", "x"})})
+		s.calling(r)
 	case 3, 4, 5, 6, 7:
 		r.Header = append(r.Header, [2]string{"x-a", "mine"}, [2]string{"x-b", "mine"}, [2]string{"x-a", "too"})
 		r.Answer = [][2]string{{"x-c", "theirs"}, {"x-d", "theirs"}, {"x-c", "too"}}
@@ -209,6 +202,23 @@ func (s *Source) special(r *Request, f forms) {
 	case 14:
 		s.burdened(r)
 	}
+}
+
+// browsing makes it a browser's, which may ask for permission first.
+func (s *Source) browsing(r *Request, origins []string) {
+	r.Header = append(r.Header, [2]string{"Origin", pick(s.rnd, origins)})
+	if s.rnd.IntN(2) == 0 {
+		r.Method = "OPTIONS"
+		r.Header = append(r.Header, [2]string{"Access-Control-Request-Method", pick(s.rnd, methods)})
+	}
+}
+
+// calling makes it a call of gRPC.
+func (s *Source) calling(r *Request) {
+	r.HTTP2 = !strings.ContainsFunc(r.Path+r.Host, func(c rune) bool { return c > '~' || c == '#' })
+	r.Header = append(r.Header, [2]string{"content-type", []string{"application/grpc", "application/grpc+proto", "application/grpcx"}[s.rnd.IntN(3)]})
+	// Long ones: on a busy machine a short one would end what goes on.
+	r.Header = append(r.Header, [2]string{"grpc-timeout", pick(s.rnd, []string{"61S", "65000m", "90000500u", "2M", "x"})})
 }
 
 // arriving are headers that a connection manager reads, or takes out.

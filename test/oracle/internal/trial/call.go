@@ -222,20 +222,25 @@ func (t *Trial) predictStack(a *CallAsked, stack *match.Stack, peer match.Peer, 
 		}
 	}
 	if stack.HTTP == nil {
-		for _, d := range stack.TCP {
-			if d.Weight > 0 && t.view.Clusters[d.Cluster] != nil && d.Cluster != "BlackHoleCluster" {
-				a.Clusters = append(a.Clusters, d.Cluster)
-			}
-		}
-		if len(a.Clusters) > 0 {
-			a.Predicted = Fate{Kind: bytes, Cluster: a.Clusters[0]}
-		}
+		t.predictBytes(a, stack)
 		return
 	}
 	rc := stack.Routes(t.view)
 	target := &Target{clusters: t.clusters}
 	router := match.NewRouter(rc)
 	a.Predicted = target.predict(router.Route(request, stack.Options), a.Call.Request)
+}
+
+// predictBytes names the clusters to which bytes may go.
+func (t *Trial) predictBytes(a *CallAsked, stack *match.Stack) {
+	for _, d := range stack.TCP {
+		if d.Weight > 0 && t.view.Clusters[d.Cluster] != nil && d.Cluster != "BlackHoleCluster" {
+			a.Clusters = append(a.Clusters, d.Cluster)
+		}
+	}
+	if len(a.Clusters) > 0 {
+		a.Predicted = Fate{Kind: bytes, Cluster: a.Clusters[0]}
+	}
 }
 
 // deny predicts what a verdict says.

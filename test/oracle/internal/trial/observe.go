@@ -41,19 +41,8 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 	}
 	f := Fate{Status: a.Status, Route: present(a.Header.Get("x-o-route")), Delayed: strings.Contains(a.Header.Get("x-o-flags"), "DI")}
 	switch kind := localDetails[details]; {
-	case details == unnormalized && a.Status == http.StatusTemporaryRedirect:
-		f.Kind, f.Location, f.Route = redirect, a.Header.Get("Location"), ""
-	case kind == direct:
-		// Envoy tells a location with 201, too.
-		f.Kind, f.Location = direct, a.Header.Get("Location")
-		if f.Location != "" && a.Status != http.StatusCreated {
-			f.Kind = redirect
-		}
 	case kind != "":
-		f.Kind = kind
-		if details == unnormalized {
-			f.Route = "" // Envoy looks for a route to answer, not to choose it
-		}
+		f.observeLocal(a, kind, details)
 	case (details == "via_upstream" || details == refusedUpgrade) && len(hits) > 0:
 		f.observeForward(a, hits, predicted)
 	default:
@@ -65,6 +54,24 @@ func observe(a *client.Answer, hits []upstream.Hit, predicted Fate) Fate {
 	f.Response = looked(a.Header, predicted.Response)
 	f.CORS = allowed(a.Header)
 	return f
+}
+
+// observeLocal is what Envoy answers itself.
+func (f *Fate) observeLocal(a *client.Answer, kind, details string) {
+	f.Kind = kind
+	switch {
+	case details == unnormalized:
+		f.Route = "" // Envoy looks for one to answer, not to choose it
+		if a.Status == http.StatusTemporaryRedirect {
+			f.Kind, f.Location = redirect, a.Header.Get("Location")
+		}
+	case kind == direct:
+		// Envoy tells a location with 201, too.
+		f.Location = a.Header.Get("Location")
+		if f.Location != "" && a.Status != http.StatusCreated {
+			f.Kind = redirect
+		}
+	}
 }
 
 // refused tells whether Envoy took an answer's request for none of HTTP.

@@ -38,12 +38,9 @@ var kinds = map[match.Kind]string{
 
 // predict puts an outcome of the matcher into the words of Fate.
 func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
-	f := Fate{Kind: kinds[out.Kind], Status: out.Status, GRPC: out.GRPCStatus, Location: out.Location}
+	f := Fate{Kind: kinds[out.Kind], Status: statusOf(out, r), GRPC: out.GRPCStatus, Location: out.Location}
 	if out.Route != nil {
 		f.Route = out.Route.Name
-	}
-	if f.Kind == badRequest && r.HTTP2 && f.Status == http.StatusRequestHeaderFieldsTooLarge {
-		f.Status = http.StatusBadRequest // as HTTP/2 refuses
 	}
 	if p := out.Fault; p != nil && p.AbortPercent < 100 && float64(r.Bucket) < p.AbortPercent*10_000 {
 		f.Location = ""
@@ -64,6 +61,14 @@ func (t *Target) predict(out match.Outcome, r generate.Request) Fate {
 	}
 	f.Delayed = out.Fault != nil && out.Fault.DelayPercent == 100
 	return f
+}
+
+// statusOf is what the client sees: HTTP/2 has no answer to too many headers.
+func statusOf(out match.Outcome, r generate.Request) int {
+	if r.HTTP2 && out.Status == http.StatusRequestHeaderFieldsTooLarge {
+		return http.StatusBadRequest
+	}
+	return out.Status
 }
 
 func (t *Target) predictForward(f *Fate, out match.Outcome, r generate.Request) {

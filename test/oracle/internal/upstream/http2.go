@@ -53,23 +53,29 @@ func (s *session) frame(frame http2.Frame) error {
 			return s.framer.WritePing(true, f.Data)
 		}
 	case *http2.MetaHeadersFrame:
-		h := Hit{
-			Cluster: s.cluster, Method: f.PseudoValue("method"), Path: f.PseudoValue("path"), Host: f.PseudoValue("authority"),
-			Protocol: "HTTP/2", Header: http.Header{},
-		}
-		for _, x := range f.RegularFields() {
-			h.Header.Add(x.Name, x.Value)
-		}
-		if f.StreamEnded() || h.Method == http.MethodConnect { // which goes on in another protocol
-			return s.respond(f.StreamID, h)
-		}
-		s.pending[f.StreamID] = h
+		return s.begin(f)
 	case *http2.DataFrame:
 		if h, ok := s.pending[f.StreamID]; ok && f.StreamEnded() {
 			delete(s.pending, f.StreamID)
 			return s.respond(f.StreamID, h)
 		}
 	}
+	return nil
+}
+
+// begin takes the headers of a request.
+func (s *session) begin(f *http2.MetaHeadersFrame) error {
+	h := Hit{
+		Cluster: s.cluster, Method: f.PseudoValue("method"), Path: f.PseudoValue("path"), Host: f.PseudoValue("authority"),
+		Protocol: "HTTP/2", Header: http.Header{},
+	}
+	for _, x := range f.RegularFields() {
+		h.Header.Add(x.Name, x.Value)
+	}
+	if f.StreamEnded() || h.Method == http.MethodConnect { // which goes on in another protocol
+		return s.respond(f.StreamID, h)
+	}
+	s.pending[f.StreamID] = h
 	return nil
 }
 
