@@ -284,7 +284,7 @@ func rest(r *routev3.Route) *routev3.Route {
 	r.Name, r.Match, r.Metadata, r.Decorator, r.StatPrefix = "", nil, nil, nil, ""
 	r.RequestHeadersToAdd, r.RequestHeadersToRemove, r.ResponseHeadersToAdd, r.ResponseHeadersToRemove = nil, nil, nil, nil
 	for name := range r.TypedPerFilterConfig {
-		if name == "envoy.filters.http.fault" || name == "envoy.filters.http.cors" {
+		if leftToRoutes[name] {
 			delete(r.TypedPerFilterConfig, name)
 		}
 	}

@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"maps"
 	"regexp"
 	"strings"
 
@@ -78,13 +79,27 @@ func (u *residue) tell(subject, before, after string) {
 		code: mizzen.EffectUnknown, impact: mizzen.ImpactWarning, subjects: []string{subject}, noun: "resources of the proxies", before: before, after: after,
 		message: "the proxies' configuration changes in a way that is not understood", from: []*peers{u.from},
 	}
+	f.cause = u.cause()
+	u.c.out.add(f)
+}
+
+// cause is the likeliest: an object that is meant to change proxies, or else the
+// workload, whose pods may ask something of theirs.
+func (u *residue) cause() cause {
+	workload := u.from.names[0]
 	for _, kind := range []string{"EnvoyFilter", "WasmPlugin", "Sidecar", "DestinationRule", "Gateway", "VirtualService"} {
 		if refs := u.c.changes.ofKind(kind); len(refs) > 0 {
-			f.cause = u.c.oneOf(refs, namespaceOfWorkload(u.from.names[0]), hints{"configPatches"})
-			break
+			return u.c.oneOf(refs, namespaceOfWorkload(workload), hints{"configPatches"})
 		}
 	}
-	u.c.out.add(f)
+	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet"} {
+		for _, ref := range u.c.changes.ofKind(kind) {
+			if ref.Namespace+"/"+ref.Name == workload {
+				return u.c.oneOf([]mizzen.Ref{ref}, "", hints{"proxy.istio.io/config"})
+			}
+		}
+	}
+	return cause{}
 }
 
 // presence tells of resources that only one side has, unless istiod makes
@@ -176,15 +191,35 @@ func bareFilter(config *anypb.Any) *anypb.Any {
 	if !ok {
 		return config
 	}
-	h.RouteSpecifier, h.AccessLog, h.Tracing, h.StatPrefix = nil, nil, nil, ""
+	h.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: overrides(h.GetRouteConfig())}
+	h.AccessLog, h.Tracing, h.StatPrefix = nil, nil, ""
 	kept := h.HttpFilters[:0]
 	for _, f := range h.HttpFilters {
-		if !told(f.GetName()) {
+		if !told(f.GetName()) || leftToRoutes[f.GetName()] && len(f.GetTypedConfig().GetValue()) > 0 {
 			kept = append(kept, f)
 		}
 	}
 	h.HttpFilters = kept
 	return packed(h, config)
+}
+
+// leftToRoutes are the filters of which istiod lets routes say all there is to
+// say, and the routes' effects tell it.
+var leftToRoutes = map[string]bool{"envoy.filters.http.fault": true, "envoy.filters.http.cors": true}
+
+// overrides leaves of routes what they say to filters that istiod sets alone.
+func overrides(rc *routev3.RouteConfiguration) *routev3.RouteConfiguration {
+	out := &routev3.RouteConfiguration{}
+	for _, vh := range rc.GetVirtualHosts() {
+		for _, r := range vh.GetRoutes() {
+			left := &routev3.Route{TypedPerFilterConfig: maps.Clone(r.GetTypedPerFilterConfig())}
+			maps.DeleteFunc(left.TypedPerFilterConfig, func(filter string, _ *anypb.Any) bool { return leftToRoutes[filter] })
+			if len(left.TypedPerFilterConfig) > 0 {
+				out.VirtualHosts = append(out.VirtualHosts, &routev3.VirtualHost{Routes: []*routev3.Route{left}})
+			}
+		}
+	}
+	return out
 }
 
 func packed(m proto.Message, instead *anypb.Any) *anypb.Any {
