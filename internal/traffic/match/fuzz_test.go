@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
@@ -15,13 +16,16 @@ func FuzzRoute(f *testing.F) {
 	f.Add("/a/..;x//b?q=1", "reviews.shop:80", "end-user", "jason", "/v[0-9]+", `\1`)
 	f.Add("/%", "[::1]", ":authority", "", "(", `\`)
 	f.Add("*", "", "content-type", "application/grpc", "a|b", "$")
+	f.Add("/a%2fb", "h", "Upgrade", "h2c", "x", "y")
+	f.Add("/a", "h:1", "x_y", "te", "_", "z")
 	f.Fuzz(func(t *testing.T, path, host, name, value, expr, substitution string) {
 		rc := hosts(t, bookshop)
 		rc.VirtualHosts[0].Routes = append(fuzzRoutes(name, value, expr, substitution), rc.VirtualHosts[0].Routes...)
 		rc.VirtualHosts[0].Domains = append(rc.VirtualHosts[0].Domains, value, "*")
-		r := Request{Method: "GET", Path: path, Host: host, Headers: []Header{{name, value}}}
-		for _, n := range []Normalization{{}, {DotSegments: true}, {DotSegments: true, MergeSlashes: true, UnescapeSlashes: true}} {
-			o := Options{Normalization: n, StripPort: true, StripTrailingDot: true}
+		r := Request{Method: "GET", Path: path, Host: host, Headers: []Header{{name, value}, {"connection", "upgrade, " + value}}}
+		for i, n := range []Normalization{{}, {DotSegments: true}, {DotSegments: true, MergeSlashes: true, UnescapeSlashes: true, RedirectSlashes: true}} {
+			o := Options{Normalization: n, StripPort: true, StripTrailingDot: true, Upgrades: []string{"websocket", value}}
+			o.Limits.Underscores = corev3.HttpProtocolOptions_HeadersWithUnderscoresAction(i)
 			got, again := Route(rc, r, o), Route(rc, r, o)
 			if say(got) != say(again) || !reflect.DeepEqual(got.Tried, again.Tried) {
 				t.Errorf("%s and %s", say(got), say(again))
