@@ -11,7 +11,7 @@ import (
 // table is the routes of 16 VirtualServices: each host has its short and long
 // names and address, and routes by user, path, query and weight before the
 // last.
-func table(b *testing.B) *Router {
+func table(b testing.TB) *Router {
 	b.Helper()
 	var text strings.Builder
 	text.WriteString("virtualHosts:\n")
@@ -41,24 +41,43 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// BenchmarkRoute decides about one request of each kind to a table of 16
-// VirtualServices; none should allocate.
-func BenchmarkRoute(b *testing.B) {
-	t := table(b)
+// typical are requests to table, one of each kind.
+func typical() map[string]Request {
 	base := []Header{{"user-agent", "curl/8"}, {"accept", "*/*"}, {"x-trace", "1"}}
-	cases := map[string]Request{
+	return map[string]Request{
 		"last":    {Method: "GET", Path: "/catalog?page=2", Host: "s7.shop:80", Headers: base},
 		"header":  {Method: "GET", Path: "/catalog", Host: "s7", Headers: append([]Header{{"end-user", "jason"}}, base...)},
 		"regex":   {Method: "GET", Path: "/items/4711", Host: "s15.shop.svc.cluster.local", Headers: base},
 		"unknown": {Method: "GET", Path: "/", Host: "a.long.name.example.org:8080", Headers: base},
 	}
-	o := Options{Normalization: Normalization{DotSegments: true, MergeSlashes: true}, StripTrailingDot: true, WithoutTried: true}
-	for name, r := range cases {
+}
+
+// quick are the options of who asks often.
+var quick = Options{Normalization: Normalization{DotSegments: true, MergeSlashes: true}, StripTrailingDot: true, WithoutTried: true}
+
+// TestAllocations: a decision about a typical request leaves nothing to collect.
+func TestAllocations(t *testing.T) {
+	router := table(t)
+	for name, r := range typical() {
+		if name == "regex" {
+			continue // the race detector drops what package regexp keeps
+		}
+		if n := testing.AllocsPerRun(100, func() { router.Route(r, quick) }); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// BenchmarkRoute decides about one request of each kind to a table of 16
+// VirtualServices.
+func BenchmarkRoute(b *testing.B) {
+	t := table(b)
+	for name, r := range typical() {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			before := processorTime(b)
 			for b.Loop() {
-				if out := t.Route(r, o); out.Kind != Forward {
+				if out := t.Route(r, quick); out.Kind != Forward {
 					b.Fatal(out.Kind)
 				}
 			}
