@@ -107,6 +107,7 @@ var managers = []map[string]any{
 	// As the profile EDGE has it.
 	{
 		"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT", "use_remote_address": true,
+		"append_x_forwarded_port":      true,
 		"common_http_protocol_options": map[string]any{"headers_with_underscores_action": "REJECT_REQUEST"}, "upgrade_configs": websocket,
 	},
 	{

@@ -33,6 +33,7 @@ var arrivalMistakes = []mistake{
 	{name: "believes no client", options: func(o *match.Options) { o.Arrival.Edge = true }},
 	{name: "does not know that proxies add the scheme", config: blind("x-forwarded-proto")},
 	{name: "does not take the scheme from x-forwarded-proto", choice: true, request: unsent("x-forwarded-proto")},
+	{name: "tells no port", options: func(o *match.Options) { o.Arrival.AppendsForwardedPort = false }},
 	{name: "gives requests no ID", options: func(o *match.Options) { o.Arrival.WithoutRequestID = true }},
 	{name: "keeps the headers that a connection names", choice: true, request: unsent("connection")},
 	{name: "lets clients ask for retries", choice: true, config: eachHeader(func(h *routev3.HeaderMatcher) {

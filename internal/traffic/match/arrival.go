@@ -19,6 +19,8 @@ type Arrival struct {
 	TrustedHops uint32
 	// LeavesForwardedFor says that an edge appends nothing to X-Forwarded-For.
 	LeavesForwardedFor bool
+	// AppendsForwardedPort says that the port is told in X-Forwarded-Port.
+	AppendsForwardedPort bool
 	// WithoutRequestID says that no request gets an ID, KeepsRequestID that an
 	// edge keeps the client's.
 	WithoutRequestID, KeepsRequestID bool
@@ -31,11 +33,17 @@ func arrivalOf(m *hcmv3.HttpConnectionManager) Arrival {
 		Edge:               m.GetUseRemoteAddress().GetValue(),
 		TrustedHops:        m.GetXffNumTrustedHops(),
 		LeavesForwardedFor: m.GetSkipXffAppend(),
-		WithoutRequestID:   m.GetGenerateRequestId() != nil && !m.GetGenerateRequestId().Value,
-		KeepsRequestID:     m.GetPreserveExternalRequestId(),
-		ClientCertificate:  m.GetForwardClientCertDetails(),
+
+		AppendsForwardedPort: m.GetAppendXForwardedPort(),
+		WithoutRequestID:     m.GetGenerateRequestId() != nil && !m.GetGenerateRequestId().Value,
+		KeepsRequestID:       m.GetPreserveExternalRequestId(),
+		ClientCertificate:    m.GetForwardClientCertDetails(),
 	}
 }
+
+// believes tells whether clients are believed what scheme and port they told
+// a proxy before.
+func (a Arrival) believes() bool { return !a.Edge || a.TrustedHops > 0 }
 
 // What a header that Envoy writes itself has for a value here. No request can
 // have it: HTTP forbids the byte.
@@ -75,7 +83,7 @@ var fates = map[string]fate{
 
 	"connection": hop, "upgrade": hop, "keep-alive": hop, "proxy-connection": hop, "te": hop,
 
-	"x-forwarded-proto": written, "x-forwarded-for": written, "x-request-id": written,
+	"x-forwarded-proto": written, "x-forwarded-port": written, "x-forwarded-for": written, "x-request-id": written,
 	"x-envoy-external-address": written, "x-forwarded-client-cert": written,
 }
 
@@ -147,7 +155,7 @@ func (r *Request) stays(name string, edge bool) bool {
 const absent = "\x00-"
 
 // maxWritten is how many headers may get a value of Envoy's.
-const maxWritten = 5
+const maxWritten = 6
 
 // written appends the headers that get a value of Envoy's.
 func (r *Request) written(out []Header, a Arrival, from client) []Header {
@@ -155,20 +163,27 @@ func (r *Request) written(out []Header, a Arrival, from client) []Header {
 	if !a.WithoutRequestID && (len(r.header("x-request-id")) == 0 || a.Edge && !a.KeepsRequestID) {
 		out = append(out, Header{"x-request-id", madeUp})
 	}
+	if a.AppendsForwardedPort && !(a.believes() && len(r.header("x-forwarded-port")) > 0) {
+		out = append(out, Header{"x-forwarded-port", madeUp})
+	}
 	if a.Edge {
 		out = append(out, Header{"x-envoy-external-address", madeUp})
-	}
-	if a.Edge && !a.LeavesForwardedFor {
-		v := madeUp
-		if from.address.IsValid() {
-			v = strings.Join(append(r.header("x-forwarded-for"), from.address.String()), ",")
+		if !a.LeavesForwardedFor {
+			out = append(out, Header{"x-forwarded-for", r.forwardedFor(from)})
 		}
-		out = append(out, Header{"x-forwarded-for", v})
 	}
 	if v := certificateHeader(a, from); v != "" {
 		out = append(out, Header{"x-forwarded-client-cert", v})
 	}
 	return out
+}
+
+// forwardedFor is X-Forwarded-For with the client's address, if that is known.
+func (r *Request) forwardedFor(from client) string {
+	if !from.address.IsValid() {
+		return madeUp
+	}
+	return strings.Join(append(r.header("x-forwarded-for"), from.address.String()), ",")
 }
 
 // certificateHeader is what x-forwarded-client-cert becomes; "" if it stays.
@@ -189,7 +204,7 @@ func certificateHeader(a Arrival, from client) string {
 // forwardedProto returns the scheme that the client used, as far as it is
 // believed.
 func (r *Request) forwardedProto(a Arrival) string {
-	if !a.Edge || a.TrustedHops > 0 {
+	if a.believes() {
 		if v := r.header("x-forwarded-proto"); len(v) > 0 {
 			return strings.Join(v, ",")
 		}
