@@ -163,7 +163,7 @@ func (r *Request) written(out []Header, a Arrival, from client) []Header {
 	if !a.WithoutRequestID && (len(r.header("x-request-id")) == 0 || a.Edge && !a.KeepsRequestID) {
 		out = append(out, Header{"x-request-id", madeUp})
 	}
-	if a.AppendsForwardedPort && !(a.believes() && len(r.header("x-forwarded-port")) > 0) {
+	if a.AppendsForwardedPort && (!a.believes() || len(r.header("x-forwarded-port")) == 0) {
 		out = append(out, Header{"x-forwarded-port", madeUp})
 	}
 	if a.Edge {
