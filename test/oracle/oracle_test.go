@@ -152,7 +152,7 @@ func TestPredictions(t *testing.T) {
 	for _, c := range written {
 		n := each
 		if strings.HasPrefix(c.name, "routes") {
-			n *= 4 // these have many routes, each at several listeners
+			n *= 6 // these have many routes, each at several listeners
 		}
 		r.run(t, bench, c, 1, n)
 	}
