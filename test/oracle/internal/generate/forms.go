@@ -109,6 +109,11 @@ func (s *Source) cookie(c *routev3.CookieMatcher) []form {
 	return out
 }
 
+// basicQueries is how many forms of a parameter come first: with a value that
+// matches, without the parameter, without a value, with an empty one, after
+// another parameter, and twice with one value that matches.
+const basicQueries = 7
+
 func (s *Source) query(q *routev3.QueryParameterMatcher) []string {
 	values := s.values(q.GetStringMatch())
 	is := func(v string) string { return q.Name + "=" + strings.ReplaceAll(v, " ", "%20") }

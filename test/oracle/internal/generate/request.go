@@ -70,7 +70,11 @@ type Source struct {
 // NewSource returns the requests for rc, as it is reached at port.
 func NewSource(rc *routev3.RouteConfiguration, port uint32, rnd *rand.Rand) *Source {
 	s := &Source{rnd: rnd}
-	for _, host := range rc.VirtualHosts {
+	// istiod takes some of them from a map.
+	virtualHosts := slices.SortedStableFunc(slices.Values(rc.VirtualHosts), func(a, b *routev3.VirtualHost) int {
+		return strings.Compare(a.Name, b.Name)
+	})
+	for _, host := range virtualHosts {
 		var hosts []string
 		for _, domain := range host.Domains {
 			hosts = append(hosts, s.hosts(domain, port)...)
@@ -170,6 +174,9 @@ func (s *Source) depart(r *Request, f forms, chosen, asked []int) {
 	case len(asked) > 0:
 		i := s.rnd.IntN(len(asked))
 		asked[i] = s.rnd.IntN(len(f.queries[i]))
+		if s.rnd.IntN(2) == 0 {
+			asked[i] %= basicQueries
+		}
 	case way < 9:
 		r.Path = pick(s.rnd, s.routes[s.rnd.IntN(len(s.routes))].paths)
 	default:
