@@ -36,16 +36,18 @@ const settling = 40 * time.Second
 
 // TestModel holds what Mizzen compiles offline to what the proxies of the shop
 // have, and to what the live istiod sends to proxies in the namespaces of the
-// scenarios in testdata/model. Their pods are on a simulated node: nothing runs
-// in them, and istiod does not know. It is alone,
+// scenarios in testdata/model and of Istio's bookinfo. Their pods are on a
+// simulated node: nothing runs in them, and istiod does not know. It is alone,
 // since nothing else may change the mesh while it is compared, and comes after
 // the tests of load, which do not get on with dozens of namespaces.
 func TestModel(t *testing.T) {
 	lab := labtest.Start(t, labtest.ControlPlane|labtest.Git|labtest.Mesh)
 	m := &team{T: t, lab: lab, core: kubernetes.NewForConfigOrDie(lab.Config), ns: lab.Namespace}
-	scenarios := m.scenarios("model", base())
-	if n := m.equal(scenarios); n < 8+2*len(scenarios) {
-		t.Errorf("%d workloads were compared, of the shop and %d scenarios", n, len(scenarios))
+	texts, books := scenarioFiles(t, "testdata/model", base()), bookinfo(t)
+	want := 8 + 2*len(texts) + len(books)
+	maps.Copy(texts, books)
+	if n := m.equal(m.scenarios("model", texts)); n < want {
+		t.Errorf("%d workloads were compared, of the shop and %d scenarios, want %d", n, len(texts), want)
 	}
 }
 
@@ -59,7 +61,13 @@ func (m *team) equal(scenarios map[string]string) int {
 	if err != nil {
 		m.Fatal(err)
 	}
-	c := &comparison{team: m, model: compileOffline(m.T, m.meshObjects()), seen: map[string]bool{}, found: map[string][]string{}}
+	compared := map[string]bool{}
+	for i := range pods {
+		if pod := &pods[i]; runsEnvoy(pod) || simulates(scenarios, pod) {
+			compared[workloadOf(pod)] = true
+		}
+	}
+	c := &comparison{team: m, model: compileOffline(m.T, m.meshObjects(), compared), seen: map[string]bool{}, found: map[string][]string{}}
 	settled, cancel := context.WithTimeout(m.Context(), settling)
 	defer cancel()
 	examples := map[string]*corev3.Node{}
@@ -79,13 +87,28 @@ func (m *team) equal(scenarios map[string]string) int {
 	}
 	istiod := m.plaintext()
 	for i := range pods {
-		if pod := &pods[i]; scenarios[pod.Namespace] != "" && !runsEnvoy(pod) && hasProxy(pod) && pod.Labels["version"] != "v2" {
+		if pod := &pods[i]; simulates(scenarios, pod) {
 			node := stranger(m.T, examples[proxyKind(pod)], pod)
 			c.compare(settled, pod, func() (resources, error) { return sent(m.Context(), istiod, node, addresses) })
 		}
 	}
 	c.report()
 	return len(c.seen)
+}
+
+// simulates tells whether a pod of a scenario has a proxy that does not run, and
+// that is worth a comparison. The second version of a server is as the first; and
+// no file that routes in bookinfo changes more than what its callers have, which
+// are alike.
+func simulates(scenarios map[string]string, pod *corev1.Pod) bool {
+	scenario := scenarios[pod.Namespace]
+	if scenario == "" || runsEnvoy(pod) || !hasProxy(pod) {
+		return false
+	}
+	if strings.HasPrefix(scenario, "bookinfo-") && scenario != "bookinfo-bookinfo-gateway" && proxyKind(pod) == "sidecar" {
+		return pod.Labels["app"] == "productpage"
+	}
+	return pod.Labels["version"] != "v2"
 }
 
 // pods returns those of the cluster, and their workloads by their addresses.
@@ -255,37 +278,51 @@ func base() string {
 	return out + service("caller") + service("server")
 }
 
-// simulated puts the pods of a Deployment on a node that does not run them.
-func simulated(deployment string) string {
-	return strings.Replace(deployment, "      containers:", `      nodeSelector: {type: kwok}
+// simulated puts the pods of Deployments on a node that does not run them.
+func simulated(deployments string) string {
+	return strings.ReplaceAll(deployments, "      containers:", `      nodeSelector: {type: kwok}
       tolerations: [{operator: Exists}]
-      containers:`, 1)
+      containers:`)
 }
 
-// scenarios applies the scenarios of a directory of testdata, each beside base
-// in a namespace of its own, and returns their names by namespace once their
-// pods have addresses.
-func (m *team) scenarios(dir, base string) map[string]string {
-	m.Helper()
-	files, err := filepath.Glob("testdata/" + dir + "/*.yaml")
+// scenarioFiles are the objects of each scenario in a directory, beside those of
+// base, by its name.
+func scenarioFiles(t *testing.T, dir, base string) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*.yaml")
 	if err != nil {
-		m.Fatal(err)
+		t.Fatal(err)
 	}
+	texts := map[string]string{}
+	for _, file := range files {
+		texts[strings.TrimSuffix(filepath.Base(file), ".yaml")] = base + "\n---\n" + readFile(t, file)
+	}
+	return texts
+}
+
+func readFile(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// scenarios applies the objects of each scenario, by its name, in a namespace of
+// its own, and returns the names by namespace once all pods have addresses.
+func (m *team) scenarios(prefix string, texts map[string]string) map[string]string {
+	m.Helper()
 	names := map[string]string{}
 	var namespaces, objects []*unstructured.Unstructured
 	suffix := strings.ToLower(rand.Text()[:4])
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
-		ns := dir + "-" + name + "-" + suffix
+	for name, text := range texts {
+		ns := prefix + "-" + name + "-" + suffix
 		names[ns] = name
 		namespaces = append(namespaces, &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": ns, "labels": map[string]any{"istio-injection": "enabled"}},
 		}})
-		scenario, err := os.ReadFile(file)
-		if err != nil {
-			m.Fatal(err)
-		}
-		objects = append(objects, within(m.T, ns, base+"\n---\n"+string(scenario))...)
+		objects = append(objects, within(m.T, ns, text)...)
 	}
 	m.Cleanup(func() {
 		args := append([]string{"--kubeconfig", m.lab.Kubeconfig, "delete", "namespace", "--wait=false"}, slices.Sorted(maps.Keys(names))...)
@@ -294,7 +331,7 @@ func (m *team) scenarios(dir, base string) map[string]string {
 	m.applyTogether(namespaces)
 	m.applyTogether(objects)
 	m.kubectl("wait", "gateways.gateway.networking.k8s.io", "-A", "--all", "--for=condition=Programmed", "--timeout=2m")
-	labtest.Eventually(m.T, "the pods of the scenarios", m.addressed(names))
+	labtest.Eventually(m.T, "the pods of the scenarios", m.rolledOut(names))
 	return names
 }
 

@@ -70,12 +70,18 @@ func (c *compiled) of(proxy string) resources {
 	return r
 }
 
-// compileOffline compiles objects in a process with the flags of the istiod
-// among them.
-func compileOffline(t *testing.T, objects []mizzen.Object) compiled {
+// toCompile is what the process that compiles gets.
+type toCompile struct {
+	Objects []worker.Object
+	Proxies map[string]bool
+}
+
+// compileOffline compiles objects, for some of the proxies, in a process with the
+// flags of the istiod among them.
+func compileOffline(t *testing.T, objects []mizzen.Object, proxies map[string]bool) compiled {
 	t.Helper()
 	sent := worker.Send(objects)
-	input, err := json.Marshal(sent)
+	input, err := json.Marshal(toCompile{sent, proxies})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,12 +109,12 @@ func compileInput(in io.Reader, out io.Writer) error {
 		scope.SetOutputLevel(log.NoneLevel)
 	}
 	os.Stdout = os.Stderr // what a library prints is no part of the answer
-	var sent []worker.Object
-	if err := json.NewDecoder(in).Decode(&sent); err != nil {
+	var input toCompile
+	if err := json.NewDecoder(in).Decode(&input); err != nil {
 		return err
 	}
 	var objects []mizzen.Object
-	for _, o := range sent {
+	for _, o := range input.Objects {
 		objects = append(objects, mizzen.Object{Unstructured: &unstructured.Unstructured{Object: o.Content}})
 	}
 	mesh, err := compile.Compile(context.Background(), objects, compile.Options{})
@@ -123,6 +129,9 @@ func compileInput(in io.Reader, out io.Writer) error {
 	}
 	c, index := compiled{Proxies: map[string]map[string]int{}}, map[string]int{}
 	for _, p := range mesh.Proxies {
+		if !input.Proxies[p.Name] {
+			continue
+		}
 		r := resources{}
 		v := p.View()
 		for _, l := range v.Outbound {

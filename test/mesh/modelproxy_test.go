@@ -302,30 +302,26 @@ func routeNames(listeners []proto.Message) (names []string) {
 	return slices.Compact(names)
 }
 
-// addressed tells whether all pods of namespaces have addresses.
-func (m *team) addressed(namespaces map[string]string) func(context.Context) bool {
+// rolledOut tells whether all pods of the Deployments of namespaces are ready.
+func (m *team) rolledOut(namespaces map[string]string) func(context.Context) bool {
 	return func(ctx context.Context) bool {
-		pods, err := m.core.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+		deployments, err := m.core.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false
 		}
 		n := 0
-		for i := range pods.Items {
-			pod := &pods.Items[i]
-			if namespaces[pod.Namespace] == "" {
+		for i := range deployments.Items {
+			d := &deployments.Items[i]
+			if namespaces[d.Namespace] == "" {
 				continue
 			}
-			if pod.Status.PodIP == "" || !slices.ContainsFunc(pod.Status.Conditions, isReady) {
+			if d.Status.ObservedGeneration != d.Generation || d.Status.ReadyReplicas != *d.Spec.Replicas {
 				return false
 			}
 			n++
 		}
-		return n >= 3*len(namespaces)
+		return n >= len(namespaces)
 	}
-}
-
-func isReady(c corev1.PodCondition) bool {
-	return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 }
 
 // outlive runs kubectl when the test's context has ended.

@@ -7,7 +7,7 @@ import "strings"
 // scenarios in testdata/waypoint, whose pods do not.
 func (m *team) equalWaypoints() {
 	m.Helper()
-	scenarios := m.scenarios("waypoint", ambientBase())
+	scenarios := m.scenarios("waypoint", scenarioFiles(m.T, "testdata/waypoint", ambientBase()))
 	for ns := range scenarios {
 		m.kubectl("rollout", "status", "-n", ns, "deployments", "--selector=gateway.networking.k8s.io/gateway-name", "--timeout=2m")
 	}

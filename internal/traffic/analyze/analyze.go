@@ -86,7 +86,7 @@ const maxPanics = 16
 // the object that it was looking at.
 func run(a analysis.Analyzer, c *catalog) []mizzen.Finding {
 	var failed []mizzen.Finding
-	c.hidden, c.neighbours = map[*instance]bool{}, neighbours[a.Metadata().Name]
+	c.hidden, c.neighbors = map[*instance]bool{}, neighbors[a.Metadata().Name]
 	for range maxPanics {
 		c.messages, c.looking = nil, nil
 		reason := attempt(a, c)

@@ -417,9 +417,9 @@ func FuzzAnalyze(f *testing.F) {
 	})
 }
 
-// Whether an analyzer sees all objects or only the neighbours of the one that
+// Whether an analyzer sees all objects or only the neighbors of the one that
 // it looks at is the same to it.
-func TestNeighbours(t *testing.T) {
+func TestNeighbors(t *testing.T) {
 	manifests := ""
 	for _, namespace := range []string{"one", "two", "three"} {
 		manifests += strings.ReplaceAll(`
@@ -454,19 +454,19 @@ spec: {selector: {app: web}, ports: [{name: udp, port: 80, protocol: UDP, target
 	}
 	found := 0
 	for _, a := range analyzers.All() {
-		kind, ok := neighbours[a.Metadata().Name]
+		kind, ok := neighbors[a.Metadata().Name]
 		if !ok {
 			continue
 		}
 		found++
 		narrow := run(a, c)
-		c.messages, c.neighbours = nil, config.GroupVersionKind{}
+		c.messages, c.neighbors = nil, config.GroupVersionKind{}
 		a.Analyze(c)
 		if wide := c.findings(); len(wide) < 2 || !cmp.Equal(narrow, wide) {
 			t.Errorf("%s: %q, with all of %s %q", a.Metadata().Name, brief(narrow), kind.Kind, brief(wide))
 		}
 	}
-	if found != len(neighbours) {
-		t.Errorf("%d of %d analyzers exist", found, len(neighbours))
+	if found != len(neighbors) {
+		t.Errorf("%d of %d analyzers exist", found, len(neighbors))
 	}
 }

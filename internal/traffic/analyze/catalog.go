@@ -30,15 +30,15 @@ type catalog struct {
 	looking []*instance
 	// hidden are left out, since the analyzer failed about them.
 	hidden map[*instance]bool
-	// neighbours is the kind of which an object under way sees only those of
+	// neighbors is the kind of which an object under way sees only those of
 	// its own namespace.
-	neighbours config.GroupVersionKind
+	neighbors config.GroupVersionKind
 }
 
-// neighbours are the kinds of which an analyzer visits all objects for every
+// neighbors are the kinds of which an analyzer visits all objects for every
 // object that it looks at, only to leave out those of other namespaces: for a
 // thousand workloads that takes longer than all else.
-var neighbours = map[string]config.GroupVersionKind{
+var neighbors = map[string]config.GroupVersionKind{
 	"deployment.MultiServiceAnalyzer": gvk.Service,
 }
 
@@ -161,7 +161,7 @@ func (c *catalog) ForEach(kind config.GroupVersionKind, visit analysis.IteratorF
 // visible returns the objects of a kind that the analyzer is to visit now.
 func (c *catalog) visible(kind config.GroupVersionKind) []*instance {
 	in, from := c.byKind[kind], c.lookingAt()
-	if in == nil || from == nil || kind != c.neighbours {
+	if in == nil || from == nil || kind != c.neighbors {
 		return c.all(kind)
 	}
 	return in.within(from.Metadata.FullName.Namespace)

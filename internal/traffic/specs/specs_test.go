@@ -87,8 +87,14 @@ func TestFill(t *testing.T) {
 // odd are values that stand where another was.
 var odd = []any{
 	nil, true, "", "x", "7", "1s", "\xff", int64(0), int64(-1), int64(math.MaxInt64), 0.5, 1.0, 1e30, math.NaN(), math.Inf(1), 7,
-	[]any{}, []any{nil}, []any{"x", int64(1)}, []any{map[string]any{}}, map[string]any{}, map[string]any{"x": nil},
-	map[string]any{"value": true}, map[string]any{"\xff": "x"},
+	[]any{},
+	[]any{nil},
+	[]any{"x", int64(1)},
+	[]any{map[string]any{}},
+	map[string]any{},
+	map[string]any{"x": nil},
+	map[string]any{"value": true},
+	map[string]any{"\xff": "x"},
 }
 
 // Whatever else stands in a field means what Istio makes of it.
