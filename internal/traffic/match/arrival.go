@@ -111,6 +111,16 @@ type client struct {
 	certified truth
 }
 
+// Arrived returns the headers of a request that is not refused as a connection
+// manager with the routes rc hands them on, before a route changes any. A value
+// that Envoy makes up is one that no matcher can tell.
+func Arrived(rc *routev3.RouteConfiguration, req Request, o Options) []Header {
+	from := req.anonymous()
+	req, _ = req.prepared(&o)
+	req.arrive(&o, from, rc.GetInternalOnlyHeaders())
+	return req.Headers
+}
+
 // arrive changes the headers as the connection manager does. The scheme has
 // been chosen before.
 func (r *Request) arrive(o *Options, from client, internalOnly []string) {

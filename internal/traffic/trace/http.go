@@ -60,6 +60,8 @@ func texts(value any) (list []string) {
 type decision struct {
 	match.Outcome
 	rule mizzen.TraceRule
+	// headers are those of the request before its route changes any.
+	headers []match.Header
 }
 
 // decide asks the routes of a filter chain, and writes into the hop what they
@@ -71,7 +73,8 @@ func (t *tracer) decide(l *leg, s *match.Stack) decision {
 			Kind: match.NoHost, Status: 404, Why: fmt.Sprintf("the proxy has no routes of the name %s", s.HTTP.GetRds().GetRouteConfigName()),
 		}}
 	}
-	d := decision{Outcome: match.Route(routes, t.httpRequest(l.seen), s.Options)}
+	request := t.httpRequest(l.seen)
+	d := decision{Outcome: match.Route(routes, request, s.Options), headers: match.Arrived(routes, request, s.Options)}
 	if len(d.Unsure) > 0 {
 		l.doubt = strings.Join(d.Unsure, ", ")
 	}
@@ -135,7 +138,7 @@ func (t *tracer) routeHTTP(l *leg, s *match.Stack) {
 		})
 	}
 	l.seen.path, l.seen.authority = d.Path, d.Host
-	l.seen.headers = match.Mutate(l.seen.headers, d.RequestHeaders)
+	l.seen.headers = match.Mutate(d.headers, d.RequestHeaders)
 	l.missing = d.MissingStatus
 	t.send(l, d.Route, d.Destinations)
 }
