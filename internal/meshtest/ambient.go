@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"runtime"
+	"syscall"
 	"testing"
 )
 
@@ -18,6 +20,10 @@ func Ambient(t *testing.T, args ...string) bool {
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append(args, "-test.v", "-test.run=^"+t.Name()+"$")...)
 	cmd.Env = append(os.Environ(), setting+"=true")
+	// It ends with the thread that started it, and so when this test is killed.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name()+" ")) {
 		t.Fatalf("with %s=true: %v\n%s", setting, err, out)
