@@ -201,19 +201,27 @@ func meshRest(ctx context.Context, b *bench) error {
 	if err := sleep(ctx, 20*time.Second); err != nil {
 		return err
 	}
-	start, before := time.Now(), m.footprint()
-	if err := sleep(ctx, 30*time.Second); err != nil {
-		return err
+	// One after the other: what a garbage collector or a resync does comes in
+	// some of them.
+	var bytes, cores []float64
+	var last footprint
+	for range min(b.runs, 5) {
+		start, before := time.Now(), m.footprint()
+		if err := sleep(ctx, 30*time.Second); err != nil {
+			return err
+		}
+		last = m.footprint()
+		bytes = append(bytes, last.bytes/1e9)
+		cores = append(cores, (last.cpu-before.cpu).Seconds()/time.Since(start).Seconds())
 	}
-	after := m.footprint()
-	cores := (after.cpu - before.cpu).Seconds() / time.Since(start).Seconds()
-	b.results.keep("rest/bytes", before.bytes, after.bytes)
-	b.results.keep("rest/cores", cores)
-	what := fmt.Sprintf("lab, Mizzen and shop at rest for 30 s: memory of all %d processes", after.processes)
-	if after.resident > 0 {
-		what += fmt.Sprintf(", resident memory for %d of them", after.resident)
+	b.results.keep("rest/gigabytes", bytes...)
+	b.results.keep("rest/cores", cores...)
+	what := fmt.Sprintf("lab, Mizzen and shop at rest: memory of all %d processes", last.processes)
+	if last.resident > 0 {
+		what += fmt.Sprintf(", resident memory for %d of them", last.resident)
 	}
-	b.results.add(what, fmt.Sprintf("%.2f GB", after.bytes/1e9), "<= 2 GB", "1 run")
-	b.results.add("processor time of all of it", fmt.Sprintf("%.2f cores", cores), "<= 0.15", "1 run")
+	samples := fmt.Sprintf("%d times 30 s", len(cores))
+	b.results.add(what, spread(bytes, "%.2f GB"), "<= 2 GB", samples)
+	b.results.add("processor time of all of it", spread(cores, "%.2f cores"), "<= 0.15", samples)
 	return nil
 }
