@@ -49,6 +49,9 @@ const (
 	EffectLoadBalancing EffectCode = "MT2010"
 	// EffectRoutePolicy: another treatment of requests, told by field.
 	EffectRoutePolicy EffectCode = "MT2011"
+	// EffectArrival: how a proxy takes requests in before it routes them: which
+	// it refuses, how it reads paths, what it believes of headers.
+	EffectArrival EffectCode = "MT2012"
 
 	// EffectMTLSWeaker: a workload's port takes plaintext that it refused.
 	EffectMTLSWeaker EffectCode = "MT3001"

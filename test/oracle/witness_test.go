@@ -35,6 +35,7 @@ var unconfirmedEffects = []unconfirmed{
 	{mizzen.EffectOutlier, "it takes many requests that fail", "outlier"},
 	{mizzen.EffectLoadBalancing, "any endpoint is one that may be chosen", "load-balancing load-balancing-hash locality"},
 	{mizzen.EffectRoutePolicy, "a priority shows under load alone", "route-priority"},
+	{mizzen.EffectArrival, "it is settings, and what they do to requests is told beside it", "edge-profile path-normalization-off path-normalization-stricter trusted-proxies"},
 	{mizzen.EffectMTLSWeaker, "no proxy is left to ask", "injection-pod-revision sidecar-off"},
 	{mizzen.EffectJWT, "it is about tokens that are believed, and none is named", "jwt-issuer jwt-removed"},
 	{mizzen.EffectClientTLS, "how callers connect is no matter of one request", "client-tls-simple egress-tls-origination"},
@@ -44,7 +45,7 @@ var unconfirmedEffects = []unconfirmed{
 	{mizzen.EffectAccessLog, "no request looks otherwise", "access-log-client access-log-off access-log-on"},
 	{mizzen.EffectMetrics, "no request looks otherwise", "metrics-off"},
 	{mizzen.EffectTracing, "no request looks otherwise", "tracing-on"},
-	{mizzen.EffectUnknown, "it is not understood", "edge-profile envoy-filter envoy-filter-fault envoy-filter-host envoy-filter-route outbound-envoy-filter wasm"},
+	{mizzen.EffectUnknown, "it is not understood", "envoy-filter envoy-filter-fault envoy-filter-host envoy-filter-route outbound-envoy-filter wasm"},
 }
 
 var unconfirmedInAmbient = []unconfirmed{

@@ -45,6 +45,10 @@ func (m *meeting) treatment(b, a fate) {
 		if before == after || x.code == mizzen.EffectLoadBalancing && m.c.out.tells(x.code, shortHost(m.host)) {
 			continue
 		}
+		if m.mannersOnly && x.code == mizzen.EffectRewrite {
+			m.tellReading(before, after)
+			continue
+		}
 		m.tell(found{code: x.code, impact: x.weight(b, a), message: x.message, before: before, after: after}, x.hints)
 	}
 	m.remainder(b, a)

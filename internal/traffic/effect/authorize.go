@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -149,7 +150,7 @@ func (c *comparison) calls(d door, w *traffic.Workload) []match.Call {
 	}
 	o := match.CandidateOptions{Max: min(c.o.MaxCandidates, 400), TrustDomain: c.after.TrustDomain}
 	o.Base.Request.Host = d.host
-	calls := match.PolicyCandidates(o, stacks...)
+	calls := d.probes(match.PolicyCandidates(o, stacks...))
 	address, err := netip.ParseAddr(w.Address)
 	seen := map[string]bool{}
 	var out []match.Call
@@ -170,6 +171,23 @@ func (c *comparison) calls(d door, w *traffic.Workload) []match.Call {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b match.Call) int { return simpler(a.Request, b.Request) })
+	return out
+}
+
+// probes adds variations of calls where the sides may take them for different
+// ones.
+func (d door) probes(calls []match.Call) []match.Call {
+	b, a := cmp.Or(d.secured[0], d.plain[0]), cmp.Or(d.secured[1], d.plain[1])
+	if b == nil || a == nil || sameManners(b.Options, a.Options) {
+		return calls
+	}
+	out := calls
+	for _, call := range calls {
+		for _, r := range match.Probes(b.Options, a.Options, call.Request) {
+			call.Request = r
+			out = append(out, call)
+		}
+	}
 	return out
 }
 

@@ -33,6 +33,8 @@ type found struct {
 	parts   []string
 	cause   cause
 	witness *mizzen.Witness
+	// shown is what the witness sees, where that is not before and after.
+	shown [2]string
 	// group keeps apart what is told together only within it.
 	group string
 }

@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ func (m *meeting) refusal(b, a fate) bool {
 	case a.refused > b.refused+some:
 		m.tell(m.fails(a), h)
 	case b.refused > a.refused+some:
+		if m.mannersOnly && a.Kind == match.Redirect {
+			return true // to a way to write the path that fails as well
+		}
 		m.tell(m.serves(b, a), h)
 	default:
 		return false
@@ -67,7 +71,7 @@ func (m *meeting) fails(a fate) found {
 	if a.refused < 100 {
 		f.message = number(a.refused) + " %% of %s fail"
 	}
-	if m.role == traffic.Gateway && (a.unknown || a.Kind == match.NoRoute) {
+	if m.role == traffic.Gateway && !m.mannersOnly && (a.unknown || a.Kind == match.NoRoute) {
 		f.code, f.message = mizzen.EffectWithdrawn, "the gateway no longer serves %s"
 	}
 	return f
@@ -82,7 +86,7 @@ func (m *meeting) serves(b, a fate) found {
 	switch {
 	case a.Kind == match.Redirect:
 		f.code, f.message = mizzen.EffectRewrite, "%s are redirected that failed"
-	case m.role == traffic.Gateway && (b.unknown || b.Kind == match.NoRoute):
+	case m.role == traffic.Gateway && !m.mannersOnly && (b.unknown || b.Kind == match.NoRoute):
 		f.code, f.impact, f.message = mizzen.EffectExposed, mizzen.ImpactWarning, "the gateway serves %s"
 	}
 	return f
@@ -163,7 +167,7 @@ func (m *meeting) add(f found, r match.Request, b, a fate, h hints) {
 	f.witness = m.witness(r, b, a)
 	f.scope()
 	if w := f.witness; w.Before == w.After {
-		w.Before, w.After = f.before, f.after
+		w.Before, w.After = cmp.Or(f.shown[0], f.before), cmp.Or(f.shown[1], f.after)
 	}
 	m.found = append(m.found, f)
 }
@@ -303,6 +307,9 @@ func (m *meeting) causeOf(rule traffic.Rule, b, a fate, h hints) cause {
 	}
 	if found, ok := m.behind(b, a); ok {
 		return found
+	}
+	if m.mannersDiffer() {
+		return m.c.mannersCause(m.names[0])
 	}
 	if rule.Ref.Kind != "" && m.c.written(rule.Ref) && len(m.c.changes.refs) == 0 {
 		return m.c.cause(rule, h)

@@ -121,10 +121,10 @@ func (c *comparison) pair(b, a *listenerv3.FilterChain) (pair [2]*match.Stack, k
 	if err != nil {
 		return pair, ""
 	}
-	if x == y {
+	if x == y && (x == "" || sameManners(before.Options, after.Options)) {
 		return [2]*match.Stack{before, after}, ""
 	}
-	return [2]*match.Stack{before, after}, x + "-" + y
+	return [2]*match.Stack{before, after}, fmt.Sprint(x, "-", y, before.Options, after.Options)
 }
 
 // policies identifies the filters of a chain that let pass or refuse.

@@ -19,6 +19,8 @@ type entry struct {
 	rc      *routev3.RouteConfiguration
 	router  *match.Router
 	options match.Options
+	// manners are the options in words.
+	manners fields
 	// scheme is https where the gateway ends TLS; name is the server name asked
 	// for there, "" for any.
 	scheme, name string
@@ -77,7 +79,7 @@ func entriesOf(l *listenerv3.Listener, chain *listenerv3.FilterChain, m *hcmv3.H
 		if name == "" {
 			name = m.GetRouteConfig().GetName()
 		}
-		return []*entry{{key: name, options: options, scheme: "http"}}
+		return []*entry{{key: name, options: options, manners: mannersOf(m), scheme: "http"}}
 	}
 	port := l.GetAddress().GetSocketAddress().GetPortValue()
 	scheme := "http"
@@ -94,7 +96,7 @@ func entriesOf(l *listenerv3.Listener, chain *listenerv3.FilterChain, m *hcmv3.H
 		if role == traffic.Waypoint {
 			at = chain.GetName()
 		}
-		out = append(out, &entry{key: at, options: options, scheme: scheme, name: name, port: port})
+		out = append(out, &entry{key: at, options: options, manners: mannersOf(m), scheme: scheme, name: name, port: port})
 	}
 	return out
 }

@@ -20,7 +20,10 @@ func (c *comparison) policyCause(r row, w *traffic.Workload) cause {
 	if rule, ok := c.firstChanged(after, before); ok && c.changes.changed(rule.Ref) {
 		return c.cause(rule, h)
 	}
-	return c.policyFor("AuthorizationPolicy", w, h)
+	if found := c.policyFor("AuthorizationPolicy", w, h); found.ref.Kind != "" {
+		return found
+	}
+	return c.mannersCause(w.Name)
 }
 
 // callWitness is the first request whose verdict differs.

@@ -21,9 +21,11 @@ type meeting struct {
 	before, after *index
 	from, to      *entry
 	host, port    string
-	trials        []trial
-	found         []found
-	told          map[string]int
+	// mannersOnly: the rules are the same, and requests are taken in otherwise.
+	mannersOnly bool
+	trials      []trial
+	found       []found
+	told        map[string]int
 }
 
 // routes tells what becomes of requests whose virtual host differs.
@@ -56,13 +58,13 @@ func (m *meeting) meet(entry string, vb, va *routev3.VirtualHost) {
 	}
 	b, a := m.c.signature(m.before, vb), m.c.signature(m.after, va)
 	domain := domains(vb)
-	if b+domain == a+domains(va) {
+	if m.mannersOnly = b+domain == a+domains(va); m.mannersOnly && !m.mannersDiffer() {
 		return
 	}
-	key := strings.Join([]string{string(m.role), entry, m.port, b, a, domain, domains(va)}, "\x00")
+	key := strings.Join([]string{string(m.role), entry, m.port, b, a, domain, domains(va), m.mannersKey()}, "\x00")
 	alike := domain == domains(va) && m.single(vb)
 	if alike {
-		key = strings.Join([]string{string(m.role), entry, m.port, b, a}, "\x00")
+		key = strings.Join([]string{string(m.role), entry, m.port, b, a, m.mannersKey()}, "\x00")
 	}
 	known, ok := m.c.met[key]
 	if !ok {
@@ -120,11 +122,13 @@ func (m *meeting) compare(vb, va *routev3.VirtualHost) {
 		m.known(vb, va)
 		return
 	}
-	for _, r := range m.requests(vb, va) {
+	for _, r := range m.probes(m.requests(vb, va)) {
 		m.differ(m.try(r))
 	}
 	m.report()
-	m.shadowed(vb, va)
+	if !m.mannersOnly {
+		m.shadowed(vb, va)
+	}
 }
 
 // try asks both sides about a request.

@@ -92,14 +92,8 @@ func (u *residue) cause() cause {
 			return u.c.oneOf(refs, namespaceOfWorkload(workload), hints{"configPatches"})
 		}
 	}
-	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet"} {
-		for _, ref := range u.c.changes.ofKind(kind) {
-			if ref.Namespace+"/"+ref.Name == workload {
-				return u.c.oneOf([]mizzen.Ref{ref}, "", hints{"proxy.istio.io/config"})
-			}
-		}
-	}
-	return cause{}
+	found, _ := u.c.workloadCause(workload)
+	return found
 }
 
 // presence tells of resources that only one side has, unless istiod makes
@@ -146,6 +140,7 @@ func (u *residue) chains(listener string, before, after *listenerv3.Listener) {
 	}
 	for _, key := range union(b, a) {
 		if b[key] != nil && a[key] != nil {
+			u.manners(b[key], a[key])
 			u.compare("listener", listener, b[key], a[key], bareChain)
 		}
 	}
@@ -193,6 +188,7 @@ func bareFilter(config *anypb.Any) *anypb.Any {
 	}
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: overrides(h.GetRouteConfig())}
 	h.AccessLog, h.Tracing, h.StatPrefix = nil, nil, ""
+	withoutManners(h)
 	kept := h.HttpFilters[:0]
 	for _, f := range h.HttpFilters {
 		if !told(f.GetName()) || leftToRoutes[f.GetName()] && len(f.GetTypedConfig().GetValue()) > 0 {
