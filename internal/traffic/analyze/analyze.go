@@ -19,7 +19,6 @@ import (
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	"istio.io/istio/pkg/config/analysis"
-	"istio.io/istio/pkg/config/analysis/analyzers"
 
 	"mizzen.dev/mizzen"
 )
@@ -64,7 +63,7 @@ func Analyze(ctx context.Context, objects []mizzen.Object, known Known, o Option
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range analyzers.All() {
+	for _, a := range all() {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("analyze objects: %w", err)
 		}

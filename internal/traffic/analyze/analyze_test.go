@@ -147,6 +147,13 @@ spec: {host: reviews.shop.svc.cluster.local, subsets: [{name: v1, labels: {versi
 			manifests: shop + gateway("istio: ingressgateway", "g-cert"), complete: true,
 			want: []string{`IST0101 warning Gateway g spec.servers[0].tls.credentialName: referenced credentialName not found: "g-cert"`},
 		},
+		"several hosts that others speak for too": {
+			manifests: virtualService("v", "[b.example, a.example, c.example]", routed) + virtualService("w", "[c.example, b.example]", routed) +
+				virtualService("x", "[a.example]", "exportTo: ['.']\n"+routed),
+			want: []string{
+				conflict("v", "shop/v,shop/w", "*/b.example"), conflict("w", "shop/v,shop/w", "*/b.example"), conflict("x", "shop/v,shop/x", "shop/a.example"),
+			},
+		},
 		"a policy for a workload that is not in the mesh": {
 			manifests: strings.Replace(shop, "istio-injection: enabled", "istio-injection: disabled", 1) + `
 apiVersion: security.istio.io/v1
@@ -168,6 +175,13 @@ spec: {selector: {matchLabels: {app: reviews}}}
 			}
 		})
 	}
+}
+
+const routed = "http: [{route: [{destination: {host: reviews}}]}]"
+
+func conflict(name, all, host string) string {
+	return "IST0109 warning VirtualService " + name + " spec.hosts: the VirtualServices " + all + " associated with mesh gateway define the same host " + host +
+		" which can lead to undefined behavior"
 }
 
 func virtualService(name, hosts, rest string) string {
