@@ -171,7 +171,7 @@ func compared(t *testing.T, s *scenario.Scenario, keys string) ([]mizzen.Effect,
 		for _, o := range side.Objects {
 			trust(o, keys)
 		}
-		mesh, err := compile.Compile(t.Context(), side.Objects, compile.Options{MeshConfig: side.MeshConfig})
+		mesh, err := compile.Compile(t.Context(), side.Objects, compile.Options{MeshConfig: side.MeshConfig, Selections: s.Selections()})
 		if err != nil {
 			t.Fatal(err)
 		}

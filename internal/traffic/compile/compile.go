@@ -26,6 +26,8 @@ type Options struct {
 	RootNamespace string
 	// Vantage says which proxies the mesh is to have; nil means all.
 	Vantage *Vantage
+	// Selections ask for workloads where none is known; see Selections.
+	Selections []Selection
 }
 
 // DefaultRoot is where istiod looks for mesh-wide settings unless told otherwise.

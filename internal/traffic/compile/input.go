@@ -72,6 +72,7 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	in.deployGateways()
 	in.deployWaypoints()
 	in.standIns(o.RootNamespace)
+	in.standInSidecars(o.Selections)
 	in.capture()
 	slices.SortFunc(in.workloads, func(a, b *workload) int { return cmp.Compare(a.Name, b.Name) })
 	in.workloads = slices.CompactFunc(in.workloads, func(a, b *workload) bool { return a.Name == b.Name })

@@ -236,28 +236,28 @@ func hostsOf(o mizzen.Object) []string {
 		return []string{o.GetName() + "." + ns + ".svc." + domain}
 	}
 	var out []string
-	var walk func(v any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			for field, item := range v {
-				if host, ok := item.(string); ok && field == "host" {
-					out = append(out, full(host, ns))
-				}
-				walk(item)
-			}
-		case []any:
-			for _, item := range v {
-				walk(item)
-			}
-		}
-	}
-	spec, _ := o.Object["spec"].(map[string]any)
 	for host := range ownHosts(o.Unstructured) {
 		out = append(out, host)
 	}
-	walk(spec)
+	eachHost(o.Object["spec"], func(host string, _ map[string]any) { out = append(out, full(host, ns)) })
 	return out
+}
+
+// eachHost visits the fields called host within a value, and what they are in.
+func eachHost(value any, visit func(host string, in map[string]any)) {
+	switch v := value.(type) {
+	case map[string]any:
+		if host, ok := v["host"].(string); ok {
+			visit(host, v)
+		}
+		for _, item := range v {
+			eachHost(item, visit)
+		}
+	case []any:
+		for _, item := range v {
+			eachHost(item, visit)
+		}
+	}
 }
 
 // ownHosts are those in spec.hosts.

@@ -60,6 +60,19 @@ func told(t *testing.T, dir string, s *scenario.Scenario) {
 	}
 }
 
+// TestElsewhere compares repositories that hold policies, and none of the
+// workloads that they are about.
+func TestElsewhere(t *testing.T) {
+	const dir = "testdata/elsewhere"
+	all, err := scenario.ReadAll(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		t.Run(s.Name, func(t *testing.T) { told(t, dir, s) })
+	}
+}
+
 func codesOf(effects []mizzen.Effect) []string {
 	var out []string
 	for _, e := range effects {
@@ -85,9 +98,10 @@ func checkWitnesses(t *testing.T, effects []mizzen.Effect) {
 func compare(t testing.TB, s *scenario.Scenario) []mizzen.Effect {
 	t.Helper()
 	var meshes [2]*traffic.Mesh
+	selections := s.Selections()
 	for i, side := range []scenario.Side{s.Before, s.After} {
 		var err error
-		if meshes[i], err = compile.Compile(t.Context(), side.Objects, compile.Options{MeshConfig: side.MeshConfig}); err != nil {
+		if meshes[i], err = compile.Compile(t.Context(), side.Objects, compile.Options{MeshConfig: side.MeshConfig, Selections: selections}); err != nil {
 			t.Fatal(err)
 		}
 	}

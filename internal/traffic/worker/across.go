@@ -83,6 +83,7 @@ func (p *Planner) twoWorkers(ctx context.Context, both, gone, come []mizzen.Obje
 	first := &Client{Executable: p.Client.Executable, AllowUnsandboxed: p.Client.AllowUnsandboxed, Starting: p.Client.Starting}
 	defer first.Close()
 	job := Job{Ask: AskCompile, Both: Send(both), After: Send(gone), MeshConfig: p.MeshConfig}
+	job.Selections = compile.Selections(slices.Concat(gone, come), compile.DefaultRoot)
 	var mesh frozen
 	if err := first.Do(ctx, job, &mesh); err != nil {
 		return a, err

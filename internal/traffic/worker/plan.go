@@ -91,6 +91,7 @@ func (p *Planner) sameFlags(ctx context.Context, both, gone, come []mizzen.Objec
 	matters, vantage := compile.Slice(both, changed, compile.DefaultRoot)
 	job := Job{
 		Ask: AskEffects, Both: Send(matters), Before: Send(gone), After: Send(come), Vantage: vantage, MeshConfig: p.MeshConfig,
+		Selections: compile.Selections(changed, compile.DefaultRoot),
 	}
 	var effects []mizzen.Effect
 	err := p.Client.Do(ctx, job, &effects)

@@ -43,6 +43,8 @@ type Job struct {
 	Compiled *frozen `json:"compiled,omitempty"`
 	// Vantage says whose view is asked for; nil means everybody's.
 	Vantage *compile.Vantage `json:"vantage,omitempty"`
+	// Selections ask for workloads where none is known.
+	Selections []compile.Selection `json:"selections,omitempty"`
 	// MeshConfig is YAML, laid over what the objects say of the mesh.
 	MeshConfig string `json:"meshConfig,omitempty"`
 	// RootNamespace is istio-system if empty.

@@ -108,7 +108,7 @@ func (s *session) mesh(ctx context.Context, job Job, lists ...[]Object) (*traffi
 		}
 	}
 	mesh, err := compile.Compile(ctx, received(lists...), compile.Options{
-		MeshConfig: []byte(job.MeshConfig), RootNamespace: job.RootNamespace, Vantage: job.Vantage,
+		MeshConfig: []byte(job.MeshConfig), RootNamespace: job.RootNamespace, Vantage: job.Vantage, Selections: job.Selections,
 	})
 	if err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (s *session) mesh(ctx context.Context, job Job, lists ...[]Object) (*traffi
 func digestOf(job Job, lists [][]Object) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
-	for _, v := range []any{job.MeshConfig, job.RootNamespace, job.Vantage, lists} {
+	for _, v := range []any{job.MeshConfig, job.RootNamespace, job.Vantage, job.Selections, lists} {
 		if err := enc.Encode(v); err != nil {
 			return sum, err
 		}

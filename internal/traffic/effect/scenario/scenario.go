@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -23,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/compile"
 )
 
 // Scenario is one change of a mesh.
@@ -81,6 +83,19 @@ func Read(file string) (*Scenario, error) {
 		side.MeshConfig = s.Content(name + ".mesh")
 	}
 	return s, nil
+}
+
+// Selections are those of the objects that differ between the sides.
+func (s *Scenario) Selections() []compile.Selection {
+	var changed []mizzen.Object
+	for _, sides := range [][2][]mizzen.Object{{s.Before.Objects, s.After.Objects}, {s.After.Objects, s.Before.Objects}} {
+		for _, o := range sides[0] {
+			if !slices.ContainsFunc(sides[1], func(other mizzen.Object) bool { return reflect.DeepEqual(o.Object, other.Object) }) {
+				changed = append(changed, o)
+			}
+		}
+	}
+	return compile.Selections(changed, "")
 }
 
 // Content returns a file of the archive, nil if it is not there.
