@@ -158,21 +158,26 @@ func labelText(labels map[string]string) string {
 // repository of their own deploys the workloads from elsewhere. Where some are
 // known, a selection that takes none of them is a mistake, which linting tells.
 func (in *input) standInSidecars(selections []Selection) {
-	known := map[string]bool{}
-	for _, w := range in.workloads {
-		if w.role.ForWorkload() {
-			known[w.Namespace], known[""] = true, true
-		}
-	}
+	known := slices.Clone(in.workloads)
 	for _, s := range in.absent(selections) {
 		injected, told := in.injected[s.Namespace]
-		if s.Service == "" && !known[s.Namespace] && (injected || !told) {
+		met := slices.ContainsFunc(known, s.meets)
+		if s.Service == "" && !met && (injected || !told) {
 			in.sidecar(cmp.Or(s.Namespace, anyNamespace), cmp.Or(s.Labels["app"], s.Labels["app.kubernetes.io/name"], anyWorkload), s.Labels)
 		}
 		if s.Service != "" {
 			in.service(s)
 		}
 	}
+}
+
+// meets tells whether a workload shows what a selection does: any of its
+// namespace, and of the mesh one with a sidecar, or one that it takes.
+func (s Selection) meets(w *workload) bool {
+	if s.Namespace != "" {
+		return w.Namespace == s.Namespace && w.role != ""
+	}
+	return w.role.ForWorkload() || selects(s.Labels, w.Namespace, w)
 }
 
 // absent leaves out the Services of namespaces of which something is known: if
