@@ -133,7 +133,7 @@ func only(t tally, prefix string) bool {
 func redirect(v *visit, words string) error {
 	m := redirected.FindStringSubmatch(words)
 	return errors.Join(
-		errorIf(!only(v.seen.own, m[1]+" direct_response"), "status", v.seen.own),
+		errorIf(!only(v.seen.own, m[1]+" direct_response") && !only(v.seen.own, m[1]+" path_normalization_failed"), "status", v.seen.own),
 		errorIf(!only(v.seen.locations, m[2]) || v.seen.locations[m[2]] != sends, "location", v.seen.locations))
 }
 
@@ -148,7 +148,7 @@ func answer(v *visit, words string) error {
 	details := map[string]string{
 		"injected": "fault_filter_abort", "answered with": "direct_response", "denied with": "rbac_access_denied", "Unauthorized": "jwt_authn_access_denied",
 		"no rule matches": "route_not_found", "the host is not known": "route_not_found", "has no workload": "no_healthy_upstream",
-		" is no ": "cluster_not_found",
+		"underscore": "http1.unexpected_underscore", " is no ": "cluster_not_found",
 	}
 	for part, detail := range details {
 		if strings.Contains(words, part) {

@@ -70,6 +70,14 @@ func TestAmbientWitnesses(t *testing.T) {
 	}
 }
 
+// TestWitnessesElsewhere is TestWitnesses for repositories of policies and
+// routes, whose workloads stand in.
+func TestWitnessesElsewhere(t *testing.T) {
+	testWitnesses(t, "../../internal/traffic/effect/testdata/elsewhere", []unconfirmed{
+		{mizzen.EffectAccessLog, "no request looks otherwise", "access-log-off"},
+	})
+}
+
 func testWitnesses(t *testing.T, dir string, table []unconfirmed) {
 	t.Helper()
 	bench := newBench(t)
