@@ -484,3 +484,96 @@ spec: {selector: {app: web}, ports: [{name: udp, port: 80, protocol: UDP, target
 		t.Errorf("%d of %d analyzers exist", found, len(neighbors))
 	}
 }
+
+// Istio's code walks over maps: what it says of objects with several mistakes
+// must be the same each time.
+func TestDeterminism(t *testing.T) {
+	objects := meshtest.Objects(t, `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: shop}
+spec:
+  hosts: [reviews, a.example, b.example]
+  http:
+  - match:
+    - {headers: {"bad name": {exact: a}, "worse name": {regex: "("}, fine: {regex: "["}}}
+    - {withoutHeaders: {"bad name": {exact: a}, "worse name": {regex: "("}}}
+    headers: {request: {set: {"bad name": a, "worse name": b, ":authority": c, host: d}}, response: {add: {"bad name": a, "worse name": b}}}
+    route:
+    - {destination: {host: reviews}, headers: {request: {add: {"bad name": a, "worse name": b}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: w, namespace: shop}
+spec: {hosts: [b.example, a.example, reviews], http: [{route: [{destination: {host: reviews}}]}]}
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: f, namespace: shop}
+spec:
+  workloadSelector: {labels: {"a*": b, "c*": d}}
+  configPatches:
+  - applyTo: CLUSTER
+    patch: {operation: MERGE, value: {no_such_field: 1, nor_this: 2, circuit_breakers: {bad: 1, worse: 2}}}
+  - applyTo: HTTP_FILTER
+    match: {listener: {filterChain: {filter: {name: envoy.http_connection_manager}}}}
+    patch: {operation: INSERT_BEFORE, value: {name: envoy.lua, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, bad: 1, worse: 2}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: s, namespace: shop}
+spec:
+  hosts: [a.example]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 1.2.3.4, ports: {http: 70000, other: 80000, third: 90000}, labels: {"bad key": a, "worse key": b}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: d, namespace: shop}
+spec: {host: reviews, subsets: [{name: v1, labels: {"bad key": a, "worse key": b, fine: "bad value"}}]}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: t, namespace: shop}
+spec: {tracing: [{customTags: {a: {literal: {value: ""}}, b: {literal: {value: ""}}}}]}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: p, namespace: shop}
+spec: {selector: {matchLabels: {"a*": b, "c*": d}}, portLevelMtls: {"0": {mode: STRICT}, "70000": {mode: STRICT}, "80000": {mode: DISABLE}}}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: shop}
+spec: {egress: [{hosts: ["*/*", "./*", "shop/a.example", "shop/b.example"]}]}
+`)
+	var first []mizzen.Finding
+	for i := range 20 {
+		got, err := Analyze(t.Context(), objects, Known{}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = got
+		}
+		if diff := cmp.Diff(first, got); diff != "" {
+			t.Fatalf("run %d differs (-first +now):\n%s", i, diff)
+		}
+	}
+	if len(first) < 20 {
+		t.Errorf("only %d findings", len(first))
+	}
+}
+
+func TestSettled(t *testing.T) {
+	for message, want := range map[string]string{
+		"using deprecated type_url(s); b, c, a":                                          "using deprecated type_url(s); a, b, c",
+		`authority header cannot be set multiple times: have "d", attempting to set "c"`: `authority header cannot be set multiple times: have "c", attempting to set "d"`,
+		"weights b, a": "weights b, a",
+	} {
+		if got := settled(message); got != want {
+			t.Errorf("%q is %q, want %q", message, got, want)
+		}
+	}
+}

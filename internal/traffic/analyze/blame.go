@@ -148,7 +148,7 @@ func (t *trial) count() (n int) {
 		Meta: config.Meta{Name: t.about.object.GetName(), Namespace: t.about.object.GetNamespace()}, Spec: spec,
 	})
 	for _, e := range slices.Concat(flatten(err), flatten(warning)) {
-		if e.Error() == t.message {
+		if settled(e.Error()) == t.message {
 			n++
 		}
 	}

@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -35,9 +36,31 @@ func (c *catalog) findings() []mizzen.Finding {
 func texts(parameters []any) []string {
 	list := make([]string, len(parameters))
 	for i, p := range parameters {
-		list[i] = fmt.Sprint(p)
+		list[i] = settled(fmt.Sprint(p))
 	}
 	return list
+}
+
+// unordered are messages of Istio's validation that name several things in the
+// order of a map, another one each time: what begins them, and what is between
+// the things.
+var unordered = []struct{ before, between, after string }{
+	{"using deprecated type_url(s); ", ", ", ""},
+	{"using deprecated types by name without typed_config; ", ", ", ""},
+	{`authority header cannot be set multiple times: have "`, `", attempting to set "`, `"`},
+}
+
+// settled puts such a list in order.
+func settled(message string) string {
+	for _, u := range unordered {
+		list, ok := strings.CutPrefix(message, u.before)
+		if list, end := strings.CutSuffix(list, u.after); ok && end {
+			names := strings.Split(list, u.between)
+			slices.Sort(names)
+			return u.before + strings.Join(names, u.between) + u.after
+		}
+	}
+	return message
 }
 
 func (c *catalog) finding(m diag.Message, said claim, o *origin) mizzen.Finding {
