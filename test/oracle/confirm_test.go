@@ -42,10 +42,12 @@ func (e *errand) differs(b, a *portrait) error {
 	case mizzen.EffectWeights:
 		ok = slices.Equal(b.servers.names(), a.servers.names()) && !cmp.Equal(b.clusters, a.clusters)
 	case mizzen.EffectFails, mizzen.EffectAuthorizationNarrower, mizzen.EffectMTLSStronger, mizzen.EffectWithdrawn, mizzen.EffectEgressClosed,
-		mizzen.EffectJWT, mizzen.EffectTLSMismatch:
+		mizzen.EffectTLSMismatch:
 		ok = b.refused() < a.refused()
 	case mizzen.EffectServed, mizzen.EffectAuthorizationWider, mizzen.EffectMTLSWeaker, mizzen.EffectExposed, mizzen.EffectEgressOpened:
 		ok = b.refused() > a.refused()
+	case mizzen.EffectJWT:
+		ok = b.refused() != a.refused()
 	case mizzen.EffectTimeout:
 		ok = !cmp.Equal(b.timeouts, a.timeouts)
 	case mizzen.EffectRetries:
@@ -109,7 +111,7 @@ func whole(words string) claim {
 		return func(v *visit, _ string) error {
 			return errorIf(!only(v.seen.own, "403 ext_authz_error"), "nobody was asked", v.seen.own)
 		}
-	case strings.HasPrefix(words, "allowed"), strings.HasPrefix(words, "reaches "), words == "the token is not looked at":
+	case strings.HasPrefix(words, "allowed"), strings.HasPrefix(words, "reaches "), words == "the token is not looked at", words == "the token is believed":
 		return func(v *visit, _ string) error { return errorIf(v.seen.served != sends, "served", v.seen.served) }
 	case strings.HasPrefix(words, "refused"), strings.HasSuffix(words, "the connection is closed"), strings.HasSuffix(words, "the connection is refused"):
 		return func(v *visit, _ string) error { return errorIf(v.seen.closed != sends, "closed", v.seen.closed) }

@@ -37,7 +37,6 @@ var unconfirmedEffects = []unconfirmed{
 	{mizzen.EffectRoutePolicy, "a priority shows under load alone", "route-priority"},
 	{mizzen.EffectArrival, "it is settings, and what they do to requests is told beside it", "edge-profile path-normalization-off path-normalization-stricter trusted-proxies"},
 	{mizzen.EffectMTLSWeaker, "no proxy is left to ask", "injection-pod-revision sidecar-off"},
-	{mizzen.EffectJWT, "it is about tokens that are believed, and none is named", "jwt-issuer jwt-removed"},
 	{mizzen.EffectClientTLS, "how callers connect is no matter of one request", "client-tls-simple egress-tls-origination"},
 	{mizzen.EffectInjectionOff, "no proxy is left to ask", "injection-off injection-tag-renamed"},
 	{mizzen.EffectInjectionOn, "there is no proxy to ask before", "injection-on sidecar-gone-namespace"},

@@ -163,7 +163,7 @@ func (in *input) standInSidecars(selections []Selection) {
 		injected, told := in.injected[s.Namespace]
 		met := slices.ContainsFunc(known, s.meets)
 		if s.Service == "" && !met && (injected || !told) {
-			in.sidecar(cmp.Or(s.Namespace, anyNamespace), cmp.Or(s.Labels["app"], s.Labels["app.kubernetes.io/name"], anyWorkload), s.Labels)
+			s.Namespace, s.Service = cmp.Or(s.Namespace, anyNamespace), cmp.Or(s.Labels["app"], s.Labels["app.kubernetes.io/name"], anyWorkload)
 		}
 		if s.Service != "" {
 			in.service(s)
@@ -219,7 +219,7 @@ func (in *input) absent(selections []Selection) []Selection {
 // ofService is the label by which a Service that stands in finds its workloads.
 const ofService = "mizzen.dev/stands-in-for"
 
-// service adds a Service and its workloads, and somebody who calls it.
+// service adds a Service and its workload, and somebody who calls it.
 func (in *input) service(s Selection) {
 	port := s.Port
 	if port == 0 {
@@ -230,7 +230,6 @@ func (in *input) service(s Selection) {
 		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Service}}
 		svc.Spec.Selector = map[string]string{ofService: s.Service}
 		i, in.services = len(in.services), append(in.services, svc)
-		in.sidecar(s.Namespace, anyWorkload, nil)
 	}
 	if svc := in.services[i]; !slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == int32(port) }) {
 		name := fmt.Sprintf("%s-%d", cmp.Or(s.Protocol, "http"), port)
@@ -246,6 +245,7 @@ func (in *input) service(s Selection) {
 	}
 	labels[ofService] = s.Service
 	in.sidecar(s.Namespace, name, labels)
+	in.sidecar(s.Namespace, anyWorkload, nil)
 }
 
 // sidecar adds a workload with a sidecar, unless it is there.

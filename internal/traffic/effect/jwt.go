@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -39,15 +40,51 @@ func (c *comparison) jwt() {
 		}
 		if len(x) == 0 {
 			f.impact, f.message = mizzen.ImpactNotice, "tokens are checked: one that is not valid is refused"
-			from, at := c.bearer(a)
-			f.witness = &mizzen.Witness{
-				From: from, Method: "GET", URL: "http://" + at + "/", Headers: map[string]string{"Authorization": "Bearer not-a-token"},
-				Before: "the token is not looked at", After: "401 Unauthorized",
+		}
+		if f.witness = tokenWitness(x, y); f.witness != nil {
+			side := a
+			if len(y) == 0 {
+				side = b
 			}
+			from, at := c.bearer(side)
+			f.witness.From, f.witness.URL = from, "http://"+at+"/"
 		}
 		c.out.add(f)
 	}
 }
+
+// tokenWitness is a request with a token that fares otherwise where other
+// issuers are believed; nil if these are the same. Who sends it, and where to,
+// is left open.
+func tokenWitness(b, a fields) *mizzen.Witness {
+	const ignored, believed, refused = "the token is not looked at", "the token is believed", "401 Unauthorized"
+	with := func(token, before, after string) *mizzen.Witness {
+		return &mizzen.Witness{Method: http.MethodGet, Headers: map[string]string{"Authorization": "Bearer " + token}, Before: before, After: after}
+	}
+	only := func(in, notIn fields) string {
+		for _, f := range in {
+			if issuer, ok := strings.CutPrefix(f.name, issuerOf); ok && notIn.get(f.name) == "" && !strings.Contains(f.value, " in ") {
+				return "a token of " + issuer + "/somebody"
+			}
+		}
+		return ""
+	}
+	gone, come := only(b, a), only(a, b)
+	switch {
+	case len(b) == 0:
+		return with("not-a-token", ignored, refused)
+	case len(a) == 0:
+		return with("not-a-token", refused, ignored)
+	case gone != "":
+		return with(gone, believed, refused)
+	case come != "":
+		return with(come, refused, believed)
+	}
+	return nil
+}
+
+// issuerOf begins the name of the field about an issuer.
+const issuerOf = "issuer "
 
 // bearer is who sends a token to a proxy, and where to. At a waypoint it is a
 // caller of a host that asks for tokens.
@@ -77,7 +114,7 @@ func tokens(p *traffic.Proxy) fields {
 					continue
 				}
 				for _, provider := range config.GetProviders() {
-					byIssuer["issuer "+provider.GetIssuer()] = providerWords(provider)
+					byIssuer[issuerOf+provider.GetIssuer()] = providerWords(provider)
 				}
 			}
 		}
