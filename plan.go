@@ -87,6 +87,17 @@ func (p *Plan) Counts() Counts {
 	return c
 }
 
+// Deleted are the objects that carrying out the Plan deletes.
+func (p *Plan) Deleted() []Ref {
+	var refs []Ref
+	for _, c := range p.Changes {
+		if c.Action == Delete {
+			refs = append(refs, c.Ref)
+		}
+	}
+	return refs
+}
+
 // Writes tells whether carrying out the Plan changes the cluster.
 func (p *Plan) Writes() bool {
 	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action.Writes() })

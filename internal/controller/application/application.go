@@ -56,6 +56,8 @@ type Reconciler struct {
 	// Served fails if the API server drops a field that this binary reads.
 	Served       func(context.Context) error
 	Destinations *cluster.Registry
+	// Surroundings are what the destinations have beside Git, for reviews.
+	Surroundings *cluster.Surroundings
 	Recorder     events.EventRecorder
 	// Log says in one line what happened to an Application: synced, restored,
 	// or why not.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -94,16 +95,14 @@ func (x *run) decide(r *mizzen.Review, summary *v1alpha1.ReviewStatus, given []v
 }
 
 // awaitApproval holds the revision until its owners agree. doubt says why there
-// are approvals that do not count; that may be mended without any news.
+// are approvals that do not count; that may be mended without any news, and is
+// seen when the revision is looked at again.
 func (x *run) awaitApproval(r *mizzen.Review, given []v1alpha1.Approval, doubt error) *result {
 	text := awaitingText(x.name.Name, r, given)
 	if doubt == nil {
 		return x.hold(v1alpha1.ReasonAwaitingApproval, text)
 	}
-	held := x.hold(v1alpha1.ReasonAwaitingApproval, text+"; there are approvals that do not count: "+doubt.Error())
-	held.after = lastRetry
-	x.m.expire(x.now.Add(lastRetry))
-	return held
+	return x.hold(v1alpha1.ReasonAwaitingApproval, text+"; there are approvals that do not count: "+doubt.Error())
 }
 
 // free tells whether the revision passes unseen: there is nothing to compare it
@@ -118,8 +117,14 @@ func (x *run) free() bool {
 }
 
 // compare reviews the Application between the synced revision and the one at
-// hand, among the other Applications of its repository and cluster.
+// hand, among the other Applications of its repository and cluster, and among
+// what else the cluster has.
 func (x *run) compare(ctx context.Context) (*mizzen.Review, error) {
+	// A cluster that is slow or away is waited for here, where it keeps nobody
+	// from a review.
+	if _, err := x.surroundings(ctx); err != nil {
+		return nil, err
+	}
 	// Who waits for the traffic worker must not keep others from their work.
 	release, err := x.Reviewing.Enter(ctx, x.name.Namespace)
 	if err != nil {
@@ -134,12 +139,34 @@ func (x *run) compare(ctx context.Context) (*mizzen.Review, error) {
 	if err != nil {
 		return nil, err
 	}
+	inTurn, cancel := context.WithTimeout(ctx, promptRead)
+	defer cancel()
+	surroundings, err := x.surroundings(inTurn) // as they are by now: the turn may have come late
+	if err != nil {
+		return nil, err
+	}
 	reviewer := *x.Reviewer
 	reviewer.Masker = x.destination.Masker
 	return reviewer.Single(ctx, review.Single{
-		Application: discover.Of(x.app), Base: base, Head: x.snapshot, Others: x.neighbors(ctx),
+		Application: discover.Of(x.app), Base: base, Head: x.snapshot, Others: x.neighbors(ctx), Live: surroundings,
 		Capabilities: render.Capabilities{KubeVersion: version, APIVersions: apis},
 	})
+}
+
+// lookAgain is how often a revision that is held is reviewed anew.
+const lookAgain = 5 * time.Minute
+
+// promptRead is how long a review that has its turn waits for its cluster.
+const promptRead = 15 * time.Second
+
+// surroundings are what the destination has beside Git. What the sync deletes
+// goes, whoever brought it.
+func (x *run) surroundings(ctx context.Context) (*review.Live, error) {
+	objects, err := x.Surroundings.Of(ctx, x.destination.Cluster)
+	if err != nil {
+		return nil, fmt.Errorf("what cluster %s has beside Git cannot be read: %w", x.destination.Name, err)
+	}
+	return &review.Live{Server: x.destination.Name, Objects: objects, Leaving: x.planned.Deleted()}, nil
 }
 
 // neighbors are the other Applications of the repository that go to the same
@@ -191,6 +218,8 @@ func (x *run) hold(reason, text string) *result {
 	}
 	x.settle(false)
 	x.m.hold()
+	// What the cluster has beside Git tells nobody when it changes.
+	x.m.expire(x.now.Add(lookAgain))
 	x.gates.wait(x.name, x.repository())
 	return &result{finding: f}
 }
