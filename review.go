@@ -24,6 +24,8 @@ type Review struct {
 	Verdict *Verdict `json:"verdict,omitempty"`
 	// Effects are sorted, the worst first.
 	Effects []Effect `json:"effects"`
+	// EffectsUnknown says why those of a cluster are not known; empty if all are.
+	EffectsUnknown string `json:"effectsUnknown,omitempty"`
 	// Findings are about the repository as a whole, and new at Head.
 	Findings []Finding `json:"findings"`
 	// Items are the Applications that differ or cannot be rendered, sorted by

@@ -85,8 +85,6 @@ type run struct {
 	review  *mizzen.Review
 	// single: the Review is about one Application.
 	single bool
-	// unknown says why the effects are not known; empty if they are.
-	unknown string
 }
 
 // Review compares the two revisions. An Application that cannot be rendered is
