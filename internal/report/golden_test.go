@@ -167,8 +167,12 @@ func sampleApplications() map[string]*v1alpha1.Application {
 		},
 	}
 	gated.Status.Revision = oldCommit
+	reported := good()
+	reported.Status.Review = gated.Status.Review.DeepCopy()
+	reported.Status.Review.Gate, reported.Status.Review.Approvals = v1alpha1.GateReport, nil
 	return map[string]*v1alpha1.Application{
-		"gated": gated, "ready": good(), "broken": broken(), "held": held, "suspended": suspended, "unreachable": away,
+		"reported": reported,
+		"gated":    gated, "ready": good(), "broken": broken(), "held": held, "suspended": suspended, "unreachable": away,
 		"new": fresh, "degraded": degraded, "manual": manual,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -56,6 +57,7 @@ func newMesh(t *testing.T) *stage {
 	s.publish(map[string]string{
 		".mizzen.yaml": "policy:\n  guardrails: {mtls-weakened: approval, others-affected: off}\n",
 		"CODEOWNERS":   "app/ @acme/security\n", "app/app.yaml": workload("web"), "app/cm.yaml": configMap("cm", "1"),
+		"told/cm.yaml": configMap("told", "1"),
 	})
 	return s
 }
@@ -70,6 +72,7 @@ func (s *stage) look(n int) {
 func TestGateKnowsTheCluster(t *testing.T) {
 	t.Parallel()
 	s := newMesh(t)
+	launch(t, s.lab, s.state).ready()
 	platform := s.lab.Repo(t, map[string]string{"mesh/mtls.yaml": strings.Replace(peers("STRICT"), "name: mtls", "name: mtls, namespace: istio-system", 1)})
 	s.apply(fmt.Sprintf(`
 apiVersion: mizzen.dev/v1alpha1
@@ -84,7 +87,6 @@ spec:
   source: {repository: platform, path: mesh}
   privileged: true
 `, platform.URL))
-	launch(t, s.lab, s.state).ready()
 	s.wait("the platform's mTLS", func(ctx context.Context) bool {
 		_, err := s.run(ctx, "get", "peerauthentication", "mtls", "-n", "istio-system")
 		return err == nil
@@ -176,10 +178,13 @@ spec: {kubeconfigSecretRef: {name: here}}
 		base64.StdEncoding.EncodeToString(s.kubeconfigOf("reader"))))
 	launch(t, s.lab, s.state).ready()
 	s.app("app", "app", "sync: {gate: Policy}", "destination: {cluster: here}")
+	s.app("told", "told", "sync: {gate: Report}", "destination: {cluster: here}")
 	s.shows("cm", "value", "1")
+	s.shows("told", "value", "1")
 	s.until("app", "Synced", metav1.ConditionTrue, "")
+	s.until("told", "Synced", metav1.ConditionTrue, "")
 
-	s.push("Change", map[string]string{"app/cm.yaml": configMap("cm", "2")})
+	s.push("Change", map[string]string{"app/cm.yaml": configMap("cm", "2"), "told/cm.yaml": configMap("told", "2")})
 	held := s.until("app", "Synced", metav1.ConditionFalse, v1alpha1.ReasonReviewFailed)
 	message := conditionMessage(held, "Synced")
 	for _, want := range []string{"what cluster here has beside Git cannot be read", "in the whole cluster", "to list "} {
@@ -188,6 +193,12 @@ spec: {kubeconfigSecretRef: {name: here}}
 		}
 	}
 	s.stays("1")
+	// A gate that holds nothing says so, and lets it pass.
+	s.shows("told", "value", "2")
+	s.wait("the failure to be told", func(ctx context.Context) bool {
+		events, err := s.run(ctx, "get", "events", "-n", s.ns)
+		return err == nil && strings.Contains(events, "it cannot be told what the revision does: what cluster here has beside Git cannot be read")
+	}, func() string { events, _ := s.run(t.Context(), "get", "events", "-n", s.ns); return events })
 
 	s.apply(clusterRole(t))
 	s.kube("create", "clusterrolebinding", "reviews", "--clusterrole=mizzen-reviews", "--serviceaccount="+s.ns+":reader")
@@ -213,4 +224,47 @@ func (s *stage) kubeconfigOf(account string) []byte {
 		s.test.Fatal(err)
 	}
 	return b
+}
+
+// A gate that reports says in the status what a revision does and what policy says
+// of it, and holds nothing. It may be the default of the controller.
+func TestGateReports(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 0)
+	s.publish(gated("1"))
+	p := launchAs(t, s.lab, s.state, "up --default-gate Report").ready()
+	s.app("app", "app")
+	s.until("app", "Ready", metav1.ConditionTrue, "")
+	passes := func(value string, byDefault bool) {
+		t.Helper()
+		commit := s.push("Change to "+value, map[string]string{"app/cm.yaml": configMap("cm", value)})
+		s.shows("cm", "value", value)
+		s.wait("the review to be told", func(ctx context.Context) bool {
+			app := s.read(ctx, "app")
+			return app.Status.Review != nil && app.Status.Review.Revision == commit && app.Status.Revision == commit
+		}, func() string { return fmt.Sprint(s.read(t.Context(), "app").Status) })
+		r := s.read(t.Context(), "app").Status.Review
+		if r.Decision != "needsApproval" || r.Gate != v1alpha1.GateReport || r.Default != byDefault || r.Digest == "" || r.Changes.Updated != 1 {
+			t.Errorf("the review is %+v", r)
+		}
+	}
+	passes("2", true)
+	s.kube("patch", "app.mizzen.dev", "app", "-n", s.ns, "--type=merge", "-p", `{"spec":{"sync":{"gate":"Report"}}}`)
+	passes("3", false)
+	out, err := exec.Command("../../bin/mizzen", "approve", "app", "-n", s.ns, "--kubeconfig", s.lab.Kubeconfig, "--yes").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "it has no gate that holds a revision") {
+		t.Errorf("an approval of what passed: %v %s", err, out)
+	}
+
+	// Without that default nothing is reviewed, and nobody misses it.
+	s.kube("patch", "app.mizzen.dev", "app", "-n", s.ns, "--type=json", "-p", `[{"op":"remove","path":"/spec/sync/gate"}]`)
+	passes("4", true)
+	p.stop()
+	launch(t, s.lab, s.state).ready()
+	s.push("Change to 5", map[string]string{"app/cm.yaml": configMap("cm", "5")})
+	s.shows("cm", "value", "5")
+	s.wait("the review to go", func(ctx context.Context) bool { return s.read(ctx, "app").Status.Review == nil },
+		func() string { return fmt.Sprint(s.read(t.Context(), "app").Status) })
+	p = launchAs(t, s.lab, t.TempDir(), "up --default-gate Sometimes")
+	p.says("Sometimes")
 }

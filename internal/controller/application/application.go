@@ -53,6 +53,8 @@ type Reconciler struct {
 	Engine   *engine.Engine
 	// Reviewer says what a revision does, for Applications with a gate.
 	Reviewer *review.Reviewer
+	// DefaultGate is that of Applications that set none; empty is None.
+	DefaultGate v1alpha1.Gate
 	// Served fails if the API server drops a field that this binary reads.
 	Served       func(context.Context) error
 	Destinations *cluster.Registry
