@@ -43,6 +43,8 @@ type reading struct {
 	objects []mizzen.Object
 	err     error
 	ended   time.Time // zero while it is under way
+	// forgotten is closed when there is no room for it any more.
+	forgotten chan struct{}
 	// waiting counts those who want it; without any it is given up.
 	waiting int
 	cancel  context.CancelFunc
@@ -75,7 +77,7 @@ func (s *Surroundings) join(ctx context.Context, c *live.Cluster) *reading {
 	if r == nil {
 		// It is for others, too: it does not end with the first who asks.
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestRead)
-		r = &reading{done: make(chan struct{}), cancel: cancel}
+		r = &reading{done: make(chan struct{}), forgotten: make(chan struct{}), cancel: cancel}
 		s.all[c] = r
 		go s.run(shared, c, r)
 	}
@@ -98,7 +100,11 @@ func (s *Surroundings) run(ctx context.Context, c *live.Cluster, r *reading) {
 	defer r.cancel()
 	objects, err := s.read(ctx, c)
 	s.finish(r, objects, err)
-	<-s.clock.After(sharedFor)
+	select {
+	case <-s.clock.After(sharedFor):
+	case <-r.forgotten: // what holds it must not outlive its place
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drop(c, r)
@@ -121,6 +127,7 @@ func (s *Surroundings) finish(r *reading, objects []mizzen.Object, err error) {
 		oldest := slices.MinFunc(ended, func(a, b *live.Cluster) int {
 			return cmp.Compare(s.all[a].ended.UnixNano(), s.all[b].ended.UnixNano())
 		})
+		close(s.all[oldest].forgotten)
 		delete(s.all, oldest)
 	}
 }

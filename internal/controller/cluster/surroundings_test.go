@@ -149,12 +149,16 @@ func TestSurroundingsAreBounded(t *testing.T) {
 	broken := errors.New("broken")
 	s.read = func(context.Context, *live.Cluster) ([]mizzen.Object, error) { return nil, broken }
 	var all []*live.Cluster
+	var reads []*reading
 	for i := range 3 * mostShared {
 		c := new(live.Cluster)
 		all = append(all, c)
 		if _, err := s.Of(t.Context(), c); !errors.Is(err, broken) {
 			t.Fatalf("cluster %d: %v", i, err)
 		}
+		s.mu.Lock()
+		reads = append(reads, s.all[c])
+		s.mu.Unlock()
 		clock.Step(time.Millisecond)
 	}
 	s.mu.Lock()
@@ -165,6 +169,8 @@ func TestSurroundingsAreBounded(t *testing.T) {
 	for i, c := range all {
 		if kept := s.all[c] != nil; kept != (i >= len(all)-mostShared) {
 			t.Errorf("cluster %d is kept: %v", i, kept)
+		} else if !kept {
+			<-reads[i].forgotten // nobody holds it for the rest of the while
 		}
 	}
 }
