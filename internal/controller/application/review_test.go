@@ -2,8 +2,12 @@ package application
 
 import (
 	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/events"
 
 	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/render/memtree"
 )
 
 func TestGateOf(t *testing.T) {
@@ -44,5 +48,20 @@ func TestGateIsRemembered(t *testing.T) {
 		if m.learn(app); (m.guarded == 3) != c.want {
 			t.Errorf("%s: guarded since %d, want %v", c.name, m.guarded, c.want)
 		}
+	}
+}
+
+// Nobody tells what changes in the cluster beside Git, so that what is held is
+// looked at again.
+func TestHeldIsLookedAtAgain(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	x := &run{
+		Reconciler: &Reconciler{Recorder: events.NewFakeRecorder(1)}, app: &v1alpha1.Application{}, m: &memory{}, now: now,
+		snapshot: memtree.Tree{},
+	}
+	x.hold(v1alpha1.ReasonDenied, "because")
+	s := x.m.settled()
+	if !s.done || !s.gated || s.expired(now.Add(lookAgain-time.Second)) || !s.expired(now.Add(lookAgain)) {
+		t.Errorf("%+v", s)
 	}
 }
