@@ -104,3 +104,11 @@ func TestDigest(t *testing.T) {
 		}
 	}
 }
+
+func TestDeleted(t *testing.T) {
+	ref := func(name string) Ref { return Ref{Kind: "Service", Namespace: "shop", Name: name} }
+	p := &Plan{Changes: []Change{{Ref: ref("kept"), Action: Keep}, {Ref: ref("gone"), Action: Delete}, {Ref: ref("new"), Action: Create}}}
+	if got := p.Deleted(); len(got) != 1 || got[0] != ref("gone") {
+		t.Errorf("%v", got)
+	}
+}

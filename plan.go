@@ -29,9 +29,15 @@ type Plan struct {
 	Findings []Finding `json:"findings"`
 	// Unchanged counts the objects that the cluster already has as they are.
 	Unchanged int `json:"unchanged"`
-	// Verdict is what policy says of the step from the synced revision; nil if it
-	// was not asked. The digest does not cover it.
+	// Effects are what the step from the synced revision does to traffic, the worst
+	// first; nil if they were not asked for, or are not known, which a Finding says
+	// then. Verdict is what policy says of that step; nil likewise. The digest
+	// covers neither.
+	Effects []Effect `json:"effects,omitzero"`
 	Verdict *Verdict `json:"verdict,omitempty"`
+	// Live says which objects of the cluster complete both sides of that step; nil
+	// if none was asked.
+	Live *ReviewLive `json:"live,omitempty"`
 }
 
 // Counts says how many objects a Plan or a Sync creates, updates and so on.
@@ -85,6 +91,17 @@ func (p *Plan) Counts() Counts {
 		}
 	}
 	return c
+}
+
+// Deleted are the objects that carrying out the Plan deletes.
+func (p *Plan) Deleted() []Ref {
+	var refs []Ref
+	for _, c := range p.Changes {
+		if c.Action == Delete {
+			refs = append(refs, c.Ref)
+		}
+	}
+	return refs
 }
 
 // Writes tells whether carrying out the Plan changes the cluster.

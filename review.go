@@ -3,6 +3,7 @@ package mizzen
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // ReviewSchema names the form of a Review as JSON; see PlanSchema.
@@ -23,6 +24,8 @@ type Review struct {
 	Verdict *Verdict `json:"verdict,omitempty"`
 	// Effects are sorted, the worst first.
 	Effects []Effect `json:"effects"`
+	// EffectsUnknown says why those of a cluster are not known; empty if all are.
+	EffectsUnknown string `json:"effectsUnknown,omitempty"`
 	// Findings are about the repository as a whole, and new at Head.
 	Findings []Finding `json:"findings"`
 	// Items are the Applications that differ or cannot be rendered, sorted by
@@ -38,7 +41,7 @@ type Review struct {
 }
 
 // ReviewLive are objects that Git does not hold. They are the same on both
-// sides.
+// sides, but for what goes with the change.
 type ReviewLive struct {
 	// Server is the API server that has them, Cluster the cluster or environment
 	// of the repository that it is; empty if there is but one.
@@ -175,7 +178,8 @@ func (r *Review) computeDigest() string {
 // ApprovalDigest identifies what somebody agrees to who approves the Review: the
 // step from Base, the changes, their effects, and what policy says of them. The
 // revision of Head, times and places do not count, so that an approval survives
-// a rebase; it does not survive its use, since Base is another one then.
+// a rebase; it does not survive its use, since Base is another one then. Callers
+// count by their namespaces, so that a pod that comes or goes asks nobody again.
 func (r *Review) ApprovalDigest() string {
 	type effect struct {
 		Code                                     EffectCode
@@ -185,7 +189,18 @@ func (r *Review) ApprovalDigest() string {
 	}
 	effects := make([]effect, 0, len(r.Effects))
 	for _, e := range r.Effects {
-		effects = append(effects, effect{e.Code, e.Impact, e.Cluster, e.Subject, e.Message, e.Before, e.After, e.Callers})
+		effects = append(effects, effect{e.Code, e.Impact, e.Cluster, e.Subject, e.Message, e.Before, e.After, namespaces(e.Callers)})
 	}
 	return digestOf([]any{r.Base.ID, r.computeDigest(), effects, r.Verdict.essence()})
+}
+
+// namespaces are those of workloads, sorted; what is not in one stays as it is.
+func namespaces(workloads []string) []string {
+	var all []string
+	for _, w := range workloads {
+		namespace, _, _ := strings.Cut(w, "/")
+		all = append(all, namespace)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

@@ -192,6 +192,8 @@ type Gate string
 const (
 	// GateNone lets every revision pass.
 	GateNone Gate = "None"
+	// GateReport lets every revision pass, and says in the status what it does.
+	GateReport Gate = "Report"
 	// GatePolicy holds a revision that the policy of its repository does not
 	// allow.
 	GatePolicy Gate = "Policy"
@@ -204,10 +206,11 @@ type SyncPolicy struct {
 	// +kubebuilder:default=Auto
 	Mode SyncMode `json:"mode,omitempty"`
 	// Gate says what a new revision has to pass before it is synced: with
-	// Policy, a revision whose Verdict is not allow waits for approval. Empty
-	// is None.
+	// Policy, a revision whose Verdict is not allow waits for approval; with
+	// Report, it is reviewed, and none waits. Empty is the default of the
+	// controller, which is None unless it is told otherwise.
 	// +optional
-	// +kubebuilder:validation:Enum=None;Policy
+	// +kubebuilder:validation:Enum=None;Report;Policy
 	Gate Gate `json:"gate,omitempty"`
 	// Prune deletes objects that left Git.
 	// +optional
@@ -285,7 +288,7 @@ type ApplicationStatus struct {
 	// +listType=atomic
 	History []SyncRecord `json:"history,omitempty"`
 	// Review is what the gate says of the newest revision that changes
-	// anything; there is none without a gate.
+	// anything; there is none with the gate None.
 	// +optional
 	Review *ReviewStatus `json:"review,omitempty"`
 	// Inventory is what Mizzen applied for this Application.

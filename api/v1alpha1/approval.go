@@ -77,6 +77,12 @@ type ReviewStatus struct {
 	Digest string `json:"digest"`
 	// Decision is allow, needsApproval or deny.
 	Decision string `json:"decision"`
+	// Gate is Report if the revision passes whatever the decision is; else Policy.
+	// +optional
+	Gate Gate `json:"gate,omitempty"`
+	// Default tells that the gate is that of the controller, and not of the spec.
+	// +optional
+	Default bool `json:"default,omitempty"`
 	// Changes counts the objects that differ.
 	// +optional
 	Changes SyncCounts `json:"changes,omitzero"`

@@ -96,8 +96,8 @@ func awaiting(app *v1alpha1.Application, digest string) (*v1alpha1.ReviewStatus,
 	synced := report.Condition(app.Status.Conditions, v1alpha1.ConditionSynced)
 	review := app.Status.Review
 	switch {
-	case app.Spec.Sync.Gate != v1alpha1.GatePolicy:
-		return nil, refused(mizzen.Refused, errors.New("it has no gate"), "set spec.sync.gate: Policy")
+	case !guarded(app):
+		return nil, refused(mizzen.Refused, errors.New("it has no gate that holds a revision"), "set spec.sync.gate: Policy")
 	case synced.Reason == v1alpha1.ReasonDenied:
 		return nil, refused(mizzen.Refused, errors.New(synced.Message), "see 'mizzen status "+app.Name+"'")
 	case review == nil || synced.Reason != v1alpha1.ReasonAwaitingApproval:

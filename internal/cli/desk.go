@@ -37,8 +37,11 @@ type desk struct {
 	engine  *engine.Engine
 	traffic *worker.Planner
 	closers []func()
-	// judges: plans come with a Verdict.
-	judges bool
+	// assesses: plans say what they do to traffic, and what policy says of that;
+	// judges: it is an error if that is not known.
+	assesses, judges bool
+	// surroundings are what destinations have beside Git, by their names.
+	surroundings map[string][]mizzen.Object
 	// sources holds what was fetched, made by the first fetch; ready names it.
 	sources *source.Sources
 	ready   map[mizzen.Name]bool
@@ -77,7 +80,7 @@ func (a *app) deskOn(config render.PoolConfig) (*desk, error) {
 	// one with a large mesh need not be in memory together.
 	planner := &worker.Planner{Client: &worker.Client{AllowUnsandboxed: config.AllowUnsandboxed, Starting: pool.Rest}}
 	return &desk{
-		app: a, closers: []func(){pool.Close, planner.Client.Close}, ready: map[mizzen.Name]bool{}, traffic: planner,
+		app: a, closers: []func(){pool.Close, planner.Client.Close}, ready: map[mizzen.Name]bool{}, traffic: planner, surroundings: map[string][]mizzen.Object{},
 		engine: &engine.Engine{Renderer: memo, Judge: judge, Clock: a.clock, Analyzer: planner},
 	}, nil
 }

@@ -26,11 +26,12 @@ func (a *app) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan APPLICATION | plan --base REVISION [DIRECTORY]",
 		Short: "Show what a sync would do, or what a pull request changes",
-		Long: "Renders an Application and compares it with its cluster, without a write.\n\n" +
+		Long: "Renders an Application and compares it with its cluster, without a write. It says what the step from the\n" +
+			"synced revision does to traffic, and what the policy of the repository says of it, as the gate of an\n" +
+			"Application does: among all that the cluster has.\n\n" +
 			"In a clone of the Application's repository the files as they are count, so that a plan can be made\n" +
 			"before the push. The exit code is 0 if nothing would change and 1 if something would; --fail-on says\n" +
-			"otherwise, for CI. With deny and approval the policy of the repository judges the step from the synced\n" +
-			"revision, as the gate of an Application does.\n\n" +
+			"otherwise, for CI. What cannot be told about traffic is a finding, but with deny and approval an error.\n\n" +
 			"With --base it reviews a change of the repository, in any clone, without a cluster: it compares --head, or\n" +
 			"the files as they are, with the commit at which they parted from the base (as 'git diff BASE...HEAD' does).\n" +
 			"It covers every Application that the repository declares: Mizzen's, those of Argo CD, and the Kustomizations\n" +
@@ -95,7 +96,7 @@ func (a *app) runPlan(cmd *cobra.Command, args []string, o planOptions) error {
 		return err
 	}
 	defer d.close()
-	d.judges = judges(o.failOn)
+	d.assesses, d.judges = true, judges(o.failOn)
 	if o.all {
 		return a.planAll(ctx, d, o)
 	}
@@ -168,8 +169,8 @@ func (a *app) planOf(ctx context.Context, d *desk, c client.Client, config *rest
 		return nil, explain(err, object, "")
 	}
 	p, err := d.engine.Plan(ctx, t)
-	if err == nil && d.judges {
-		p.Verdict, err = d.verdict(ctx, c, app, t)
+	if err == nil && d.assesses {
+		err = d.assess(ctx, c, app, t, p)
 	}
 	if err != nil {
 		return nil, explain(err, object, "")
@@ -182,7 +183,7 @@ func (a *app) showPlan(p *mizzen.Plan, o outputFlag) error {
 	case "markdown":
 		return report.PlanMarkdown(a.Out, p)
 	case "sarif", "github":
-		return a.printFindings(&linted{Items: p.Findings}, o)
+		return a.printFindings(&linted{Items: report.PlanFindings(p)}, o)
 	}
 	return o.write(a.Out, "plan", p, func() error { return report.PlanText(a.Out, p, a.style()) })
 }
@@ -194,7 +195,7 @@ func (a *app) showPlans(plans []*mizzen.Plan, o outputFlag) error {
 	if o.format == "sarif" || o.format == "github" {
 		var findings []mizzen.Finding
 		for _, p := range plans {
-			findings = append(findings, p.Findings...)
+			findings = append(findings, report.PlanFindings(p)...)
 		}
 		return a.printFindings(&linted{Items: findings}, o)
 	}

@@ -63,12 +63,14 @@ func readReference(t *testing.T) reference {
 		}
 	}
 	r.fields["status"] = append(r.fields["status"], r.fields["history"]...)
-	r.fields["plans"] = append(slices.Clone(r.fields["plan"]), "items")
 	for _, nouns := range [][2]string{{"application", "applications"}, {"repository", "repositories"}, {"cluster", "clusters"}, {"event", "events"}} {
 		r.fields[nouns[0]] = r.fields[nouns[1]]
 	}
-	r.fields["plan"] = append(r.fields["plan"], r.fields["findings"]...)
-	r.fields["review"] = append(r.fields["review"], r.fields["plan"]...)
+	// Effects and the verdict of a plan are as in a review, and changes of a review
+	// as in a plan.
+	r.fields["plan"] = slices.Concat(r.fields["plan"], r.fields["findings"], r.fields["review"])
+	r.fields["plans"] = append(slices.Clone(r.fields["plan"]), "items")
+	r.fields["review"] = r.fields["plan"]
 	return r
 }
 

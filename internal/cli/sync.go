@@ -114,7 +114,7 @@ func (a *app) syncable(ctx context.Context, c client.Client, name string, conten
 		return nil, false, refused("it is suspended", "'mizzen resume "+app.Name+"' follows Git again")
 	case app.Spec.Hold != nil:
 		return nil, false, refused("it is held", "'mizzen resume "+app.Name+"' follows Git again")
-	case !led && app.Spec.Sync.Gate == v1alpha1.GatePolicy:
+	case !led && guarded(app):
 		return nil, false, refused("it has a gate, which only a controller opens", "start one with 'mizzen up'")
 	case led && content.revision != "":
 		return nil, false, refused("a controller runs, which follows Git", fmt.Sprintf("'mizzen rollback %s %s' stays at a revision", app.Name, content.revision))
@@ -188,6 +188,19 @@ func tried(before, now *v1alpha1.Application, commit string) bool {
 func gated(app *v1alpha1.Application) bool {
 	reason := report.Condition(app.Status.Conditions, v1alpha1.ConditionSynced).Reason
 	return reason == v1alpha1.ReasonAwaitingApproval || reason == v1alpha1.ReasonDenied
+}
+
+// guarded tells whether an Application has a gate that holds: its own, or, as far
+// as the status tells, that of the controller.
+func guarded(app *v1alpha1.Application) bool {
+	switch app.Spec.Sync.Gate {
+	case v1alpha1.GatePolicy:
+		return true
+	case v1alpha1.GateNone, v1alpha1.GateReport:
+		return false
+	}
+	review := app.Status.Review
+	return review != nil && review.Gate == v1alpha1.GatePolicy || gated(app)
 }
 
 // syncHere carries the plan out with the user's own rights.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/controller"
 	"mizzen.dev/mizzen/internal/traffic/worker"
 )
@@ -17,9 +18,9 @@ import (
 // controllerFlags are shared by up and controller, which differ in what they
 // take for granted about where they run.
 type controllerFlags struct {
-	installation, stateDir, listen, logFormat string
-	verbose, unsandboxed, files, profile      bool
-	mirror                                    resource.QuantityValue
+	installation, stateDir, listen, logFormat, gate string
+	verbose, unsandboxed, files, profile            bool
+	mirror                                          resource.QuantityValue
 }
 
 func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) {
@@ -28,6 +29,8 @@ func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) 
 	flags.StringVar(&f.stateDir, "state-dir", stateDir, "directory for Git mirrors and rendered output; it may be lost")
 	flags.StringVar(&f.listen, "listen", listen, "address for webhooks (/webhook), /metrics, /healthz and /readyz")
 	flags.StringVar(&f.logFormat, "log-format", "", "text or json (default: text on a terminal)")
+	flags.StringVar(&f.gate, "default-gate", string(v1alpha1.GateNone), "the gate of applications that set none in spec.sync.gate: None, Report or Policy")
+	complete(cmd, "default-gate", gates)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	flags.BoolVar(&f.unsandboxed, "allow-unsandboxed-render", false, "render although this system cannot confine charts")
 	f.mirror.Quantity = resource.MustParse("10Gi")
@@ -35,6 +38,9 @@ func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) 
 	flags.BoolVar(&f.profile, "pprof", false, "serve Go's profiles at /debug/pprof")
 	flags.BoolVar(&f.files, "allow-file-repositories", false, "permit file:// repositories, which read this machine's files")
 }
+
+// gates are the values of --default-gate.
+var gates = []string{string(v1alpha1.GateNone), string(v1alpha1.GateReport), string(v1alpha1.GatePolicy)}
 
 func (a *app) upCommand() *cobra.Command {
 	var f controllerFlags
@@ -70,6 +76,9 @@ func (a *app) controllerCommand() *cobra.Command {
 const idleTraffic = 5 * time.Minute
 
 func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error {
+	if err := oneOf("--default-gate", f.gate, gates); err != nil {
+		return err
+	}
 	config, err := a.kube.config()
 	if err != nil {
 		return err
@@ -79,6 +88,7 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	}
 	err = controller.Run(cmd.Context(), controller.Options{
 		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
+		DefaultGate:            v1alpha1.Gate(f.gate),
 		Traffic:                &worker.Planner{Client: trafficWorker(), Beside: trafficWorker()},
 		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, MaxMirrorBytes: f.mirror.Value(), Profile: f.profile, Log: a.logger(f), Version: version(),
 	})

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/health"
 	"mizzen.dev/mizzen/internal/observe"
@@ -48,6 +49,8 @@ type Options struct {
 	// Traffic reviews revisions for the gate. It must be set: a gate that knows
 	// no effects would let everything pass.
 	Traffic TrafficPlanner
+	// DefaultGate is the gate of Applications that set none; empty is None.
+	DefaultGate v1alpha1.Gate
 	// AllowFileRepositories permits file:// URLs.
 	AllowFileRepositories bool
 	// MaxMirrorBytes is the size on disk at which the fetch of a repository is

@@ -54,6 +54,7 @@ func (c *Controller) loops(ctx context.Context, mgr ctrl.Manager) (*loops, error
 	sources := c.sources()
 	l.applications = &application.Reconciler{
 		Client: mgr.GetClient(), Uncached: mgr.GetAPIReader(), Sources: sources, Engine: c.engine(), Destinations: l.registry,
+		Surroundings: cluster.NewSurroundings(c.clock), DefaultGate: c.DefaultGate,
 		Reviewer: &review.Reviewer{Renderer: c.memo, Traffic: c.Traffic, Analyzer: c.Traffic},
 		Recorder: mgr.GetEventRecorder("mizzen"), Log: c.Log, Observer: c.observer, Clock: c.clock,
 		Busy: busy(), Reviewing: render.NewSlots(1, 1), Jitter: jitter,

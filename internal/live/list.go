@@ -94,7 +94,7 @@ func (c *Cluster) served(ctx context.Context, q Query) ([]Resource, error) {
 		}
 		return []Resource{r}, err
 	}
-	if err := c.known(ctx); err != nil {
+	if err := c.known(ctx, q.Group); err != nil {
 		return nil, err
 	}
 	var out []Resource
@@ -110,12 +110,14 @@ func (c *Cluster) served(ctx context.Context, q Query) ([]Resource, error) {
 	return out, nil
 }
 
-// known makes sure that discovery has answered once.
-func (c *Cluster) known(ctx context.Context) error {
+// known makes sure that discovery has answered, since a group was last seen to
+// change.
+func (c *Cluster) known(ctx context.Context, group string) error {
 	c.kinds.mu.Lock()
-	loaded := c.kinds.loaded
+	_, dirty := c.kinds.dirty[group]
+	current := c.kinds.loaded && !dirty
 	c.kinds.mu.Unlock()
-	if loaded {
+	if current {
 		return nil
 	}
 	return c.refresh(ctx)

@@ -211,6 +211,20 @@ func TestDiscoveryIsCached(t *testing.T) {
 	if diff := cmp.Diff(all, requests()); diff != "" {
 		t.Error(diff)
 	}
+	// A list of a whole group is about the kinds that it has by now.
+	list := func(want []string) {
+		t.Helper()
+		if _, err := c.List(ctx, []Query{{Group: unknown.Group}}, nil); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(want, requests()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	list(nil)
+	clock.Step(time.Second)
+	c.Invalidate(unknown.Group)
+	list(all)
 }
 
 func TestOpenAPI(t *testing.T) {

@@ -24,6 +24,9 @@ func (w *printer) gate(r *v1alpha1.ReviewStatus, style Style, indent string) {
 	if word == "" {
 		word = r.Decision
 	}
+	if r.Gate == v1alpha1.GateReport {
+		word += " (reported, nothing waits)"
+	}
 	w.printf("%s%s  %.8s..%.8s: %s\n", indent, style.paint(decisionColors[decision], word), r.Base, r.Revision, gateCounts(r))
 	for _, reason := range r.Reasons {
 		w.printf("%s  %s\n", indent, reason)

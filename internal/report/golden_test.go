@@ -28,19 +28,24 @@ const hostile = "evil\x1b[2J\u009b31m\u202e\rtext"
 
 func goldens() map[string]func(*bytes.Buffer) error {
 	all := map[string]func(*bytes.Buffer) error{
-		"plan.txt":      func(b *bytes.Buffer) error { return PlanText(b, samplePlan(), Style{}) },
-		"plan.md":       func(b *bytes.Buffer) error { return PlanMarkdown(b, samplePlan()) },
-		"plan.json":     func(b *bytes.Buffer) error { return JSON(b, "plan", samplePlan()) },
-		"review.txt":    func(b *bytes.Buffer) error { return ReviewText(b, sampleReview(), Style{}) },
-		"review.md":     func(b *bytes.Buffer) error { return ReviewMarkdown(b, sampleReview()) },
-		"review.json":   func(b *bytes.Buffer) error { return JSON(b, "review", sampleReview()) },
-		"review.sarif":  func(b *bytes.Buffer) error { return SARIF(b, ReviewFindings(sampleReview()), "v1.2.3") },
-		"review.github": func(b *bytes.Buffer) error { return GitHub(b, ReviewFindings(sampleReview())) },
-		"trace.txt":     func(b *bytes.Buffer) error { return TraceText(b, sampleTrace(), Style{}) },
-		"trace.md":      func(b *bytes.Buffer) error { return TraceMarkdown(b, sampleTrace()) },
-		"trace.json":    func(b *bytes.Buffer) error { return JSON(b, "trace", sampleTrace()) },
-		"findings.txt":  func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{}) },
-		"findings.ansi": func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{Color: true}) },
+		"plan.txt":            func(b *bytes.Buffer) error { return PlanText(b, samplePlan(), Style{}) },
+		"plan.md":             func(b *bytes.Buffer) error { return PlanMarkdown(b, samplePlan()) },
+		"plan.json":           func(b *bytes.Buffer) error { return JSON(b, "plan", samplePlan()) },
+		"plan-traffic.txt":    func(b *bytes.Buffer) error { return PlanText(b, sampleTrafficPlan(), Style{}) },
+		"plan-traffic.md":     func(b *bytes.Buffer) error { return PlanMarkdown(b, sampleTrafficPlan()) },
+		"plan-traffic.json":   func(b *bytes.Buffer) error { return JSON(b, "plan", sampleTrafficPlan()) },
+		"plan-traffic.github": func(b *bytes.Buffer) error { return GitHub(b, PlanFindings(sampleTrafficPlan())) },
+		"plan-calm.txt":       func(b *bytes.Buffer) error { return PlanText(b, sampleCalmPlan(), Style{}) },
+		"review.txt":          func(b *bytes.Buffer) error { return ReviewText(b, sampleReview(), Style{}) },
+		"review.md":           func(b *bytes.Buffer) error { return ReviewMarkdown(b, sampleReview()) },
+		"review.json":         func(b *bytes.Buffer) error { return JSON(b, "review", sampleReview()) },
+		"review.sarif":        func(b *bytes.Buffer) error { return SARIF(b, ReviewFindings(sampleReview()), "v1.2.3") },
+		"review.github":       func(b *bytes.Buffer) error { return GitHub(b, ReviewFindings(sampleReview())) },
+		"trace.txt":           func(b *bytes.Buffer) error { return TraceText(b, sampleTrace(), Style{}) },
+		"trace.md":            func(b *bytes.Buffer) error { return TraceMarkdown(b, sampleTrace()) },
+		"trace.json":          func(b *bytes.Buffer) error { return JSON(b, "trace", sampleTrace()) },
+		"findings.txt":        func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{}) },
+		"findings.ansi":       func(b *bytes.Buffer) error { return FindingsText(b, sampleFindings(), Style{Color: true}) },
 		"findings.sarif": func(b *bytes.Buffer) error {
 			return SARIF(b, sampleFindings(), "v1.2.3")
 		},
@@ -162,8 +167,12 @@ func sampleApplications() map[string]*v1alpha1.Application {
 		},
 	}
 	gated.Status.Revision = oldCommit
+	reported := good()
+	reported.Status.Review = gated.Status.Review.DeepCopy()
+	reported.Status.Review.Gate, reported.Status.Review.Approvals = v1alpha1.GateReport, nil
 	return map[string]*v1alpha1.Application{
-		"gated": gated, "ready": good(), "broken": broken(), "held": held, "suspended": suspended, "unreachable": away,
+		"reported": reported,
+		"gated":    gated, "ready": good(), "broken": broken(), "held": held, "suspended": suspended, "unreachable": away,
 		"new": fresh, "degraded": degraded, "manual": manual,
 	}
 }

@@ -10,7 +10,10 @@ import (
 // PlanMarkdown writes a Plan for a comment: a summary, and the fields folded.
 func PlanMarkdown(out io.Writer, p *mizzen.Plan) error {
 	w := &printer{w: out}
-	w.printf("### Plan of `%s` at `%s`: %s\n\n", p.Application, p.Commit.Short(), p.Counts())
+	w.printf("### Plan of `%s` at `%s`: %s\n\n", p.Application, p.Commit.Short(), planSummary(p))
+	if len(p.Effects) > 0 && w.err == nil {
+		w.err = effectsMarkdown(out, p.Effects)
+	}
 	if len(p.Changes) > 0 {
 		w.printf("| | object | where |\n|---|---|---|\n")
 		for _, c := range p.Changes {

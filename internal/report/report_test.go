@@ -42,6 +42,20 @@ func samplePlan() *mizzen.Plan {
 	return p
 }
 
+// sampleTrafficPlan also says what happens to traffic.
+func sampleTrafficPlan() *mizzen.Plan {
+	p, r := samplePlan(), sampleReview()
+	p.Effects, p.Verdict, p.Live = r.Effects, r.Verdict, &mizzen.ReviewLive{Server: "in-cluster", Objects: 37}
+	return p
+}
+
+// sampleCalmPlan does nothing to traffic.
+func sampleCalmPlan() *mizzen.Plan {
+	p := samplePlan()
+	p.Effects, p.Verdict = []mizzen.Effect{}, &mizzen.Verdict{Decision: mizzen.Allow}
+	return p
+}
+
 func TestGolden(t *testing.T) {
 	for name, write := range goldens() {
 		t.Run(name, func(t *testing.T) {

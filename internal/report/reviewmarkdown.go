@@ -87,6 +87,23 @@ var impactSigns = map[mizzen.Impact]string{
 	mizzen.ImpactDanger: "🔴 danger", mizzen.ImpactWarning: "🟠 warning", mizzen.ImpactNotice: "🔵 notice", mizzen.ImpactInfo: "⚪ info",
 }
 
+// effectsMarkdown writes Effects as a part of a comment.
+func effectsMarkdown(out io.Writer, effects []mizzen.Effect) error {
+	c := &comment{}
+	c.effects(effects)
+	return c.writeTo(out)
+}
+
+// writeTo writes what there is, and says what did not fit.
+func (c *comment) writeTo(out io.Writer) error {
+	text := c.text.String()
+	if c.cut > 0 {
+		text += fmt.Sprintf("**This is not all**: %s did not fit.\n\n", count(c.cut, "row"))
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
 func (c *comment) effects(effects []mizzen.Effect) {
 	var rows []string
 	for _, e := range effects {

@@ -188,7 +188,7 @@ func StatusText(out io.Writer, s Status, now time.Time, style Style) error {
 		w.printf("\n  %s\n", style.paint(bold, "next"))
 		w.block("    ", s.Next)
 	}
-	if s.Review != nil && s.Review.Revision != s.Revision {
+	if s.Review != nil && (s.Review.Revision != s.Revision || s.Review.Gate == v1alpha1.GateReport) {
 		w.printf("\n  %s\n", style.paint(bold, "gate"))
 		w.gate(s.Review, style, "    ")
 	}

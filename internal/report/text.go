@@ -3,14 +3,25 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"mizzen.dev/mizzen"
 )
 
-// PlanText writes a Plan for a terminal.
+// PlanText writes a Plan for a terminal: what happens to traffic, the worst
+// first, then what happens to the objects, then what is wrong.
 func PlanText(out io.Writer, p *mizzen.Plan, s Style) error {
 	w := &printer{w: out}
 	w.printf("%s at %s -> %s\n", s.paint(bold, p.Application.String()), p.Commit.Short(), p.Cluster)
+	for i, e := range p.Effects {
+		if i == 0 {
+			w.printf("\n")
+		}
+		writeEffect(w, e, s)
+	}
+	if len(p.Effects) > 0 && len(p.Changes) > 0 {
+		w.printf("\n")
+	}
 	for _, c := range p.Changes {
 		writeChange(w, c, s)
 	}
@@ -18,12 +29,35 @@ func PlanText(out io.Writer, p *mizzen.Plan, s Style) error {
 		w.printf("\n")
 		writeFindings(w, p.Findings, s)
 	}
-	w.printf("\n%s\n", p.Counts())
+	w.printf("\n%s\n", planSummary(p))
 	if p.Verdict != nil {
 		w.verdict(p.Verdict, s)
 	}
 	w.printf("%s\n", s.paint(faint, "digest "+p.Digest))
 	return w.err
+}
+
+// planSummary is all that changes on one line.
+func planSummary(p *mizzen.Plan) string {
+	text := p.Counts().String()
+	switch {
+	case len(p.Effects) > 0:
+		text += "; " + tallyImpacts(p.Effects)
+	case p.Effects != nil:
+		text += "; no effect on traffic"
+	}
+	return text
+}
+
+// PlanFindings are Effects and Findings in the one form that code hosts take,
+// sorted.
+func PlanFindings(p *mizzen.Plan) []mizzen.Finding {
+	all := slices.Clone(p.Findings)
+	for _, e := range p.Effects {
+		all = append(all, effectFinding(e))
+	}
+	mizzen.SortFindings(all)
+	return all
 }
 
 func writeChange(w *printer, c mizzen.Change, s Style) {

@@ -112,12 +112,7 @@ func some(list []string) string {
 func VerdictMarkdown(out io.Writer, v *mizzen.Verdict) error {
 	c := &comment{}
 	c.verdict(v)
-	text := c.text.String()
-	if c.cut > 0 {
-		text += fmt.Sprintf("**This is not all**: %s did not fit.\n\n", count(c.cut, "row"))
-	}
-	_, err := io.WriteString(out, text)
-	return err
+	return c.writeTo(out)
 }
 
 // verdict appends a Verdict: who must approve in full, the reasons as a table.

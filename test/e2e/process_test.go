@@ -34,7 +34,7 @@ func launch(t *testing.T, lab *labtest.Lab, state string, env ...string) *proces
 }
 
 // launchAs starts bin/mizzen by another verb than up, such as controller, which
-// installs nothing.
+// installs nothing, or with flags, as in "up --default-gate Report".
 func launchAs(t *testing.T, lab *labtest.Lab, state, verb string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, ended: make(chan struct{}), logs: filepath.Join(t.TempDir(), "mizzen.log")}
@@ -43,8 +43,8 @@ func launchAs(t *testing.T, lab *labtest.Lab, state, verb string, env ...string)
 		t.Fatal(err)
 	}
 	defer logs.Close()
-	p.cmd = exec.Command("../../bin/mizzen", verb, "--kubeconfig", lab.Kubeconfig, "--state-dir", state,
-		"--listen", anyPort, "--log-format", "text")
+	p.cmd = exec.Command("../../bin/mizzen", append(strings.Fields(verb), "--kubeconfig", lab.Kubeconfig, "--state-dir", state,
+		"--listen", anyPort, "--log-format", "text")...)
 	p.cmd.Stdout, p.cmd.Stderr = logs, logs
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -53,9 +53,13 @@ type Reconciler struct {
 	Engine   *engine.Engine
 	// Reviewer says what a revision does, for Applications with a gate.
 	Reviewer *review.Reviewer
+	// DefaultGate is that of Applications that set none; empty is None.
+	DefaultGate v1alpha1.Gate
 	// Served fails if the API server drops a field that this binary reads.
 	Served       func(context.Context) error
 	Destinations *cluster.Registry
+	// Surroundings are what the destinations have beside Git, for reviews.
+	Surroundings *cluster.Surroundings
 	Recorder     events.EventRecorder
 	// Log says in one line what happened to an Application: synced, restored,
 	// or why not.

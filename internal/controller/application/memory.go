@@ -202,9 +202,9 @@ func (m *memory) first() bool {
 }
 
 // learn takes over what watches need to know of the spec, and that it has a
-// gate. What was reviewed had one.
+// gate that holds. What was reviewed for one had it.
 func (m *memory) learn(app *v1alpha1.Application) {
-	lost := m.guarded == 0 && app.Status.Review != nil && app.Status.ObservedGeneration == app.Generation
+	lost := m.guarded == 0 && guardedBy(app.Status.Review) && app.Status.ObservedGeneration == app.Generation
 	if app.Spec.Sync.Gate == v1alpha1.GatePolicy || lost {
 		m.guarded = app.Generation
 	}
@@ -215,6 +215,11 @@ func (m *memory) learn(app *v1alpha1.Application) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.exclusive = kinds
+}
+
+// guardedBy tells whether a review was made for a gate of the spec that holds.
+func guardedBy(r *v1alpha1.ReviewStatus) bool {
+	return r != nil && r.Gate != v1alpha1.GateReport && !r.Default
 }
 
 func (m *memory) excludes(kind schema.GroupKind) bool {

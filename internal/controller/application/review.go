@@ -1,11 +1,12 @@
 package application
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -17,18 +18,65 @@ import (
 )
 
 // review holds a revision that the policy of its repository does not allow,
-// until it is approved. What runs is kept as it is meanwhile.
+// until it is approved, if the gate is one that holds. What runs is kept as it is
+// meanwhile.
 func (x *run) review(ctx context.Context) *result {
 	x.m.setRecheck(false)
-	if x.app.Spec.Sync.Gate != v1alpha1.GatePolicy {
-		return x.ungated(ctx)
-	}
-	if x.free() {
-		kept := x.app.Status.Review
-		if kept != nil && kept.Revision != x.app.Status.Revision {
-			kept = nil // what it was about is not coming any more
+	switch x.gateOf() {
+	case v1alpha1.GatePolicy:
+		return x.guard(ctx)
+	case v1alpha1.GateReport:
+		if r := x.ungated(ctx); r != nil {
+			return r
 		}
-		return x.pass(kept)
+		return x.inform(ctx)
+	case v1alpha1.GateNone:
+	}
+	if r := x.ungated(ctx); r != nil {
+		return r
+	}
+	return x.pass(nil)
+}
+
+// gateOf is what a new revision has to pass.
+func (x *run) gateOf() v1alpha1.Gate {
+	return cmp.Or(x.app.Spec.Sync.Gate, x.DefaultGate, v1alpha1.GateNone)
+}
+
+// mostInforming is how long a sync waits for a review that holds nothing.
+const mostInforming = time.Minute
+
+// inform lets a revision go on, and says in the status what it does. That this is
+// not known, or not in time, is an Event, and holds nothing.
+func (x *run) inform(ctx context.Context) *result {
+	if x.same() {
+		return x.pass(x.kept())
+	}
+	bounded, cancel := context.WithTimeout(ctx, mostInforming)
+	defer cancel()
+	r, err := x.compare(bounded)
+	if ctx.Err() != nil {
+		return &result{silent: true}
+	}
+	if err != nil {
+		x.complain(v1alpha1.ReasonReviewFailed, fmt.Errorf("it cannot be told what the revision does: %w", err))
+		return x.pass(nil)
+	}
+	return x.pass(x.summaryOf(r, r.ApprovalDigest(), nil))
+}
+
+// kept is the last review, unless what it was about is not coming any more.
+func (x *run) kept() *v1alpha1.ReviewStatus {
+	if r := x.app.Status.Review; r != nil && r.Revision == x.app.Status.Revision {
+		return r
+	}
+	return nil
+}
+
+// guard is the gate that holds.
+func (x *run) guard(ctx context.Context) *result {
+	if x.same() || x.ranBefore() {
+		return x.pass(x.kept())
 	}
 	r, err := x.compare(ctx)
 	if err != nil {
@@ -39,15 +87,16 @@ func (x *run) review(ctx context.Context) *result {
 	if err != nil {
 		return x.unreviewed(ctx, err)
 	}
-	return x.decide(r, summaryOf(r, digest, given), given, doubt)
+	return x.decide(r, x.summaryOf(r, digest, given), given, doubt)
 }
 
-// ungated lets the revision of an Application without a gate go on. If it had
-// one, it must be the user who took it away: an older CustomResourceDefinition
-// takes it from everybody and says nothing, and no edit of the spec is counted.
+// ungated lets the revision of an Application without a gate that holds go on. If
+// it had one, it must be the user who took it away: an older
+// CustomResourceDefinition takes it from everybody and says nothing, and no edit
+// of the spec is counted.
 func (x *run) ungated(ctx context.Context) *result {
 	if x.m.guarded == 0 {
-		return x.pass(nil)
+		return nil
 	}
 	err := x.Served(ctx)
 	if err == nil && x.app.Generation == x.m.guarded {
@@ -55,7 +104,7 @@ func (x *run) ungated(ctx context.Context) *result {
 	}
 	if err == nil {
 		x.m.guarded = 0
-		return x.pass(nil)
+		return nil
 	}
 	if ctx.Err() != nil {
 		return &result{silent: true}
@@ -94,32 +143,39 @@ func (x *run) decide(r *mizzen.Review, summary *v1alpha1.ReviewStatus, given []v
 }
 
 // awaitApproval holds the revision until its owners agree. doubt says why there
-// are approvals that do not count; that may be mended without any news.
+// are approvals that do not count; that may be mended without any news, and is
+// seen when the revision is looked at again.
 func (x *run) awaitApproval(r *mizzen.Review, given []v1alpha1.Approval, doubt error) *result {
 	text := awaitingText(x.name.Name, r, given)
 	if doubt == nil {
 		return x.hold(v1alpha1.ReasonAwaitingApproval, text)
 	}
-	held := x.hold(v1alpha1.ReasonAwaitingApproval, text+"; there are approvals that do not count: "+doubt.Error())
-	held.after = lastRetry
-	x.m.expire(x.now.Add(lastRetry))
-	return held
+	return x.hold(v1alpha1.ReasonAwaitingApproval, text+"; there are approvals that do not count: "+doubt.Error())
 }
 
-// free tells whether the revision passes unseen: there is nothing to compare it
-// with, it renders what is synced, or the Application is held at a revision that
-// it had before.
-func (x *run) free() bool {
-	status, commit := x.app.Status, x.snapshot.Commit().ID
-	return status.Revision == "" || status.RenderKey == x.planned.Key.Identity() ||
-		x.held && slices.ContainsFunc(status.History, func(r v1alpha1.SyncRecord) bool {
-			return r.Result == v1alpha1.SyncSucceeded && r.Revision == commit
-		})
+// same tells whether there is nothing to review: nothing to compare the revision
+// with, or nothing that it changes.
+func (x *run) same() bool {
+	return x.app.Status.Revision == "" || x.app.Status.RenderKey == x.planned.Key.Identity()
+}
+
+// ranBefore tells whether the Application is held at a revision that it had.
+func (x *run) ranBefore() bool {
+	commit := x.snapshot.Commit().ID
+	return x.held && slices.ContainsFunc(x.app.Status.History, func(r v1alpha1.SyncRecord) bool {
+		return r.Result == v1alpha1.SyncSucceeded && r.Revision == commit
+	})
 }
 
 // compare reviews the Application between the synced revision and the one at
-// hand, among the other Applications of its repository and cluster.
+// hand, among the other Applications of its repository and cluster, and among
+// what else the cluster has.
 func (x *run) compare(ctx context.Context) (*mizzen.Review, error) {
+	// A cluster that is slow or away is waited for here, where it keeps nobody
+	// from a review.
+	if _, err := x.surroundings(ctx); err != nil {
+		return nil, err
+	}
 	// Who waits for the traffic worker must not keep others from their work.
 	release, err := x.Reviewing.Enter(ctx, x.name.Namespace)
 	if err != nil {
@@ -134,12 +190,34 @@ func (x *run) compare(ctx context.Context) (*mizzen.Review, error) {
 	if err != nil {
 		return nil, err
 	}
+	inTurn, cancel := context.WithTimeout(ctx, promptRead)
+	defer cancel()
+	surroundings, err := x.surroundings(inTurn) // as they are by now: the turn may have come late
+	if err != nil {
+		return nil, err
+	}
 	reviewer := *x.Reviewer
 	reviewer.Masker = x.destination.Masker
 	return reviewer.Single(ctx, review.Single{
-		Application: discover.Of(x.app), Base: base, Head: x.snapshot, Others: x.neighbors(ctx),
+		Application: discover.Of(x.app), Base: base, Head: x.snapshot, Others: x.neighbors(ctx), Live: surroundings,
 		Capabilities: render.Capabilities{KubeVersion: version, APIVersions: apis},
 	})
+}
+
+// lookAgain is how often a revision that is held is reviewed anew.
+const lookAgain = 5 * time.Minute
+
+// promptRead is how long a review that has its turn waits for its cluster.
+const promptRead = 15 * time.Second
+
+// surroundings are what the destination has beside Git. What the sync deletes
+// goes, whoever brought it.
+func (x *run) surroundings(ctx context.Context) (*review.Live, error) {
+	objects, err := x.Surroundings.Of(ctx, x.destination.Cluster)
+	if err != nil {
+		return nil, fmt.Errorf("what cluster %s has beside Git cannot be read: %w", x.destination.Name, err)
+	}
+	return &review.Live{Server: x.destination.Name, Objects: objects, Leaving: x.planned.Deleted()}, nil
 }
 
 // neighbors are the other Applications of the repository that go to the same
@@ -191,110 +269,8 @@ func (x *run) hold(reason, text string) *result {
 	}
 	x.settle(false)
 	x.m.hold()
+	// What the cluster has beside Git tells nobody when it changes.
+	x.m.expire(x.now.Add(lookAgain))
 	x.gates.wait(x.name, x.repository())
 	return &result{finding: f}
-}
-
-// Bounds of what a status tells of a Review.
-const (
-	maxReasons   = 5
-	maxApprovals = 4
-	maxOwners    = 4
-	// maxLine bounds a line, in bytes.
-	maxLine = 160
-)
-
-// summaryOf is what the status tells of a Review.
-func summaryOf(r *mizzen.Review, digest string, given []v1alpha1.Approval) *v1alpha1.ReviewStatus {
-	counts := r.Counts()
-	s := &v1alpha1.ReviewStatus{
-		Revision: r.Head.ID, Base: r.Base.ID, Digest: digest, Decision: string(r.Verdict.Decision),
-		Changes: v1alpha1.SyncCounts{
-			Created: counts.Created, Updated: counts.Updated, Deleted: counts.Deleted, Kept: counts.Kept, Skipped: counts.Skipped,
-		},
-		Effects: effectCounts(r.Effects),
-	}
-	for _, reason := range r.Verdict.Reasons[:min(len(r.Verdict.Reasons), maxReasons)] {
-		s.Reasons = append(s.Reasons, clip(string(reason.Level)+" "+reasonText(reason), maxLine))
-	}
-	for _, a := range r.Verdict.Approvals[:min(len(r.Verdict.Approvals), maxApprovals)] {
-		by := usersOf(givenTo(a, given))
-		required := v1alpha1.RequiredApproval{Count: a.Count}
-		for _, owner := range a.Owners[:min(len(a.Owners), maxOwners)] {
-			required.Owners = append(required.Owners, clip(owner, maxLine/2))
-		}
-		for _, user := range by[:min(len(by), maxOwners)] {
-			required.By = append(required.By, clip(user, maxLine/2))
-		}
-		s.Approvals = append(s.Approvals, required)
-	}
-	return s
-}
-
-func effectCounts(effects []mizzen.Effect) v1alpha1.EffectCounts {
-	var c v1alpha1.EffectCounts
-	for _, e := range effects {
-		switch e.Impact {
-		case mizzen.ImpactDanger:
-			c.Danger++
-		case mizzen.ImpactWarning:
-			c.Warning++
-		case mizzen.ImpactNotice:
-			c.Notice++
-		case mizzen.ImpactInfo:
-			c.Info++
-		}
-	}
-	return c
-}
-
-// reasonText is a rule, what it says, and the first that triggered it.
-func reasonText(r mizzen.Reason) string {
-	text := r.Rule + ": " + r.Message
-	if len(r.Triggers) > 0 {
-		text += " (" + r.Triggers[0].Subject
-		if more := len(r.Triggers) - 1 + r.More; more > 0 {
-			text += fmt.Sprintf(" and %d more", more)
-		}
-		text += ")"
-	}
-	return text
-}
-
-// texts are the reasons of a level.
-func texts(v *mizzen.Verdict, level mizzen.Level) string {
-	var all []string
-	for _, r := range v.Reasons {
-		if r.Level == level && len(all) < maxReasons {
-			all = append(all, clip(reasonText(r), maxLine))
-		}
-	}
-	return strings.Join(all, "; ")
-}
-
-func deniedText(r *mizzen.Review) string {
-	return "policy denies it: " + clip(texts(r.Verdict, mizzen.LevelDeny), maxMessage/2) + "; no approval helps, correct it in Git"
-}
-
-func awaitingText(name string, r *mizzen.Review, given []v1alpha1.Approval) string {
-	var missing []string
-	for _, a := range r.Verdict.Approvals {
-		if left := a.Count - len(usersOf(givenTo(a, given))); left > 0 && len(missing) < maxApprovals {
-			missing = append(missing, missingText(a, left))
-		}
-	}
-	// The remedy stands at the end, and must not be cut off.
-	return clip(texts(r.Verdict, mizzen.LevelApproval), maxMessage/3) + "; needs the approval of " +
-		clip(strings.Join(missing, " and "), maxMessage/4) + "; run 'mizzen approve " + name + "'"
-}
-
-func missingText(a mizzen.Approval, left int) string {
-	who := "somebody who may approve"
-	if len(a.Owners) > 0 {
-		who = strings.Join(a.Owners[:min(len(a.Owners), maxOwners)], " or ")
-	}
-	if left > 1 {
-		who = fmt.Sprintf("%d of %s", left, who)
-	}
-	return who
 }

@@ -64,7 +64,7 @@ func (x *run) judgeMesh(ctx context.Context, m *mesh, where string) error {
 		return ctx.Err()
 	}
 	if errs[0] != nil {
-		x.unknown = errs[0].Error()
+		x.review.EffectsUnknown = errs[0].Error()
 		errs[0] = fmt.Errorf("the effects on traffic are not known: %w", errs[0])
 	}
 	x.review.Effects = append(x.review.Effects, effects...)

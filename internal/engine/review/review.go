@@ -59,7 +59,8 @@ type Request struct {
 	Live *Live
 }
 
-// Live are the objects of a cluster; those that Git holds are not used.
+// Live are the objects of a cluster; those that Git holds are not used. They may
+// be shared by many Reviews, which do not change them.
 type Live struct {
 	// Server names the cluster to people.
 	Server string
@@ -67,6 +68,10 @@ type Live struct {
 	// if the repository is for one.
 	Cluster string
 	Objects []mizzen.Object
+	// Leaving are those that go with the change although neither side has them,
+	// as what a sync left behind that failed half-way: they are there before, and
+	// not after.
+	Leaving []mizzen.Ref
 }
 
 // run is one Review under way.
@@ -80,8 +85,6 @@ type run struct {
 	review  *mizzen.Review
 	// single: the Review is about one Application.
 	single bool
-	// unknown says why the effects are not known; empty if they are.
-	unknown string
 }
 
 // Review compares the two revisions. An Application that cannot be rendered is

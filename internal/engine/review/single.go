@@ -23,6 +23,9 @@ type Single struct {
 	Base, Head mizzen.Snapshot
 	// Others are the Applications of the same mesh, which stay as they are.
 	Others []Neighbor
+	// Live completes both sides by what the cluster has and Git does not hold;
+	// nil: only what Git holds counts.
+	Live *Live
 	// Capabilities are what charts see of the cluster.
 	Capabilities render.Capabilities
 }
@@ -39,7 +42,7 @@ type Neighbor struct {
 // side of the Application cannot be rendered, since then nothing is known.
 func (r *Reviewer) Single(ctx context.Context, s Single) (*mizzen.Review, error) {
 	x := &run{
-		Reviewer: r, request: Request{Base: s.Base, Head: s.Head, Guard: s.Base, Capabilities: s.Capabilities},
+		Reviewer: r, request: Request{Base: s.Base, Head: s.Head, Guard: s.Base, Capabilities: s.Capabilities, Live: s.Live},
 		before: newSide(s.Base, nil), after: newSide(s.Head, nil), single: true,
 		review: &mizzen.Review{Base: s.Base.Commit(), Head: s.Head.Commit()},
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/engine/discover"
@@ -116,6 +118,35 @@ func TestSingleBroken(t *testing.T) {
 	}
 }
 
+// TestSingleLive: what the cluster has beside Git is there before and after,
+// but for what goes with the change, and never in the place of what Git has:
+// also not what the change takes away.
+func TestSingleLive(t *testing.T) {
+	b := newBench(t)
+	p := &planner{}
+	b.Traffic = p
+	before := memtree.Tree{"web/cm.yaml": data("web", "1") + data("gone", "1"), "other/cm.yaml": data("other", "1")}
+	r, err := b.Single(t.Context(), review.Single{
+		Application: singleApp("web"), Base: before, Head: edited(before, map[string]string{"web/cm.yaml": data("web", "2")}),
+		Others: []review.Neighbor{{Application: singleApp("other"), At: before}},
+		Live: &review.Live{
+			Server:  "in-cluster",
+			Objects: []mizzen.Object{alive("gone", "9"), alive("leaving", "9"), alive("mesh", "9"), alive("other", "9"), alive("web", "9")},
+			Leaving: []mizzen.Ref{alive("leaving", "").Ref(), alive("gone", "").Ref()},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"gone=1 leaving=9 mesh=9 other=1 web=1 -> mesh=9 other=1 web=2"}
+	if diff := cmp.Diff(want, p.asked); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(&mizzen.ReviewLive{Server: "in-cluster", Objects: 2}, r.Live); diff != "" {
+		t.Errorf("live (-want +got):\n%s", diff)
+	}
+}
+
 func TestApprovalDigest(t *testing.T) {
 	verdict := func(line int, owner string) *mizzen.Verdict {
 		return &mizzen.Verdict{
@@ -126,7 +157,7 @@ func TestApprovalDigest(t *testing.T) {
 	}
 	of := func(change func(*mizzen.Review)) string {
 		r := &mizzen.Review{Base: mizzen.Commit{ID: "a"}, Head: mizzen.Commit{ID: "b"}, Verdict: verdict(1, "@web")}
-		r.Effects = []mizzen.Effect{{Code: "MT1", Subject: "s", Message: "m", Origin: mizzen.Origin{File: "f", Line: 1}}}
+		r.Effects = []mizzen.Effect{{Code: "MT1", Subject: "s", Message: "m", Callers: []string{"shop/a"}, Origin: mizzen.Origin{File: "f", Line: 1}}}
 		change(r)
 		return r.ApprovalDigest()
 	}
@@ -134,12 +165,13 @@ func TestApprovalDigest(t *testing.T) {
 	same := map[string]func(*mizzen.Review){
 		"a rebase":     func(r *mizzen.Review) { r.Head.ID = "c" },
 		"another line": func(r *mizzen.Review) { r.Verdict, r.Effects[0].Origin.Line = verdict(2, "@web"), 2 },
+		"another pod":  func(r *mizzen.Review) { r.Effects[0].Callers = []string{"shop/a", "shop/b"} },
 	}
 	other := map[string]func(*mizzen.Review){
-		"another base":    func(r *mizzen.Review) { r.Base.ID = "c" },
-		"another effect":  func(r *mizzen.Review) { r.Effects[0].After = "x" },
-		"another owner":   func(r *mizzen.Review) { r.Verdict = verdict(1, "@other") },
-		"another callers": func(r *mizzen.Review) { r.Effects[0].Callers = []string{"shop/web"} },
+		"another base":   func(r *mizzen.Review) { r.Base.ID = "c" },
+		"another effect": func(r *mizzen.Review) { r.Effects[0].After = "x" },
+		"another owner":  func(r *mizzen.Review) { r.Verdict = verdict(1, "@other") },
+		"another team":   func(r *mizzen.Review) { r.Effects[0].Callers = []string{"shop/a", "other/a"} },
 	}
 	for name, change := range same {
 		if of(change) != one {

@@ -14,7 +14,8 @@ import (
 	"mizzen.dev/mizzen/internal/traffic/release"
 )
 
-// complete adds what only the cluster has to both sides of its mesh.
+// complete adds what only the cluster has to both sides of its mesh, but what the
+// change takes away to the first alone.
 func (x *run) complete(meshes []*mesh) error {
 	known := x.request.Live
 	if known == nil {
@@ -34,10 +35,13 @@ func (x *run) complete(meshes []*mesh) error {
 	}
 	m := meshes[at]
 	added := beside.Of(known.Objects, m.before, m.after)
-	m.before, m.after = append(m.before, added...), append(m.after, added...)
+	x.review.Live.Objects = len(added)
+	m.before = append(m.before, added...)
+	m.after = append(m.after, slices.DeleteFunc(added, func(o mizzen.Object) bool {
+		return slices.Contains(known.Leaving, o.Ref())
+	})...)
 	mizzen.SortObjects(m.before)
 	mizzen.SortObjects(m.after)
-	x.review.Live.Objects = len(added)
 	return nil
 }
 

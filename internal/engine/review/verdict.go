@@ -45,7 +45,7 @@ func (x *run) rule(ctx context.Context) error {
 	mizzen.SortEffects(x.review.Effects)
 	in := &policy.Input{
 		Items:   []policy.Item{{Findings: x.review.Findings}},
-		Effects: x.review.Effects, EffectsUnknown: x.unknown, Files: files, FilesOmitted: omitted, Owners: owned,
+		Effects: x.review.Effects, EffectsUnknown: x.review.EffectsUnknown, Files: files, FilesOmitted: omitted, Owners: owned,
 	}
 	for i := range x.review.Items {
 		item := &x.review.Items[i]
