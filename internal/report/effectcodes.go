@@ -25,6 +25,7 @@ var effects = map[mizzen.EffectCode]string{
 	mizzen.EffectOutlier:               "When an endpoint is taken out",
 	mizzen.EffectLoadBalancing:         "How an endpoint is chosen",
 	mizzen.EffectRoutePolicy:           "Another treatment of requests, told by field",
+	mizzen.EffectArrival:               "How a proxy takes requests in before it routes them",
 	mizzen.EffectMTLSWeaker:            "A workload's port takes plaintext that it refused",
 	mizzen.EffectMTLSStronger:          "A workload's port refuses plaintext that it took",
 	mizzen.EffectTLSMismatch:           "Callers speak what the server refuses",
