@@ -41,6 +41,9 @@ type Effect struct {
 	// Callers are the workloads ("shop/web") and gateways whose requests are
 	// affected, sorted; the single element "*" means every workload.
 	Callers []string `json:"callers,omitempty"`
+	// OtherNamespaces are those of callers outside of the subject's own
+	// namespace, sorted: their teams did not make the change.
+	OtherNamespaces []string `json:"otherNamespaces,omitempty"`
 	// Owners are asked for approval: of Subject and of Callers, sorted. They are
 	// filled in where CODEOWNERS is known.
 	Owners []string `json:"owners,omitempty"`

@@ -87,7 +87,7 @@ func findingFields(app string, f *mizzen.Finding) map[string]any {
 func effectFields(e *mizzen.Effect, at touched) map[string]any {
 	return map[string]any{
 		"code": string(e.Code), "impact": string(e.Impact), "subject": e.Subject, "message": e.Message,
-		"before": e.Before, "after": e.After, "callers": notNil(e.Callers), "owners": notNil(e.Owners),
+		"before": e.Before, "after": e.After, "callers": notNil(e.Callers), "otherNamespaces": notNil(e.OtherNamespaces), "owners": notNil(e.Owners),
 		"namespaces": notNil(at.namespaces), "applications": notNil(at.applications),
 		"cause": map[string]any{"group": e.Cause.Group, "kind": e.Cause.Kind, "namespace": e.Cause.Namespace, "name": e.Cause.Name},
 		"file":  e.Origin.File, "line": int64(e.Origin.Line),

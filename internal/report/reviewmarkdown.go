@@ -121,6 +121,9 @@ func (c *comment) effects(effects []mizzen.Effect) {
 		if len(e.Callers) > 0 {
 			whom = append(whom, span(callers(e.Callers)))
 		}
+		if len(e.OtherNamespaces) > 0 {
+			whom = append(whom, "**other namespaces** "+span(callers(e.OtherNamespaces)))
+		}
 		if len(e.Owners) > 0 {
 			whom = append(whom, "owners "+span(strings.Join(e.Owners, ", ")))
 		}

@@ -130,8 +130,12 @@ func (f *found) effect(everyone []string) mizzen.Effect {
 		e.Message += " (" + list(parts, 6) + ")"
 	}
 	e.Callers = f.everybody()
-	if foreign := foreigners(e.Callers, f.namespace); len(foreign) > 0 {
-		e.Message += "; also for callers in other namespaces: " + list(foreign, 4)
+	if e.OtherNamespaces = foreigners(e.Callers, f.namespace); len(e.OtherNamespaces) > 0 {
+		also := "; also for"
+		if !slices.ContainsFunc(e.Callers, func(caller string) bool { return namespaceOfWorkload(caller) == f.namespace }) {
+			also = "; for"
+		}
+		e.Message += also + " callers in other namespaces: " + list(e.OtherNamespaces, 4)
 	}
 	if len(everyone) > 1 && contains(e.Callers, everyone) {
 		e.Callers = []string{"*"}
