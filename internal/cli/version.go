@@ -57,6 +57,8 @@ type versionInfo struct {
 	Kubernetes string `json:"kubernetes"`
 	// Istio is the release that effects and traces are computed with.
 	Istio string `json:"istio"`
+	// Envoy is the minor release whose decisions about requests they follow.
+	Envoy string `json:"envoy"`
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -69,11 +71,11 @@ func (a *app) versionCommand() *cobra.Command {
 			v := versionInfo{
 				Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 				Helm: dependency("helm.sh/helm/v4"), Kustomize: dependency("sigs.k8s.io/kustomize/api"),
-				Kubernetes: dependency("k8s.io/client-go"), Istio: istio.Compiled,
+				Kubernetes: dependency("k8s.io/client-go"), Istio: istio.Compiled, Envoy: istio.Envoy,
 			}
 			return out.write(a.Out, "version", v, func() error {
-				_, err := fmt.Fprintf(a.Out, "mizzen %s (%s, %s)\nhelm %s, kustomize %s, kubernetes %s, istio %s\n",
-					v.Version, v.Go, v.Platform, v.Helm, v.Kustomize, v.Kubernetes, v.Istio)
+				_, err := fmt.Fprintf(a.Out, "mizzen %s (%s, %s)\nhelm %s, kustomize %s, kubernetes %s, istio %s, envoy %s\n",
+					v.Version, v.Go, v.Platform, v.Helm, v.Kustomize, v.Kubernetes, v.Istio, v.Envoy)
 				return err
 			})
 		},

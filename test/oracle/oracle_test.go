@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	istiolog "istio.io/istio/pkg/log"
 
+	"mizzen.dev/mizzen/internal/traffic/release"
 	"mizzen.dev/mizzen/test/oracle/internal/generate"
 	"mizzen.dev/mizzen/test/oracle/internal/runnable"
 	"mizzen.dev/mizzen/test/oracle/internal/trial"
@@ -50,6 +52,18 @@ func newBench(t *testing.T) *trial.Bench {
 		t.Fatal(err)
 	}
 	return bench
+}
+
+// TestEnvoyIsTheModels holds that the Envoy that judges is of the release that
+// users are told the model follows.
+func TestEnvoyIsTheModels(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), newBench(t).Binary, "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(out), "/"+release.Envoy+".") {
+		t.Errorf("the model follows Envoy %s, and what judges it is %s", release.Envoy, out)
+	}
 }
 
 // record counts what was asked, and keeps some for the test of the generator.

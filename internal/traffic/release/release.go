@@ -23,6 +23,10 @@ import (
 // proxies are the Envoy that the model is of.
 const Compiled = "1.31.0"
 
+// Envoy is the minor release of Envoy that package match follows. test/oracle
+// holds the two beside each other.
+const Envoy = "1.40"
+
 // Role is what an image is run for.
 type Role string
 
