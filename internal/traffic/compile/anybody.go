@@ -159,7 +159,13 @@ func labelText(labels map[string]string) string {
 // known, a selection that takes none of them is a mistake, which linting tells.
 func (in *input) standInSidecars(selections []Selection) {
 	known := slices.Clone(in.workloads)
-	for _, s := range in.absent(selections) {
+	all := in.absent(selections)
+	// Who stands in for something else shows what is about the whole mesh.
+	slices.SortStableFunc(all, func(a, b Selection) int { return btoi(a.everybody()) - btoi(b.everybody()) })
+	for _, s := range all {
+		if s.everybody() {
+			known = in.workloads
+		}
 		injected, told := in.injected[s.Namespace]
 		met := slices.ContainsFunc(known, s.meets)
 		if s.Service == "" && !met && (injected || !told) {
@@ -169,6 +175,16 @@ func (in *input) standInSidecars(selections []Selection) {
 			in.service(s)
 		}
 	}
+}
+
+// everybody tells whether it is about the whole mesh.
+func (s Selection) everybody() bool { return s.Namespace == "" && len(s.Labels) == 0 }
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // meets tells whether a workload shows what a selection does: any of its
