@@ -154,9 +154,10 @@ const unanswered = "000"
 // returns its status and body. The status is empty if the request was not sent.
 func (m *team) get(from, url string, args ...string) (status string, body string) {
 	m.Helper()
+	// A line of its own: kubectl says after it how curl has ended.
 	curl := append([]string{
 		"exec", "-n", m.ns, "deployment/" + from, "-c", "app", "--",
-		"curl", "-s", "-m", "10", "-w", "\n%{http_code}", url,
+		"curl", "-s", "-m", "10", "-w", "\n%{http_code}\n", url,
 	}, args...)
 	out, _ := m.try(curl...) // curl's status says it
 	lines := strings.Split(strings.TrimSpace(out), "\n")
