@@ -3,6 +3,13 @@
 # is missing and the one line that mends it, before anything is downloaded.
 # LAB=kwok leaves out what only running pods need.
 set -u
+case ${TRACING:-} in
+"" | 0 | 1) ;;
+*)
+	echo "TRACING=$TRACING: want 1 for Jaeger, or 0" >&2
+	exit 2
+	;;
+esac
 # An ordinary user's PATH may lack where nft and iptables are.
 PATH=$PATH:/usr/sbin:/sbin
 missing=
@@ -20,6 +27,8 @@ if [ "${LAB:-}" != kwok ]; then
 	# kube-proxy, Istio's interception, and the ids of an ordinary user's pods.
 	need nft nftables
 	need iptables iptables
+	# With which kernel.sh tries what the kernel has.
+	need ip iproute2
 	need newuidmap uidmap
 	# Envoy comes as a Python wheel.
 	need python3 python3
@@ -42,16 +51,13 @@ if ! command -v go >/dev/null 2>&1; then
 	echo "this machine lacks Go; install Go 1.26 from https://go.dev/dl/ and put its bin directory into PATH" >&2
 	exit 2
 fi
+[ "${LAB:-}" = kwok ] && exit 0
 # Pods of an ordinary user are in a user namespace of its own.
-if [ "${LAB:-}" != kwok ] && [ "$(id -u)" != 0 ]; then
-	if ! unshare --user --map-root-user true 2>/dev/null; then
-		echo "this machine refuses user namespaces to you; run: sudo sh -c 'for k in kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=10000; do sysctl -q -w \$k; done'" >&2
-		echo "(or LAB=kwok, for pods that do not run)" >&2
-		exit 2
-	fi
+if [ "$(id -u)" != 0 ]; then
 	for file in /etc/subuid /etc/subgid; do
 		grep -qE "^($(id -un)|$(id -u)):" $file 2>/dev/null && continue
 		echo "you have no range of ids in $file; run: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)" >&2
 		exit 2
 	done
 fi
+exec "$(dirname "$0")/kernel.sh"

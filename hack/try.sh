@@ -8,7 +8,7 @@ echo
 echo "  Git          $url"
 echo "  kubeconfig   $kubeconfig"
 [ "$nodes" = kwok ] || echo "  Prometheus   $(status prometheus)"
-[ "$nodes" = kwok ] || [ -z "${TRACING:-}" ] || echo "  Jaeger       $(status tracing)"
+[ -z "$tracing" ] || echo "  Jaeger       $(status tracing)"
 cat <<TEXT
   logs         $log, and \`bin/lab logs\` for the lab
   webhooks     http://$address/webhook (metrics: /metrics)
@@ -16,7 +16,7 @@ cat <<TEXT
 Five things to try; first, so that everything is found from everywhere:
 
   export PATH=$PWD/bin:\$PATH KUBECONFIG=$kubeconfig MIZZEN_LAB=$MIZZEN_LAB
-  git clone $url /tmp/demo && cd /tmp/demo
+  cd "\$(mktemp -d)" && git clone $url && cd demo
   git config user.name Ada && git config user.email ada@example.test
 
 TEXT

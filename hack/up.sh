@@ -3,7 +3,8 @@
 # synced and the shop answers. What runs already is kept; what was killed is
 # started again. State and logs are in .lab (or $MIZZEN_LAB). `make up` builds
 # first. LAB=kwok takes simulated nodes, on which no pod runs; TRACING=1 adds
-# Jaeger; WAIT=10m waits longer for the demo than 5 minutes.
+# Jaeger, and TRACING=0 takes it away from a lab that runs; WAIT=10m waits longer
+# for the demo than 5 minutes.
 set -eu
 cd "$(dirname "$0")/.."
 MIZZEN_LAB=${MIZZEN_LAB:-$PWD/.lab}
@@ -25,7 +26,15 @@ kwok) live= ;;
 *) fail 2 "LAB=$nodes: want live, or kwok for pods that do not run" ;;
 esac
 
-if [ -z "${LAB_UP_LOCKED:-}" ]; then
+case ${TRACING:-} in
+"" | 0 | 1) ;;
+*) fail 2 "TRACING=$TRACING: want 1 for Jaeger, or 0" ;;
+esac
+
+# examine: whether the machine has what a lab needs that is to start. One that
+# runs has it, and leaves less to others.
+examine() {
+	bin/lab status -o json 2>/dev/null | grep -qE '^  "state": "(starting|ready|failed)"' && return
 	answer=$(mktemp)
 	# shellcheck disable=SC2086 # $live is one flag or none
 	bin/lab doctor $live >"$answer" || {
@@ -34,6 +43,10 @@ if [ -z "${LAB_UP_LOCKED:-}" ]; then
 		fail 2 "this machine lacks what the lab needs, see above"
 	}
 	rm -f "$answer"
+}
+
+if [ -z "${LAB_UP_LOCKED:-}" ]; then
+	examine
 	# Who comes second finds the work done. What runs on in the background does
 	# not hold the lock.
 	flock -n "$MIZZEN_LAB/up.lock" true || step "waiting for another start of this lab"
@@ -62,8 +75,17 @@ ln -sfn clusters/cluster-1/kubeconfig "$kubeconfig"
 step "starting Mizzen"
 bin/lab run --uses "$kubeconfig" mizzen \
 	bin/mizzen up --kubeconfig "$kubeconfig" --state-dir "$MIZZEN_LAB/programs/mizzen" --listen 127.0.0.1:0 --log-format json
-# shellcheck disable=SC2086 # as above
-bin/lab up $live --demo ${TRACING:+--tracing} >/dev/null || {
+# The repository is that of the last time: it follows the address of the Git
+# server, the sort of the nodes and the version, as far as the user has not
+# changed it.
+tracing=
+case ${TRACING:-} in
+1) tracing=--tracing=true ;;
+0) tracing=--tracing=false ;;
+*) [ -x bin/jaeger ] || tracing=--tracing=false ;; # nothing could run there
+esac
+# shellcheck disable=SC2086 # each is one flag or none
+bin/lab up $live --demo $tracing >/dev/null || {
 	code=$?
 	[ -z "$started" ] || bin/lab down # nothing stays of a lab that cannot start
 	exit "$code"
@@ -71,19 +93,6 @@ bin/lab up $live --demo ${TRACING:+--tracing} >/dev/null || {
 url=$(bin/lab demo)
 # status FIELD: a URL of the first cluster.
 status() { bin/lab status -o json | sed -n 's/^ *"'"$1"'": "\(http[^"]*\)".*/\1/p' | head -n 1; }
-
-# The repository is that of the last time. The Git server may have another port
-# since, and the nodes may be of the other sort.
-clone=$(mktemp -d)
-git clone -q "$url" "$clone"
-sed -i "s|http://127\.0\.0\.1:[0-9]*/demo\.git|$url|" "$clone/bootstrap.yaml" "$clone/apps/values.yaml"
-sed -i "s/^nodes: .*/nodes: $nodes/" "$clone/apps/values.yaml"
-[ -z "${TRACING:-}" ] || sed -i "s/^tracing: .*/tracing: true/" "$clone/apps/values.yaml"
-if [ -n "$(git -C "$clone" status --porcelain)" ]; then
-	git -C "$clone" -c user.name="Mizzen Demo" -c user.email=demo@mizzen.dev commit -qam "Follow the lab that runs now"
-	git -C "$clone" push -q
-fi
-rm -rf "$clone"
 
 address=
 tries=0
@@ -119,7 +128,15 @@ bin/lab git hook --only demo "http://$address/webhook" "$(cat "$token")"
 if [ "$nodes" = live ]; then
 	bin/lab expose mizzen "$address" # for Prometheus
 fi
-if ! kubectl wait application/apps -n mizzen-system --for=condition=Ready --timeout="${WAIT:-5m}" >/dev/null; then
+# What runs already may be ready as it was before: an Application that is new
+# is waited for itself.
+tracing=
+if [ "$nodes" = live ] && git -C "$demo" show main:apps/values.yaml | grep -q '^tracing: true'; then
+	tracing=application/tracing
+	kubectl wait "$tracing" -n mizzen-system --for=create --timeout="${WAIT:-5m}" >/dev/null || :
+fi
+# shellcheck disable=SC2086 # $tracing is one name or none
+if ! kubectl wait application/apps $tracing -n mizzen-system --for=condition=Ready --timeout="${WAIT:-5m}" >/dev/null; then
 	kubectl get applications -n mizzen-system -o go-template='{{range .items}}{{$name := .metadata.name -}}
 {{range .status.conditions}}{{if and (eq .type "Ready") (ne .status "True")}}{{$name}}: {{.message}}{{"\n"}}{{end}}{{else}}{{$name}}: nothing is known yet{{"\n"}}{{end}}{{end}}' >&2
 	fail 3 "the demo is not synced after ${WAIT:-5m}, see above; 'bin/mizzen status APPLICATION' says more, and the log is $log"

@@ -6,7 +6,9 @@
 package demo
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
@@ -79,6 +81,31 @@ func Write(dir string, at Place) error {
 		}
 	}
 	return nil
+}
+
+// Version identifies the files, wherever they are served: labs with other
+// content have another one.
+func Version() (string, error) {
+	dir, err := os.MkdirTemp("", "lab-demo-")
+	if err != nil {
+		return "", fmt.Errorf("demo: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := Write(dir, Place{}); err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	files := os.DirFS(dir)
+	err = fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(files, path)
+		fmt.Fprintf(hash, "%q %d\n", path, len(data))
+		hash.Write(data)
+		return err
+	})
+	return hex.EncodeToString(hash.Sum(nil)), err
 }
 
 // fill writes the Place into a file.

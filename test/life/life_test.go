@@ -1,17 +1,20 @@
 // Package life runs hack/up.sh and hack/down.sh as `make up` and `make down`
 // do, on state directories of its own: again, at the same time, with other
-// nodes, as an ordinary user, and on machines that lack something.
+// nodes, after kills, as an ordinary user, and on machines that lack something.
 package life
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -166,6 +169,10 @@ func (l *lab) contains(out, want string) {
 func TestLife(t *testing.T) {
 	l := newLab(t)
 	l.run(0, "down.sh")
+	for _, script := range []string{"prerequisites.sh", "up.sh"} {
+		l.contains(l.run(2, script, "TRACING=true"), "want 1")
+	}
+	l.contains(l.withLittleMemory(2), "end other programs")
 	simulated := l.run(0, "up.sh", "LAB=kwok")
 	if lines := strings.Split(strings.TrimSpace(simulated), "\n"); !strings.Contains(lines[len(lines)-1], "no pod runs") {
 		t.Errorf("the last line does not say that no pod runs:\n%s", simulated)
@@ -183,11 +190,13 @@ func TestLife(t *testing.T) {
 	before, mizzen := l.status(), l.mizzen()
 	l.contains(l.run(0, "up.sh"), before.Clusters[0].URLs["gateway"])
 	l.contains(l.run(2, "up.sh", "LAB=kwok"), "make down")
+	l.clonesTwice(l.withLittleMemory(0))
 	if diff := cmp.Diff(before, l.status()); diff != "" || l.mizzen() != mizzen {
 		t.Errorf("what ran was not kept (-before +after):\n%s", diff)
 	}
 	l.contains(l.file("apps/values.yaml"), "\nnodes: live\n")
 	l.shopAnswers()
+	l.killed()
 	l.run(0, "down.sh")
 	l.run(0, "down.sh")
 	l.nothingLeft()
@@ -217,6 +226,87 @@ func (l *lab) twoAtOnce() {
 		l.contains(outputs[i].String(), "The demo is synced")
 	}
 	l.shopAnswers()
+}
+
+// withLittleMemory is up.sh on a machine with little memory to spare: too little
+// to start a lab, which does not matter to one that runs.
+func (l *lab) withLittleMemory(code int) string {
+	l.Helper()
+	meminfo := filepath.Join(l.TempDir(), "meminfo")
+	if err := os.WriteFile(meminfo, []byte("MemAvailable:    1200000 kB\n"), 0o644); err != nil {
+		l.Fatal(err)
+	}
+	cmd := l.script("up.sh")
+	before(cmd, "unshare", "--map-root-user", "--mount", "sh", "-ec", `mount --bind "$1" /proc/meminfo; shift; exec "$@"`, "sh", meminfo)
+	out, _ := cmd.CombinedOutput() // the exit code says it
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		l.Fatalf("up.sh with little memory: exit code %d, want %d\n%s", got, code, out)
+	}
+	return string(out)
+}
+
+// clonesTwice does what up.sh says at its end as the first thing to do, again.
+func (l *lab) clonesTwice(said string) {
+	l.Helper()
+	var clone string
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, "git clone") {
+			clone = line
+		}
+	}
+	cmd := exec.CommandContext(l.Context(), "sh", "-euc", clone+"git -C . log -1\n"+clone+"git log -1")
+	cmd.Env = append(os.Environ(), "TMPDIR="+l.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil || clone == "" {
+		l.Errorf("%q, twice: %v\n%s", clone, err, out)
+	}
+}
+
+// killed kills what runs the pods, and then what runs all: nothing has to be
+// cleaned up for the shop to answer again, from other processes at the same
+// address.
+func (l *lab) killed() {
+	l.Helper()
+	for _, victim := range []struct {
+		name string
+		pid  func(status) int
+	}{
+		{"lab-cri", func(s status) int { return l.child(s.Clusters[0].Process.PID, "lab-cri") }},
+		{"the supervisor", func(s status) int { return s.Supervisor.PID }},
+	} {
+		before := l.status()
+		if err := syscall.Kill(victim.pid(before), syscall.SIGKILL); err != nil {
+			l.Fatalf("kill %s: %v", victim.name, err)
+		}
+		l.run(0, "up.sh")
+		after := l.status()
+		if before.Clusters[0].Process == after.Clusters[0].Process {
+			l.Errorf("%s was killed, and process 1 of the cluster goes on", victim.name)
+		}
+		if diff := cmp.Diff(before.Clusters[0].URLs, after.Clusters[0].URLs); diff != "" {
+			l.Errorf("%s was killed, and addresses are others (-before +after):\n%s", victim.name, diff)
+		}
+		l.shopAnswers()
+	}
+}
+
+// child is the child of a process that executes a program.
+func (l *lab) child(parent int, program string) int {
+	l.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+	if err != nil {
+		l.Fatal(err)
+	}
+	for _, list := range lists {
+		children, _ := os.ReadFile(list) // threads end while we look
+		for _, child := range strings.Fields(string(children)) {
+			comm, _ := os.ReadFile(filepath.Join("/proc", child, "comm")) // and so do others
+			if pid, err := strconv.Atoi(child); err == nil && strings.TrimSpace(string(comm)) == program {
+				return pid
+			}
+		}
+	}
+	l.Fatalf("process %d has no child %s", parent, program)
+	return 0
 }
 
 // stuck pushes what cannot be applied, and starts the lab anew: it says which

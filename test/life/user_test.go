@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -88,20 +89,96 @@ func TestUserWithoutRanges(t *testing.T) {
 		if cmd == nil {
 			return
 		}
-		// Whatever is asked of the network is refused, and heard of.
-		cmd.Env = append(cmd.Env, "GOPROXY=http://127.0.0.1:1", "GOFLAGS=-modcacherw", "GOMODCACHE="+filepath.Join(cmd.Dir, "home", "modules"))
+		offline(cmd, filepath.Join(cmd.Dir, "home", "modules"))
 		out, _ := cmd.CombinedOutput() // the exit code says it
-		text := string(out)
-		if cmd.ProcessState.ExitCode() != 2 || strings.Count(text, line) != 1 {
-			t.Errorf("%s: exit code %d, want 2 and one line\n%s", command, cmd.ProcessState.ExitCode(), text)
-		}
-		if strings.Contains(text, "download") || strings.Contains(text, "building") {
-			t.Errorf("%s: it has gone on\n%s", command, text)
-		}
+		refused(t, command, cmd, string(out), line)
 		if _, err := os.Stat(filepath.Join(cmd.Dir, "home", "lab", "clusters")); !os.IsNotExist(err) {
 			t.Errorf("%s: a cluster was started: %v", command, err)
 		}
 	}
+}
+
+// refused checks that a command has ended with one line that mends it, and
+// went no further.
+func refused(t *testing.T, what string, cmd *exec.Cmd, out, line string) {
+	t.Helper()
+	if cmd.ProcessState.ExitCode() != 2 || strings.Count(out, line) != 1 {
+		t.Errorf("%s: exit code %d, want 2 and one line %q\n%s", what, cmd.ProcessState.ExitCode(), line, out)
+	}
+	if strings.Contains(out, "download") || strings.Contains(out, "building") {
+		t.Errorf("%s: it has gone on\n%s", what, out)
+	}
+}
+
+// TestKernelRefuses what pods need: before anything is downloaded, the line
+// names it and what mends it.
+func TestKernelRefuses(t *testing.T) {
+	const command = "exec make -s -C mizzen up"
+	for _, c := range []struct {
+		what, commands, line string
+		refuse               func(*exec.Cmd)
+	}{
+		{
+			"no user namespaces", command, "user.max_user_namespaces is 0; mend it: sudo sysctl -w user.max_user_namespaces=15000",
+			func(cmd *exec.Cmd) {
+				// In a user namespace of its own, the limit is its root's to set.
+				all := []syscall.SysProcIDMap{{Size: 1 << 17}}
+				cmd.SysProcAttr = &syscall.SysProcAttr{
+					Cloneflags: syscall.CLONE_NEWUSER, UidMappings: all, GidMappings: all, GidMappingsEnableSetgroups: true,
+				}
+				before(cmd, "sh", "-ec", `echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh")
+			},
+		},
+		{
+			// As any file system that the kernel does not know.
+			"no overlays", `
+				mkdir home/bin
+				printf '%s\n' '#!/bin/sh' 'exec /usr/bin/env PATH="${PATH#*:}" mount $(echo "$*" | sed "s/-t overlay/-t unheard-of/")' >home/bin/mount
+				chmod +x home/bin/mount
+				export PATH="$PWD/home/bin:$PATH"
+				` + command, "mend it: sudo modprobe overlay", func(*exec.Cmd) {},
+		},
+	} {
+		cmd := ordinary(t, ranges, c.commands)
+		if cmd == nil {
+			return
+		}
+		c.refuse(cmd)
+		offline(cmd, filepath.Join(cmd.Dir, "home", "modules"))
+		out, _ := cmd.CombinedOutput() // the exit code says it
+		refused(t, c.what, cmd, string(out), c.line)
+	}
+}
+
+// TestContainerRefuses root what a container without privileges does not let it
+// do.
+func TestContainerRefuses(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("that is about root, who can become anybody; see TestKernelRefuses")
+		return
+	}
+	for capability, what := range map[string]string{"sys_admin": "namespaces: ", "net_admin": "bridge: "} {
+		cmd := exec.CommandContext(t.Context(), "setpriv", "--bounding-set=-"+capability, "make", "-s", "up")
+		cmd.Dir, cmd.Env = checkout(t), append(os.Environ(), "LAB=live", "MAKEFLAGS=", "MIZZEN_LAB="+t.TempDir())
+		offline(cmd, t.TempDir())
+		out, _ := cmd.CombinedOutput() // the exit code says it
+		refused(t, "without "+capability, cmd, string(out), "mend it: run in a container with --privileged, or outside of one")
+		if !strings.Contains(string(out), what) {
+			t.Errorf("without %s: it does not name %q\n%s", capability, what, out)
+		}
+	}
+}
+
+// before makes args, which execute what follows them, the beginning of cmd.
+func before(cmd *exec.Cmd, args ...string) {
+	wrapped := exec.Command(args[0], append(args[1:], cmd.Args...)...)
+	cmd.Path, cmd.Args = wrapped.Path, wrapped.Args
+}
+
+// offline gives cmd a directory without any Go module: whatever is asked of the
+// network is refused, and heard of.
+func offline(cmd *exec.Cmd, modules string) {
+	cmd.Env = append(cmd.Env, "GOPROXY=http://127.0.0.1:1", "GOFLAGS=-modcacherw", "GOMODCACHE="+modules)
 }
 
 // TestPrerequisitesNameWhatIsMissing has all commands of the host but one.

@@ -83,6 +83,9 @@ func TestSubsetsComeBack(t *testing.T) {
 			return m.load("-n", "50", shop).Total.Failed == 0
 		})
 	}, shop)
+	if r.Total.Requests == 0 {
+		t.Errorf("there was no load: %s", r)
+	}
 	t.Logf("%d of %d requests failed while the subsets were away", r.Total.Failed, r.Total.Requests)
 	if after := m.load("-n", "500", shop); after.Total.Failed != 0 {
 		t.Errorf("requests still fail: %s", after)

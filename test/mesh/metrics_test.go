@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,6 +54,7 @@ spec:
 	m.kiali(queries[3], queries[4], queries[5])
 	m.counts(seen)
 	m.labels()
+	m.grpc()
 	m.scraped()
 }
 
@@ -199,15 +201,37 @@ func (m *team) edge(service string, pairs ...string) map[string]string {
 // and compares their labels.
 func (m *team) same(reporter, code string, want map[string]string) {
 	m.Helper()
-	expr := fmt.Sprintf(`sum without (job, instance, namespace, pod, app, version) (istio_requests_total{reporter=%q, source_workload="caller-v1", source_workload_namespace=%q, response_code=%q})`,
-		reporter, m.ns, code)
+	m.labelled(fmt.Sprintf("%s of reporter %s", code, reporter),
+		fmt.Sprintf(`reporter=%q, source_workload="caller-v1", source_workload_namespace=%q, response_code=%q`, reporter, m.ns, code), want)
+}
+
+// grpc compares every label of a gRPC call of the shop, as both sides tell it.
+func (m *team) grpc() {
+	m.Helper()
+	m.becomes("200", "caller-v1", shop) // through web and orders
+	ofShop := strings.NewReplacer("caller", "orders", m.ns, "shop")
+	for reporter, security := range map[string]string{"source": "unknown", "destination": "mutual_tls"} {
+		want := m.edge("payments", "reporter", reporter, "connection_security_policy", security,
+			"request_protocol", "grpc", "response_code", "200", "grpc_response_status", "0")
+		for label, value := range want {
+			want[label] = ofShop.Replace(value)
+		}
+		m.labelled("a gRPC call of reporter "+reporter, fmt.Sprintf(
+			`reporter=%q, source_workload="orders-v1", destination_service_name="payments", grpc_response_status="0"`, reporter), want)
+	}
+}
+
+// labelled waits until requests are counted that a selector admits, and
+// compares their labels.
+func (m *team) labelled(what, selector string, want map[string]string) {
+	m.Helper()
 	var got []sample
-	labtest.Eventually(m.T, fmt.Sprintf("%s of reporter %s", code, reporter), func(context.Context) bool {
-		got = m.query(expr)
+	labtest.Eventually(m.T, what, func(context.Context) bool {
+		got = m.query("sum without (job, instance, namespace, pod, app, version) (istio_requests_total{" + selector + "})")
 		return len(got) > 0
 	})
 	if diff := cmp.Diff(want, got[0].Labels); len(got) != 1 || diff != "" {
-		m.Errorf("%d series of reporter %s for %s, labels (-want +got):\n%s", len(got), reporter, code, diff)
+		m.Errorf("%d series of %s, labels (-want +got):\n%s", len(got), what, diff)
 	}
 }
 

@@ -49,6 +49,9 @@ func TestRoutes(t *testing.T) {
   - match: [{uri: {prefix: /abort}}]
     fault: {abort: {percentage: {value: 100}, httpStatus: 418}}
     route: [{destination: {host: server, subset: v1}}]
+  - match: [{uri: {prefix: /late}}]
+    fault: {delay: {percentage: {value: 100}, fixedDelay: 3s}}
+    route: [{destination: {host: server, subset: v1}}]
   - match: [{uri: {prefix: /delay}}]
     timeout: 500ms
     route: [{destination: {host: server, subset: v1}}]
@@ -70,6 +73,13 @@ func TestRoutes(t *testing.T) {
 	}
 	if a := m.becomes("200", "caller-v1", "http://server/"); a.Version != "v1" {
 		t.Errorf("everybody else is answered by %s, want v1", a.Version)
+	}
+	// The server itself answers at once; nothing else is as long as the delay.
+	if status, seconds := m.takes("caller-v1", "http://server/late"); status != "200" || seconds < 3 || seconds > 20 {
+		t.Errorf("/late is answered by %s after %.2f s, want 200 after 3 s", status, seconds)
+	}
+	if status, seconds := m.takes("caller-v1", "http://server/"); status != "200" || seconds >= 3 {
+		t.Errorf("/ is answered by %s after %.2f s, want 200 at once", status, seconds)
 	}
 	m.becomes("504", "caller-v1", "http://server/delay?d=5s")
 

@@ -15,7 +15,7 @@ kind: PeerAuthentication
 metadata: {name: default}
 spec: {mtls: {mode: STRICT}}
 `)
-	m.becomes("000", "stranger-v1", "http://server/")
+	m.becomes(unanswered, "stranger-v1", "http://server/")
 	a := m.becomes("200", "caller-v1", "http://server/")
 	if want := "URI=spiffe://cluster.local/ns/" + m.ns + "/sa/caller"; !strings.Contains(a.XFCC, want) {
 		t.Errorf("the server sees the caller as %q, want %s", a.XFCC, want)

@@ -146,23 +146,39 @@ type answer struct {
 	Error   string
 }
 
+// unanswered is the status of a request to which nobody answered, as curl says
+// it. A curl that was not even started says none.
+const unanswered = "000"
+
 // get sends one request from a workload, by a connection of its own, and
-// returns its status and body.
+// returns its status and body. The status is empty if the request was not sent.
 func (m *team) get(from, url string, args ...string) (status string, body string) {
 	m.Helper()
+	// A line of its own: kubectl says after it how curl has ended.
 	curl := append([]string{
 		"exec", "-n", m.ns, "deployment/" + from, "-c", "app", "--",
-		"curl", "-s", "-m", "10", "-w", "\n%{http_code}", url,
+		"curl", "-s", "-m", "10", "-w", "\n%{http_code}\n", url,
 	}, args...)
-	out, _ := m.try(curl...) // no answer is status 000
-	out = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(out), "command terminated with exit code 7"))
-	lines := strings.Split(out, "\n")
+	out, _ := m.try(curl...) // curl's status says it
+	lines := strings.Split(strings.TrimSpace(out), "\n")
 	for i, line := range lines {
 		if len(line) == 3 && strings.Trim(line, "0123456789") == "" {
 			return line, strings.Join(lines[:i], "\n")
 		}
 	}
-	return "000", out
+	return "", out
+}
+
+// takes returns the status of a request from a workload, and how long the
+// caller waited for it.
+func (m *team) takes(from, url string) (status string, seconds float64) {
+	m.Helper()
+	out := m.kubectl("exec", "-n", m.ns, "deployment/"+from, "-c", "app", "--",
+		"curl", "-s", "-m", "30", "-o", "/dev/null", "-w", "%{http_code} %{time_total}", url)
+	if _, err := fmt.Sscan(out, &status, &seconds); err != nil {
+		m.Fatalf("curl %s: %v: %q", url, err, out)
+	}
+	return status, seconds
 }
 
 // becomes waits until a request from a workload has a status: routes and

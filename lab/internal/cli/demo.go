@@ -36,7 +36,8 @@ func newDemo(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return createDemo(cmd.Context(), cmd.OutOrStdout(), dir, tracing)
+			_, err = createDemo(cmd.Context(), cmd.OutOrStdout(), dir, tracing)
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&directory, "write", "", "write its files to an empty directory instead")
@@ -46,38 +47,51 @@ func newDemo(o *options) *cobra.Command {
 	return cmd
 }
 
-// createDemo creates the repository of a lab that runs: its own URL is in it,
-// and whether its pods run.
-func createDemo(ctx context.Context, w io.Writer, dir state.Dir, tracing bool) error {
+// errNotServed says that the demo has no URL.
+var errNotServed = errors.New("the lab does not run, so that the demo has no URL: start it with `lab up`")
+
+// placeOfDemo is where the lab serves the demo, and whether its pods run.
+func placeOfDemo(dir state.Dir, tracing bool) (demo.Place, error) {
+	status, err := dir.ReadStatus()
+	if err != nil {
+		return demo.Place{}, err
+	}
+	if status.State == state.Stopped || status.URLs["git"] == "" {
+		return demo.Place{}, errNotServed
+	}
+	spec, err := dir.ReadSpec()
+	return demo.Place{
+		URL: status.URLs["git"] + "/" + demoRepository + ".git", WebhookSecret: demoSecret,
+		Live: spec.Live, Tracing: spec.Live && tracing,
+	}, err
+}
+
+// createDemo creates the repository of a lab that runs, prints its URL, and
+// reports whether it was there already: then it has what the user pushed since.
+func createDemo(ctx context.Context, w io.Writer, dir state.Dir, tracing bool) (existed bool, err error) {
+	if gitserver.Root(dir.Git()).Exists(demoRepository) {
+		return true, printRepository(w, dir, demoRepository)
+	}
+	at, err := placeOfDemo(dir, tracing)
+	if err != nil {
+		return false, err
+	}
+	version, err := demo.Version()
+	if err != nil {
+		return false, err
+	}
 	files, err := os.MkdirTemp("", "lab-demo-")
 	if err != nil {
-		return fmt.Errorf("demo: %w", err)
+		return false, fmt.Errorf("demo: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(files) }()
-	if !gitserver.Root(dir.Git()).Exists(demoRepository) {
-		status, err := dir.ReadStatus()
-		if err != nil {
-			return err
-		}
-		if status.State == state.Stopped || status.URLs["git"] == "" {
-			return errors.New("the lab does not run, so that the demo has no URL: start it with `lab up`")
-		}
-		spec, err := dir.ReadSpec()
-		if err != nil {
-			return err
-		}
-		at := demo.Place{
-			URL: status.URLs["git"] + "/" + demoRepository + ".git", WebhookSecret: demoSecret,
-			Live: spec.Live, Tracing: spec.Live && tracing,
-		}
-		if err := demo.Write(files, at); err != nil {
-			return err
-		}
+	if err := demo.Write(files, at); err != nil {
+		return false, err
 	}
 	first := &gitserver.Commit{Dir: files, Author: demo.Author, Date: demo.Date, Message: demo.Message}
-	err = createRepository(ctx, w, dir, demoRepository, gitserver.Settings{}, first)
-	if errors.Is(err, errNo) {
-		return nil // it has what the user pushed since
+	err = createRepository(ctx, w, dir, demoRepository, gitserver.Settings{Laid: gitserver.Laid{Version: version}}, first)
+	if errors.Is(err, errNo) { // somebody else was faster
+		return true, nil
 	}
-	return err
+	return false, err
 }

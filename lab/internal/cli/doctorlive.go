@@ -75,7 +75,7 @@ func examine(f facts) []verdict {
 			name, remedy string
 			err          string
 		}{
-			{"mounts", "run in a container with --privileged, or outside of one", f.probes.Mounts},
+			{"mounts", otherContainer, f.probes.Mounts},
 			{"overlayfs", "sudo modprobe overlay", f.probes.Overlay},
 			{"bridge", "sudo modprobe bridge", f.probes.Bridge},
 			{"veth", "sudo modprobe veth", f.probes.Veth},
@@ -96,11 +96,17 @@ func examine(f facts) []verdict {
 	return append(verdicts, f.inotify())
 }
 
+// otherContainer mends what is there, but not permitted.
+const otherContainer = "run in a container with --privileged, or outside of one"
+
 func tried(name, remedy, failure string) verdict {
-	if failure != "" {
-		return verdict{name: name, found: failure, remedy: remedy}
+	switch {
+	case failure == "":
+		return verdict{name: name, found: "works"}
+	case strings.Contains(failure, "not permitted"), strings.Contains(failure, "ermission denied"):
+		remedy = otherContainer
 	}
-	return verdict{name: name, found: "works"}
+	return verdict{name: name, found: failure, remedy: remedy}
 }
 
 func (f facts) programsOfNode() verdict {
@@ -141,7 +147,7 @@ func (f facts) namespaces() verdict {
 			return v
 		}
 	}
-	v.remedy = "run in a container with --privileged, or outside of one"
+	v.remedy = otherContainer
 	return v
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -45,6 +46,7 @@ func TestExamineNamesTheCommandThatMends(t *testing.T) {
 			f.settings["kernel.apparmor_restrict_unprivileged_userns"] = "1"
 		}, "run in a container with --privileged, or outside of one", false},
 		{"overlay", func(f *facts) { f.probes = node.Probes{Overlay: "no such device"} }, "sudo modprobe overlay", false},
+		{"a container that may not", func(f *facts) { f.probes = node.Probes{Bridge: "operation not permitted"} }, otherContainer, false},
 		{"bridge", func(f *facts) { f.probes = node.Probes{Bridge: "not supported"} }, "sudo modprobe bridge", false},
 		{"veth", func(f *facts) { f.probes = node.Probes{Veth: "not supported"} }, "sudo modprobe veth", false},
 		{"cgroups", func(f *facts) { f.probes = node.Probes{Cgroups: "busy"} }, "sudo mount -t cgroup2 none /sys/fs/cgroup", false},
@@ -81,5 +83,34 @@ func TestInotifyCountsSidecars(t *testing.T) {
 	f.settings["fs.inotify.max_user_instances"] = "128"
 	if v := f.inotify(); !strings.Contains(v.String(), "40 sidecars") {
 		t.Error(v)
+	}
+}
+
+func TestMemoryIsAskedForByKind(t *testing.T) {
+	meminfo, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if available, err := availableMemory(string(meminfo)); err != nil || available <= 0 {
+		t.Errorf("of this machine: %d, %v", available, err)
+	}
+	const mib = 1 << 20
+	for _, c := range []struct {
+		available int64
+		live, ok  bool
+	}{
+		{1000 * mib, false, false},
+		{1100 * mib, false, true},
+		{2000 * mib, true, false},
+		{2600 * mib, true, true},
+	} {
+		if err := enoughMemory(c.available, c.live); (err == nil) != c.ok {
+			t.Errorf("%d MiB, live %t: %v", c.available/mib, c.live, err)
+		}
+	}
+	for _, bad := range []string{"", "MemFree: 12 kB\n", "MemAvailable: many kB\n"} {
+		if n, err := availableMemory(bad); err == nil {
+			t.Errorf("%q is read as %d", bad, n)
+		}
 	}
 }

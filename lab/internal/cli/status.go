@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +31,7 @@ func newStatus(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			dropSilent(cmd.Context(), status)
 			print := printStatus
 			switch output {
 			case "text":
@@ -47,6 +51,32 @@ func newStatus(o *options) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
+}
+
+// ask is how long a Service that may not be there has to answer.
+const ask = time.Second
+
+// dropSilent leaves out the address of Jaeger where it does not run: unlike the
+// others it is only there when asked for.
+func dropSilent(ctx context.Context, s state.Status) {
+	client := &http.Client{Timeout: ask, Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, c := range s.Clusters {
+		if url := c.URLs["tracing"]; url != "" && (c.State != state.Ready || !answers(ctx, client, url+"/api/services")) {
+			delete(c.URLs, "tracing")
+		}
+	}
+}
+
+func answers(ctx context.Context, client *http.Client, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	return res.Body.Close() == nil && res.StatusCode == http.StatusOK
 }
 
 func printJSON(w io.Writer, s state.Status) error {

@@ -61,10 +61,11 @@ func newUp(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			dropSilent(cmd.Context(), status)
 			if err := printStatus(cmd.OutOrStdout(), status); err != nil || !up.demo {
 				return err
 			}
-			return createDemo(cmd.Context(), cmd.OutOrStdout(), dir, up.tracing)
+			return up.layDemo(cmd, dir)
 		},
 	}
 	f := cmd.Flags()
@@ -73,8 +74,8 @@ func newUp(o *options) *cobra.Command {
 	f.DurationVar(&up.idle, "idle", 0, "end the lab when nobody has held a lease for so long (0: never)")
 	f.BoolVar(&up.resume, "resume", false, "start on the data of a lab that was killed or kept")
 	f.BoolVar(&up.serving, "serving", false, "return when the API of every cluster answers, before pods can be scheduled")
-	f.BoolVar(&up.demo, "demo", false, "create the demo's repository too, as `lab demo` does")
-	f.BoolVar(&up.tracing, "tracing", false, "with --demo: as `lab demo --tracing` does")
+	f.BoolVar(&up.demo, "demo", false, "create the demo's repository too, or let the one that exists follow this lab and its version")
+	f.BoolVar(&up.tracing, "tracing", false, "with --demo: with Jaeger; --tracing=false: without (default: as it is)")
 	f.BoolVar(&up.live, "live", false, "give each cluster a node whose pods run")
 	f.BoolVar(&up.joined, "joined", false, "let live clusters reach each other's pods and nodes by address")
 	f.StringVar(&up.pods, "pod-cidr", "10.244.0.0/16", "addresses of pods of the first live cluster; the next ones follow")
@@ -83,6 +84,19 @@ func newUp(o *options) *cobra.Command {
 	f.StringVar(&up.images, "images", "", "file with a further table of images for a live node")
 	f.DurationVar(&up.timeout, "timeout", 2*time.Minute, "give up after")
 	return cmd
+}
+
+// layDemo makes the demo's repository that of this lab.
+func (up upOptions) layDemo(cmd *cobra.Command, dir state.Dir) error {
+	existed, err := createDemo(cmd.Context(), cmd.OutOrStdout(), dir, up.tracing)
+	if err != nil || !existed {
+		return err
+	}
+	tracing := &up.tracing
+	if !cmd.Flags().Changed("tracing") {
+		tracing = nil
+	}
+	return updateDemo(cmd.Context(), cmd.ErrOrStderr(), dir, tracing)
 }
 
 // run makes sure that the lab is up and returns its Status.

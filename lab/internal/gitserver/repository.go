@@ -23,6 +23,16 @@ type Settings struct {
 	Password string `json:"password,omitempty"`
 	// Hooks are told about each push.
 	Hooks []Hook `json:"hooks,omitempty"`
+	// Laid is what the lab itself laid down there.
+	Laid Laid `json:"laid,omitzero"`
+}
+
+// Laid is content of the lab's own making.
+type Laid struct {
+	// Commit is the last one whose files are all the lab's.
+	Commit string `json:"commit"`
+	// Version is that of the content.
+	Version string `json:"version"`
 }
 
 // Hook is a receiver of push events.
@@ -77,7 +87,8 @@ func (r Root) Names() ([]string, error) {
 }
 
 // Create makes a repository. With a Commit its branch main has that commit,
-// else it is empty. A repository appears complete or not at all; if it exists,
+// else it is empty. The commit is noted as laid down if settings name its
+// version. A repository appears complete or not at all; if it exists,
 // Create returns ErrExists and changes nothing.
 func (r Root) Create(ctx context.Context, name string, settings Settings, first *Commit) error {
 	path, err := r.path(name)
@@ -99,8 +110,15 @@ func (r Root) Create(ctx context.Context, name string, settings Settings, first 
 		return err
 	}
 	if first != nil {
-		if err := first.write(ctx, temporary); err != nil {
+		id, err := first.write(ctx, temporary, "")
+		if err != nil {
 			return err
+		}
+		if _, err := git(ctx, temporary, nil, "update-ref", "refs/heads/"+Branch, id); err != nil {
+			return err
+		}
+		if settings.Laid.Version != "" {
+			settings.Laid.Commit = id
 		}
 	}
 	if err := writeSettings(temporary, settings); err != nil {

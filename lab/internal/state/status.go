@@ -63,8 +63,8 @@ type Cluster struct {
 	// Live says that it has a node whose pods run.
 	Live bool `json:"live,omitempty"`
 	// URLs has "api", and "git" which is the same for all clusters. Those of a
-	// live cluster lead to Services inside: "gateway", "prometheus", "load" and
-	// "tracing" answer once such a Service is there.
+	// live cluster lead to Services inside: "gateway", "prometheus" and "load"
+	// answer once such a Service is there. "tracing" is only shown while it does.
 	URLs map[string]string `json:"urls"`
 	// ServingSeconds, NodeSeconds and ReadySeconds are how long after its start
 	// the API answered, the live node was Ready, and pods could be scheduled.
