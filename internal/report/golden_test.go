@@ -39,7 +39,7 @@ func goldens() map[string]func(*bytes.Buffer) error {
 		"review.txt":          func(b *bytes.Buffer) error { return ReviewText(b, sampleReview(), Style{}) },
 		"review.md":           func(b *bytes.Buffer) error { return ReviewMarkdown(b, sampleReview()) },
 		"review.json":         func(b *bytes.Buffer) error { return JSON(b, "review", sampleReview()) },
-		"review.sarif":        func(b *bytes.Buffer) error { return SARIF(b, ReviewFindings(sampleReview()), "v1.2.3") },
+		"review.sarif":        func(b *bytes.Buffer) error { return ReviewSARIF(b, sampleReview(), "v1.2.3") },
 		"review.github":       func(b *bytes.Buffer) error { return GitHub(b, ReviewFindings(sampleReview())) },
 		"trace.txt":           func(b *bytes.Buffer) error { return TraceText(b, sampleTrace(), Style{}) },
 		"trace.md":            func(b *bytes.Buffer) error { return TraceMarkdown(b, sampleTrace()) },
