@@ -1,0 +1,21 @@
+package effect
+
+import "mizzen.dev/mizzen"
+
+// untried tells that the rules for a host tell more requests apart than are
+// tried. Silence would read as "nothing else changes".
+func (m *meeting) untried() {
+	m.found = append(m.found, found{
+		code: mizzen.EffectUnknown, impact: mizzen.ImpactNotice, subjects: []string{m.subject(m.host)}, noun: "hosts", namespace: namespaceOf(m.host),
+		message: "not everything was tried: the rules tell more requests apart than are compared, so that a rare combination of conditions may have changed too",
+		from:    m.all(),
+	})
+}
+
+// untriedCalls tells the same of the policies of a workload or a host.
+func untriedCalls(subject string) found {
+	return found{
+		code: mizzen.EffectUnknown, impact: mizzen.ImpactNotice, subjects: []string{subject},
+		message: "not everything was tried: the policies tell more requests apart than are compared, so that somebody may be let in or refused for a rare combination of conditions",
+	}
+}
