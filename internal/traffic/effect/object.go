@@ -17,6 +17,7 @@ func (c *comparison) objects() {
 	c.conflicts()
 	c.unreachable()
 	c.delegates()
+	c.expressions()
 	c.injection()
 }
 
