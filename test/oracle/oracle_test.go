@@ -25,6 +25,10 @@ import (
 // mesh.
 const enough = 20_000
 
+// enoughConfigurations is how many configurations they are sent to, since most
+// mistakes need a rule that only a few meshes have.
+const enoughConfigurations = 60
+
 var (
 	requests = flag.Int("oracle.requests", enough, "requests in all")
 	meshes   = flag.Int("oracle.meshes", 18, "generated meshes")
@@ -183,6 +187,9 @@ func TestPredictions(t *testing.T) {
 	t.Logf("%d requests to %d configurations, %d of them twice, %d disagreements, %v", r.requests, r.configurations, r.again, r.disagreements, r.kinds)
 	if *requests < enough {
 		return
+	}
+	if r.requests < enough || r.configurations < enoughConfigurations {
+		t.Errorf("%d requests to %d configurations were sent, want %d to %d", r.requests, r.configurations, enough, enoughConfigurations)
 	}
 	t.Run("mistakes", func(t *testing.T) { testMistakes(t, r.kept) })
 	t.Run("mistakes of policies", func(t *testing.T) { testCallMistakes(t, callMistakes, r.calls) })
