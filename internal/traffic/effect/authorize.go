@@ -146,11 +146,6 @@ func (c *comparison) matrix(d door, w *traffic.Workload) matrix {
 // anyHost is the host of requests where policies do not ask for one.
 const anyHost = "any.example"
 
-// maxAsked bounds how many questions are asked at a door on each side, one for
-// every caller and request: the more callers, the fewer requests, and 400 for as
-// many callers as there are at most (BenchmarkManyRules).
-const maxAsked = 80_000
-
 // calls are the requests to ask about for some number of callers, the simplest
 // first. all is false if there are more.
 func (c *comparison) calls(d door, w *traffic.Workload, callers int) (out []match.Call, all bool) {

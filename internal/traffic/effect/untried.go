@@ -2,6 +2,11 @@ package effect
 
 import "mizzen.dev/mizzen"
 
+// maxAsked bounds how many questions are asked at a door on each side, one for
+// every caller and request: the more callers, the fewer requests, and 400 for as
+// many callers as there are at most (BenchmarkManyRules).
+const maxAsked = 80_000
+
 // untried tells that the rules for a host tell more requests apart than are
 // tried. Silence would read as "nothing else changes".
 func (m *meeting) untried() {
