@@ -113,29 +113,31 @@ func placedReview(r *mizzen.Review) []mizzen.Finding {
 // says so. manifest is that of the Application it is about, if one is known.
 func (g *ground) place(f mizzen.Finding, cluster string, manifest mizzen.Origin) mizzen.Finding {
 	object := g.objects[f.Ref]
-	why := ""
+	why := "the line is not known"
 	switch known := hasFile(f); {
 	case known && f.Origin.Line > 0:
 		return f
-	case known && object.File == f.Origin.File && object.Line > 0:
+	case object.File != "" && (!known || object.File == f.Origin.File && object.Line > 0):
 		f.Origin, why = object, "the object is here"
-	case known:
-		why = "the line is not known"
-	case object.File != "":
-		f.Origin, why = object, "the object is here"
-	case manifest.File != "":
-		f.Origin, why = manifest, "the application is declared here"
-	case g.changed[cluster].File != "":
-		f.Origin, why = g.changed[cluster], "this changes"
-	case g.changed[""].File != "":
-		f.Origin, why = g.changed[""], "this changes"
-	default:
-		f.Origin, why = g.first, "no file is known to bring it"
-	}
-	if f.Origin.File == "" {
-		f.Origin.File = policyFile
+	case !known:
+		f.Origin, why = g.near(cluster, manifest)
 	}
 	f.Origin.Line = max(f.Origin.Line, 1)
 	f.Message += " (the place is approximate: " + why + ")"
 	return f
+}
+
+// near is a place for what names neither a file nor an object that is known.
+func (g *ground) near(cluster string, manifest mizzen.Origin) (at mizzen.Origin, why string) {
+	switch {
+	case manifest.File != "":
+		return manifest, "the application is declared here"
+	case g.changed[cluster].File != "":
+		return g.changed[cluster], "this changes"
+	case g.changed[""].File != "":
+		return g.changed[""], "this changes"
+	case g.first.File != "":
+		return g.first, "no file is known to bring it"
+	}
+	return mizzen.Origin{File: policyFile}, "no file is known to bring it"
 }

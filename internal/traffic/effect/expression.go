@@ -3,6 +3,7 @@ package effect
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
@@ -74,19 +75,21 @@ func walkExpressions(value any, at mizzen.Path, out *[]expression) {
 		}
 	case map[string]any:
 		for _, key := range sortedKeys(v) {
-			text, isText := v[key].(string)
-			switch {
-			case isText && (key == "regex" || key == "value" && v["type"] == "RegularExpression"):
+			if text, ok := v[key].(string); ok && holdsExpression(v, at, key) {
 				*out = append(*out, expression{at.Key(key), text})
-			case key == "uriRegexRewrite":
-				if rewrite, ok := v[key].(map[string]any); ok {
-					if match, ok := rewrite["match"].(string); ok {
-						*out = append(*out, expression{at.Key(key).Key("match"), match})
-					}
-				}
-			default:
-				walkExpressions(v[key], at.Key(key), out)
 			}
+			walkExpressions(v[key], at.Key(key), out)
 		}
 	}
+}
+
+// holdsExpression tells whether a field of an object is a regular expression.
+func holdsExpression(in map[string]any, at mizzen.Path, field string) bool {
+	switch field {
+	case "regex":
+		return true
+	case "match":
+		return strings.HasSuffix(string(at), ".uriRegexRewrite")
+	}
+	return field == "value" && in["type"] == "RegularExpression"
 }
