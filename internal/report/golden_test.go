@@ -35,6 +35,7 @@ func goldens() map[string]func(*bytes.Buffer) error {
 		"plan-traffic.md":     func(b *bytes.Buffer) error { return PlanMarkdown(b, sampleTrafficPlan()) },
 		"plan-traffic.json":   func(b *bytes.Buffer) error { return JSON(b, "plan", sampleTrafficPlan()) },
 		"plan-traffic.github": func(b *bytes.Buffer) error { return GitHub(b, PlanFindings(sampleTrafficPlan())) },
+		"plan-traffic.sarif":  func(b *bytes.Buffer) error { return SARIF(b, PlanFindings(sampleTrafficPlan()), "v1.2.3") },
 		"plan-calm.txt":       func(b *bytes.Buffer) error { return PlanText(b, sampleCalmPlan(), Style{}) },
 		"review.txt":          func(b *bytes.Buffer) error { return ReviewText(b, sampleReview(), Style{}) },
 		"review.md":           func(b *bytes.Buffer) error { return ReviewMarkdown(b, sampleReview()) },
