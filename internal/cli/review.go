@@ -175,7 +175,7 @@ func (a *app) showReview(r *mizzen.Review, o outputFlag) error {
 	case "markdown":
 		return report.ReviewMarkdown(a.Out, r)
 	case "sarif":
-		return report.SARIF(a.Out, report.ReviewFindings(r), version())
+		return report.ReviewSARIF(a.Out, r, version())
 	case "github":
 		return report.GitHub(a.Out, report.ReviewFindings(r))
 	}

@@ -64,7 +64,12 @@ func Describe(c mizzen.Code) string {
 		return text
 	}
 	if strings.HasPrefix(string(c), "IST") {
-		return "Istio's analysis: https://istio.io/latest/docs/reference/config/analysis/" + strings.ToLower(string(c)) + "/"
+		return "Istio's analysis: " + analysisURI(c)
 	}
 	return string(c)
+}
+
+// analysisURI is the page of a message of Istio's analyzers.
+func analysisURI(c mizzen.Code) string {
+	return "https://istio.io/latest/docs/reference/config/analysis/" + strings.ToLower(string(c)) + "/"
 }

@@ -63,5 +63,6 @@ func sentence(f mizzen.Finding) string {
 	return f.Message + ". To mend it: " + f.Remedy
 }
 
-// fileURI is a path as a relative reference of a URI.
-func fileURI(path string) string { return (&url.URL{Path: path}).EscapedPath() }
+// fileURI is a path as a relative reference of a URI; a colon in it begins no
+// scheme.
+func fileURI(path string) string { return (&url.URL{Path: path}).String() }

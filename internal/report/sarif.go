@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
+	"strings"
 
 	"mizzen.dev/mizzen"
 )
@@ -32,6 +33,9 @@ type sarifDriver struct {
 type sarifRule struct {
 	ID               string    `json:"id"`
 	ShortDescription sarifText `json:"shortDescription"`
+	FullDescription  sarifText `json:"fullDescription"`
+	Help             sarifText `json:"help"`
+	HelpURI          string    `json:"helpUri"`
 }
 
 type sarifText struct {
@@ -43,11 +47,11 @@ type sarifResult struct {
 	RuleIndex int             `json:"ruleIndex"`
 	Level     string          `json:"level"`
 	Message   sarifText       `json:"message"`
-	Locations []sarifLocation `json:"locations,omitempty"`
+	Locations []sarifLocation `json:"locations"`
 }
 
 type sarifLocation struct {
-	PhysicalLocation *sarifPhysical `json:"physicalLocation,omitempty"`
+	PhysicalLocation sarifPhysical  `json:"physicalLocation"`
 	LogicalLocations []sarifLogical `json:"logicalLocations,omitempty"`
 }
 
@@ -56,7 +60,7 @@ type sarifPhysical struct {
 		URI       string `json:"uri"`
 		URIBaseID string `json:"uriBaseId"`
 	} `json:"artifactLocation"`
-	Region *sarifRegion `json:"region,omitempty"`
+	Region sarifRegion `json:"region"`
 }
 
 type sarifRegion struct {
@@ -69,8 +73,17 @@ type sarifLogical struct {
 }
 
 // SARIF writes Findings as SARIF 2.1.0, for code scanning. version is that of
-// the tool.
+// the tool. A Finding without a place gets one that is near, and says so.
 func SARIF(out io.Writer, findings []mizzen.Finding, version string) error {
+	return writeSARIF(out, newGround(findings).placeAll(findings), version)
+}
+
+// ReviewSARIF writes the Effects and Findings of a Review as SARIF does.
+func ReviewSARIF(out io.Writer, r *mizzen.Review, version string) error {
+	return writeSARIF(out, placedReview(r), version)
+}
+
+func writeSARIF(out io.Writer, findings []mizzen.Finding, version string) error {
 	var ids []mizzen.Code
 	for _, f := range findings {
 		ids = append(ids, f.Code)
@@ -80,7 +93,7 @@ func SARIF(out io.Writer, findings []mizzen.Finding, version string) error {
 	run := sarifRun{Results: make([]sarifResult, 0, len(findings))}
 	run.Tool.Driver = sarifDriver{Name: "mizzen", Version: version, Rules: make([]sarifRule, 0, len(ids))}
 	for _, id := range ids {
-		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{ID: string(id), ShortDescription: sarifText{ruleText(id)}})
+		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRuleOf(id))
 	}
 	for _, f := range findings {
 		index, _ := slices.BinarySearch(ids, f.Code)
@@ -99,12 +112,36 @@ func SARIF(out io.Writer, findings []mizzen.Finding, version string) error {
 	return err
 }
 
+// sarifRuleOf says what a code is about, in all the places where viewers look
+// for it.
+func sarifRuleOf(c mizzen.Code) sarifRule {
+	about := sarifText{ruleText(c)}
+	return sarifRule{
+		ID: string(c), ShortDescription: about, FullDescription: about,
+		Help: sarifText{about.Text + ". What it means and what to do: " + helpURI(c)}, HelpURI: helpURI(c),
+	}
+}
+
 // ruleText says what the code of a Finding, or of an Effect as one, is about.
 func ruleText(c mizzen.Code) string {
 	if text, ok := effects[mizzen.EffectCode(c)]; ok {
 		return text
 	}
 	return Describe(c)
+}
+
+// reference is where docs/reference is to be read.
+const reference = "https://mizzen.dev/docs/reference/"
+
+// helpURI is the page that explains a code.
+func helpURI(c mizzen.Code) string {
+	switch {
+	case strings.HasPrefix(string(c), "IST"):
+		return analysisURI(c)
+	case strings.HasPrefix(string(c), "MT"):
+		return reference + "effects.md#" + strings.ToLower(string(c))
+	}
+	return reference + "findings.md#" + strings.ToLower(string(c))
 }
 
 func sarifLevel(s mizzen.Severity) string {
@@ -118,21 +155,16 @@ func sarifLevel(s mizzen.Severity) string {
 	return "note"
 }
 
+// sarifPlaces is where a Finding is: one place, since code scanning refuses a
+// whole upload for one result without (docs.github.com: SARIF support for code
+// scanning, "location object").
 func sarifPlaces(f mizzen.Finding) []sarifLocation {
 	var at sarifLocation
-	if f.Origin.File != "" {
-		at.PhysicalLocation = &sarifPhysical{}
-		at.PhysicalLocation.ArtifactLocation.URI = fileURI(f.Origin.File)
-		at.PhysicalLocation.ArtifactLocation.URIBaseID = "%SRCROOT%"
-		if f.Origin.Line > 0 {
-			at.PhysicalLocation.Region = &sarifRegion{f.Origin.Line}
-		}
-	}
+	at.PhysicalLocation.ArtifactLocation.URI = fileURI(f.Origin.File)
+	at.PhysicalLocation.ArtifactLocation.URIBaseID = "%SRCROOT%"
+	at.PhysicalLocation.Region.StartLine = f.Origin.Line
 	if f.Ref.Kind != "" {
 		at.LogicalLocations = []sarifLogical{{f.Ref.String(), "object"}}
-	}
-	if at.PhysicalLocation == nil && at.LogicalLocations == nil {
-		return nil
 	}
 	return []sarifLocation{at}
 }

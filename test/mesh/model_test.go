@@ -44,6 +44,9 @@ func TestModel(t *testing.T) {
 	lab := labtest.Start(t, labtest.ControlPlane|labtest.Git|labtest.Mesh)
 	m := &team{T: t, lab: lab, core: kubernetes.NewForConfigOrDie(lab.Config), ns: lab.Namespace}
 	texts, books := scenarioFiles(t, "testdata/model", base()), bookinfo(t)
+	if len(texts) < 30 {
+		t.Errorf("testdata/model has %d scenarios, want 30 at least", len(texts))
+	}
 	want := 8 + 2*len(texts) + len(books)
 	maps.Copy(texts, books)
 	if n := m.equal(m.scenarios("model", texts)); n < want {

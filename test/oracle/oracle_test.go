@@ -25,10 +25,21 @@ import (
 // mesh.
 const enough = 20_000
 
+// enoughConfigurations is how many configurations they are sent to, since most
+// mistakes need a rule that only a few meshes have.
+const enoughConfigurations = 60
+
 var (
 	requests = flag.Int("oracle.requests", enough, "requests in all")
 	meshes   = flag.Int("oracle.meshes", 18, "generated meshes")
 	first    = flag.Uint64("oracle.seed", 1, "seed of the first generated mesh")
+)
+
+// enoughSplit is how many connections routes of bytes are to send to subsets,
+// and enoughNamed how many of them by the name of a server.
+const (
+	enoughSplit = 100
+	enoughNamed = 10
 )
 
 // shown is how many disagreements of one kind are told.
@@ -69,6 +80,9 @@ func TestEnvoyIsTheModels(t *testing.T) {
 // record counts what was asked, and keeps some for the test of the generator.
 type record struct {
 	configurations, requests, again, disagreements int
+	// split counts connections whose bytes a route sent to a subset, and named
+	// those of them that asked for a server by its name.
+	split, named int
 
 	kinds, shown map[string]int
 	kept         []trial.Asked
@@ -115,6 +129,12 @@ func (r *record) disagree(t *testing.T, name string, predicted, observed trial.F
 func (r *record) seeCall(t *testing.T, name string, a trial.CallAsked) {
 	t.Helper()
 	r.count(a.Observed.Kind, a.Again)
+	if a.Observed.Kind == "bytes" && strings.Contains(a.Observed.Cluster, "|v") {
+		r.split++
+		if a.Call.ServerName != "" {
+			r.named++
+		}
+	}
 	if len(r.calls) < kept {
 		r.calls = append(r.calls, a)
 	}
@@ -180,9 +200,16 @@ func TestPredictions(t *testing.T) {
 			r.run(t, bench, c, seed, each)
 		}
 	}
-	t.Logf("%d requests to %d configurations, %d of them twice, %d disagreements, %v", r.requests, r.configurations, r.again, r.disagreements, r.kinds)
+	t.Logf("%d requests to %d configurations, %d of them twice, %d disagreements, %d split and %d of them by name, %v",
+		r.requests, r.configurations, r.again, r.disagreements, r.split, r.named, r.kinds)
 	if *requests < enough {
 		return
+	}
+	if r.requests < enough || r.configurations < enoughConfigurations {
+		t.Errorf("%d requests to %d configurations were sent, want %d to %d", r.requests, r.configurations, enough, enoughConfigurations)
+	}
+	if r.split < enoughSplit || r.named < enoughNamed {
+		t.Errorf("bytes of %d connections were sent to subsets, of %d by server name, want %d and %d", r.split, r.named, enoughSplit, enoughNamed)
 	}
 	t.Run("mistakes", func(t *testing.T) { testMistakes(t, r.kept) })
 	t.Run("mistakes of policies", func(t *testing.T) { testCallMistakes(t, callMistakes, r.calls) })

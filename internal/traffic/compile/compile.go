@@ -28,6 +28,8 @@ type Options struct {
 	Vantage *Vantage
 	// Selections ask for workloads where none is known; see Selections.
 	Selections []Selection
+	// Newcomers are objects that are younger than all others (see Newcomers).
+	Newcomers []mizzen.Ref
 }
 
 // DefaultRoot is where istiod looks for mesh-wide settings unless told otherwise.

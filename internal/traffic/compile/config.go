@@ -3,7 +3,6 @@ package compile
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
@@ -17,10 +16,6 @@ import (
 	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/specs"
 )
-
-// Git has no times of creation: its objects are equally old, and their names
-// decide where istiod lets the older one win. Those of a cluster have theirs.
-var created = time.Unix(1_700_000_000, 0)
 
 // addConfig files an object of Istio's own. One that istiod's webhook refuses
 // is rejected here.
@@ -63,7 +58,7 @@ func configOf(s resource.Schema, object mizzen.Object) (config.Config, error) {
 	if err := specs.Fill(typed, spec); err != nil {
 		return config.Config{}, err
 	}
-	since := created
+	since := oldest
 	if t := object.GetCreationTimestamp(); !t.IsZero() {
 		since = t.Time
 	}

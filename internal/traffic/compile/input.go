@@ -46,7 +46,7 @@ type input struct {
 // read sorts objects by what istiod does with them. The result is a function
 // of the set of objects, not of their order.
 func read(objects []mizzen.Object, o Options) (*input, error) {
-	objects = slices.Clone(objects)
+	objects = slices.Clone(rejuvenated(objects, o.Newcomers))
 	mizzen.SortObjects(objects)
 	in := &input{
 		namespaces: map[string]*corev1.Namespace{}, origins: map[mizzen.Ref]mizzen.Origins{}, injected: map[string]bool{},

@@ -101,7 +101,11 @@ type row struct {
 }
 
 // matrix is what differs at a door, or at all of a workload.
-type matrix struct{ rows []row }
+type matrix struct {
+	rows []row
+	// cut tells that not every request was asked about.
+	cut bool
+}
 
 // matrix asks both sides about every caller and every request that either
 // side's policies tell apart.
@@ -110,7 +114,9 @@ func (c *comparison) matrix(d door, w *traffic.Workload) matrix {
 	m := matrix{}
 	index := map[string]int{}
 	words := map[string]bool{}
-	for _, call := range c.calls(d, w) {
+	calls, all := c.calls(d, w, len(callers))
+	m.cut = !all
+	for _, call := range calls {
 		r := c.row(d, call, callers)
 		words[callWords(call, d)] = true
 		for _, wider := range []bool{true, false} {
@@ -140,20 +146,21 @@ func (c *comparison) matrix(d door, w *traffic.Workload) matrix {
 // anyHost is the host of requests where policies do not ask for one.
 const anyHost = "any.example"
 
-// calls are the requests to ask about, the simplest first.
-func (c *comparison) calls(d door, w *traffic.Workload) []match.Call {
+// calls are the requests to ask about for some number of callers, the simplest
+// first. all is false if there are more.
+func (c *comparison) calls(d door, w *traffic.Workload, callers int) (out []match.Call, all bool) {
 	var stacks []*match.Stack
 	for _, s := range []*match.Stack{d.secured[0], d.secured[1], d.plain[0], d.plain[1]} {
 		if s != nil {
 			stacks = append(stacks, s)
 		}
 	}
-	o := match.CandidateOptions{Max: min(c.o.MaxCandidates, 400), TrustDomain: c.after.TrustDomain}
+	o := match.CandidateOptions{Max: min(c.o.MaxCandidates, maxAsked/max(callers, 1)), TrustDomain: c.after.TrustDomain}
 	o.Base.Request.Host = d.host
-	calls := d.probes(match.PolicyCandidates(o, stacks...))
+	candidates, all := match.PolicyCandidates(o, stacks...)
+	calls := d.probes(candidates)
 	address, err := netip.ParseAddr(w.Address)
 	seen := map[string]bool{}
-	var out []match.Call
 	for _, call := range calls {
 		if call.Request.Token != nil && !call.Request.Token.Valid {
 			continue // jwt tells of these
@@ -171,7 +178,7 @@ func (c *comparison) calls(d door, w *traffic.Workload) []match.Call {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b match.Call) int { return simpler(a.Request, b.Request) })
-	return out
+	return out, all
 }
 
 // probes adds variations of calls where the sides may take them for different
@@ -277,6 +284,7 @@ func callWords(call match.Call, d door) string {
 // join adds the rows of a door. Rows that say the same of another port become
 // one.
 func (m *matrix) join(other matrix, port uint32) {
+	m.cut = m.cut || other.cut
 	for _, r := range other.rows {
 		i := slices.IndexFunc(m.rows, func(s row) bool {
 			return s.wider == r.wider && s.before == r.before && s.after == r.after && slices.Equal(s.requests, r.requests)
@@ -295,6 +303,9 @@ func (m *matrix) join(other matrix, port uint32) {
 // serves.
 func (c *comparison) tellMatrix(m matrix, p *traffic.Proxy, subject string) {
 	w := p.Workload
+	if m.cut {
+		c.out.add(untriedCalls(subject))
+	}
 	for _, wider := range []bool{true, false} {
 		f := found{code: mizzen.EffectAuthorizationNarrower, impact: mizzen.ImpactWarning, message: "fewer may call it"}
 		if wider {

@@ -79,3 +79,50 @@ func BenchmarkOneWeightAmong(b *testing.B) {
 		})
 	}
 }
+
+// manyRules writes a policy of n rules for one of 200 services with identities of
+// their own; first is the path of the first rule.
+func manyRules(n int, first string) []byte {
+	var b strings.Builder
+	b.WriteString("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n")
+	for i := range 200 {
+		b.WriteString(strings.Replace(deployment(i, "v1", true), "spec: {containers", fmt.Sprintf("spec: {serviceAccountName: s%d, containers", i), 1))
+	}
+	b.WriteString(`---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: s0, namespace: shop}
+spec:
+  selector: {matchLabels: {app: s0}}
+  rules:
+`)
+	for i := range n {
+		path := fmt.Sprintf("/p%d", i)
+		if i == 0 {
+			path = first
+		}
+		fmt.Fprintf(&b, "  - {from: [{source: {principals: [cluster.local/ns/shop/sa/s%d]}}], to: [{operation: {paths: [%s]}}]}\n", i, path)
+	}
+	return []byte(b.String())
+}
+
+// BenchmarkManyRules is the cost of the matrix of who may do what, at the bounds
+// of callers and requests.
+func BenchmarkManyRules(b *testing.B) {
+	for _, n := range []int{10, 30, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var meshes [2]*traffic.Mesh
+			var sides [2][]mizzen.Object
+			for i, path := range []string{"/a", "/b"} {
+				sides[i] = objects(b, "mesh.yaml", manyRules(n, path))
+				meshes[i] = mesh(b, sides[i])
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := effect.Compare(meshes[0], meshes[1], effect.Options{Before: sides[0], After: sides[1]}); len(got) == 0 {
+					b.Fatal("nothing is told")
+				}
+			}
+		})
+	}
+}

@@ -13,7 +13,7 @@ import (
 // delegates nothing itself (istio.io/latest/docs/reference/config/networking/virtual-service/#Delegate).
 func (c *comparison) delegates() {
 	for _, ref := range sortedRefs(c.changes.after) {
-		if ref.Kind != "VirtualService" || ref.Group != "networking.istio.io" {
+		if ref.Kind != "VirtualService" || ref.Group != "networking.istio.io" || c.rejected(ref) {
 			continue
 		}
 		had := brokenDelegates(c.changes.before, ref)
@@ -44,22 +44,34 @@ func brokenDelegates(objects map[mizzen.Ref]mizzen.Object, ref mizzen.Ref) map[i
 		return out
 	}
 	for i, r := range rules {
-		rule, _ := r.(map[string]any)
-		name, _, err := unstructured.NestedString(rule, "delegate", "name")
-		if err != nil || name == "" {
+		target, ok := delegateOf(r, ref)
+		if !ok {
 			continue
 		}
-		target := ref
-		target.Name = name
-		if namespace, _, err := unstructured.NestedString(rule, "delegate", "namespace"); err == nil && namespace != "" {
-			target.Namespace = namespace
-		}
 		if why := unusable(objects, target); why != "" {
-			out[i] = "the delegate " + target.Namespace + "/" + target.Name + " " + why
+			out[i] = "the delegate " + short(target) + " " + why
 		}
 	}
 	return out
 }
+
+// delegateOf returns the VirtualService that a rule of another one hands its
+// requests to.
+func delegateOf(rule any, of mizzen.Ref) (target mizzen.Ref, ok bool) {
+	fields, _ := rule.(map[string]any)
+	name, _, err := unstructured.NestedString(fields, "delegate", "name")
+	if err != nil || name == "" {
+		return of, false
+	}
+	target = of
+	target.Name = name
+	if namespace, _, err := unstructured.NestedString(fields, "delegate", "namespace"); err == nil && namespace != "" {
+		target.Namespace = namespace
+	}
+	return target, true
+}
+
+func short(r mizzen.Ref) string { return r.Namespace + "/" + r.Name }
 
 func unusable(objects map[mizzen.Ref]mizzen.Object, delegate mizzen.Ref) string {
 	o, there := objects[delegate]
@@ -74,9 +86,44 @@ func unusable(objects map[mizzen.Ref]mizzen.Object, delegate mizzen.Ref) string 
 		return "has rules that cannot be read"
 	}
 	for _, r := range rules {
-		rule, _ := r.(map[string]any)
-		if _, delegates := rule["delegate"]; delegates {
-			return "delegates itself"
+		next, delegates := delegateOf(r, delegate)
+		if !delegates {
+			continue
+		}
+		if way := circle(objects, delegate, next); way != "" {
+			return "is part of a circle: " + way
+		}
+		return "hands its requests on to " + short(next) + ", which a delegate may not"
+	}
+	return ""
+}
+
+// circle returns the way by which delegates lead from one of them back to it,
+// "" if they do not.
+func circle(objects map[mizzen.Ref]mizzen.Object, start, next mizzen.Ref) string {
+	type step struct {
+		at  mizzen.Ref
+		way string
+	}
+	seen := map[mizzen.Ref]bool{}
+	for queue := []step{{next, short(start) + " -> " + short(next)}}; len(queue) > 0; queue = queue[1:] {
+		here := queue[0]
+		if here.at == start {
+			return here.way
+		}
+		o, there := objects[here.at]
+		if seen[here.at] || !there {
+			continue
+		}
+		seen[here.at] = true
+		rules, _, err := unstructured.NestedSlice(o.Object, "spec", "http")
+		if err != nil {
+			continue
+		}
+		for _, r := range rules {
+			if target, ok := delegateOf(r, here.at); ok {
+				queue = append(queue, step{target, here.way + " -> " + short(target)})
+			}
 		}
 	}
 	return ""

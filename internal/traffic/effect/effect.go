@@ -12,7 +12,7 @@
 // Each file is one question: route and fate (where requests go), aspect (how
 // they are treated), tcp (connections), cluster (how callers connect), mtls,
 // authorize and jwt (what servers accept), gateway, telemetry, object (what is
-// ignored or injected), and unknown (what nothing else explained). cause finds
+// ignored or injected), untried (what the bounds leave out), and unknown (what nothing else explained). cause finds
 // the line, collect merges what is told by several proxies.
 package effect
 
@@ -29,7 +29,7 @@ type Options struct {
 	// does not tell of a PeerAuthentication, a Telemetry or a RequestAuthentication.
 	Before, After []mizzen.Object
 	// MaxCandidates bounds the requests that are tried for one host at one
-	// vantage point; 0 means 2,000. What is beyond it is not looked at.
+	// vantage point; 0 means 2,000. That there are more is an Effect.
 	MaxCandidates int
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -94,9 +95,36 @@ func TestOrderOfObjects(t *testing.T) {
 
 // TestManyHosts holds that a line that decides for very many hosts is told
 // once, and in bounded words.
+//
+// The memory is bounded as well: hosts with the same rules are compared once, so
+// that five times as many hosts take five times as much, and not more.
 func TestManyHosts(t *testing.T) {
+	few, many := manyHosts(t, 1000), manyHosts(t, 5000)
+	for n, c := range map[int]*comparedHosts{1000: few, 5000: many} {
+		if got := c.effects; len(got) != 1 || got[0].Subject != fmt.Sprintf("%d hosts", n) || len(got[0].Message) > 400 {
+			t.Errorf("got %d effects, the first %.500v", len(got), got)
+		}
+	}
+	if many.bytes > 6*few.bytes || many.bytes > 5000*maxBytesPerHost {
+		t.Errorf("to compare 5,000 hosts takes %d bytes, 1,000 take %d", many.bytes, few.bytes)
+	}
+}
+
+// maxBytesPerHost bounds what a host costs whose rules are those of another one:
+// what istiod makes of it, on both sides, and its name.
+const maxBytesPerHost = 128 << 10
+
+// comparedHosts is what is told of a VirtualService with many hosts, and what
+// the comparison allocated.
+type comparedHosts struct {
+	effects []mizzen.Effect
+	bytes   int64
+}
+
+func manyHosts(t *testing.T, n int) *comparedHosts {
+	t.Helper()
 	var hosts []string
-	for i := range 1000 {
+	for i := range n {
 		hosts = append(hosts, fmt.Sprintf("h%d.example", i))
 	}
 	text := func(subset string) []byte {
@@ -111,9 +139,36 @@ spec:
 	}
 	base := read(t, "access-log-on").Before.Objects // only base.yaml
 	before, after := scenario.Overlay(base, objects(t, "many.yaml", text("v1"))), scenario.Overlay(base, objects(t, "many.yaml", text("v2")))
-	got := effect.Compare(mesh(t, before), mesh(t, after), effect.Options{Before: before, After: after})
-	if len(got) != 1 || got[0].Subject != "1000 hosts" || len(got[0].Message) > 400 {
-		t.Errorf("got %d effects, the first %.500v", len(got), got)
+	one, other := mesh(t, before), mesh(t, after)
+	var start, end runtime.MemStats
+	runtime.ReadMemStats(&start)
+	got := effect.Compare(one, other, effect.Options{Before: before, After: after})
+	runtime.ReadMemStats(&end)
+	return &comparedHosts{got, int64(end.TotalAlloc - start.TotalAlloc)}
+}
+
+// TestUntriedIsTold holds that what the bounds leave out is said, once, for
+// routes and for policies, and that within them nothing is said.
+func TestUntriedIsTold(t *testing.T) {
+	for name, c := range map[string]struct{ scenario, subject string }{
+		"routes": {"order-of-rules", "reviews.shop:9080"}, "policies": {"authorization-path", "shop/orders"},
+	} {
+		s := read(t, c.scenario)
+		before, after := mesh(t, s.Before.Objects), mesh(t, s.After.Objects)
+		for bound, want := range map[int]int{0: 0, 2: 1} {
+			n := 0
+			for _, e := range effect.Compare(before, after, effect.Options{Before: s.Before.Objects, After: s.After.Objects, MaxCandidates: bound}) {
+				if e.Code == mizzen.EffectUnknown && strings.HasPrefix(e.Message, "not everything was tried") {
+					n++
+					if e.Impact != mizzen.ImpactNotice || e.Subject != c.subject {
+						t.Errorf("%s: %s %s", name, e.Impact, e.Subject)
+					}
+				}
+			}
+			if n != want {
+				t.Errorf("%s: with a bound of %d it is said %d times", name, bound, n)
+			}
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ func (c *comparison) objects() {
 	c.conflicts()
 	c.unreachable()
 	c.delegates()
+	c.expressions()
 	c.injection()
 }
 
@@ -92,15 +93,24 @@ func (c *comparison) conflicts() {
 			if slices.Contains(winners, ref) {
 				continue
 			}
-			lines := cause{ref, c.origin(ref, "spec.hosts")}
 			c.out.add(found{
 				code: mizzen.EffectConflict, impact: mizzen.ImpactWarning, subject: shortHost(host), namespace: namespaceOf(host),
-				message: "two VirtualServices speak for the host: " + winners[0].Namespace + "/" + winners[0].Name + " wins, as its name sorts first among those of one age, and " +
+				message: "two VirtualServices speak for the host: " + winners[0].Namespace + "/" + winners[0].Name + " wins" + c.changes.precedence(winners[0], ref) + ", and " +
 					ref.Namespace + "/" + ref.Name + " is ignored",
-				before: words(before[host]), after: words(winners), cause: lines,
+				before: words(before[host]), after: words(winners), cause: c.conflicting(ref, refs),
 			})
 		}
 	}
+}
+
+// conflicting is the line of a VirtualService that loses a host. One that Git
+// does not hold has none, and what changes beside it is shown.
+func (c *comparison) conflicting(loser mizzen.Ref, refs []mizzen.Ref) cause {
+	at := c.origin(loser, "spec.hosts")
+	if i := slices.IndexFunc(refs, c.changes.changed); at.File == "" && i >= 0 {
+		return cause{refs[i], c.origin(refs[i], "spec.hosts")}
+	}
+	return cause{loser, at}
 }
 
 func words(refs []mizzen.Ref) string {

@@ -152,7 +152,10 @@ func (m *meeting) requests(vhosts ...*routev3.VirtualHost) []match.Request {
 	entry := cmp.Or(m.to, m.from)
 	var out []match.Request
 	seen := map[string]bool{}
-	candidates := match.Candidates(match.CandidateOptions{Max: m.c.o.MaxCandidates}, rcs...)
+	candidates, all := match.Candidates(match.CandidateOptions{Max: m.c.o.MaxCandidates}, rcs...)
+	if !all {
+		m.untried()
+	}
 	for _, r := range m.elsewhere(candidates, vhosts...) {
 		r.Host = m.authority(r.Host, domains)
 		r.Scheme = entry.scheme

@@ -99,9 +99,10 @@ func compare(t testing.TB, s *scenario.Scenario) []mizzen.Effect {
 	t.Helper()
 	var meshes [2]*traffic.Mesh
 	selections := s.Selections()
+	newcomers := [2][]mizzen.Ref{1: compile.Newcomers(s.Before.Objects, s.After.Objects)}
 	for i, side := range []scenario.Side{s.Before, s.After} {
 		var err error
-		if meshes[i], err = compile.Compile(t.Context(), side.Objects, compile.Options{MeshConfig: side.MeshConfig, Selections: selections}); err != nil {
+		if meshes[i], err = compile.Compile(t.Context(), side.Objects, compile.Options{MeshConfig: side.MeshConfig, Selections: selections, Newcomers: newcomers[i]}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -36,15 +36,27 @@ func (o CandidateOptions) filled() CandidateOptions {
 type collection struct {
 	max  int
 	held map[string]Call
+	// cut tells that something was left out.
+	cut bool
 }
 
 func (c *collection) add(call Call) {
-	if len(c.held) < c.max {
-		c.held[call.key()] = call
+	key := call.key()
+	if _, known := c.held[key]; known {
+		return
 	}
+	if len(c.held) >= c.max {
+		c.cut = true
+		return
+	}
+	c.held[key] = call
 }
 
-func (c *collection) full() bool { return len(c.held) >= c.max }
+// full tells whether nothing more is taken. Whoever asks has more to add.
+func (c *collection) full() bool {
+	c.cut = c.cut || len(c.held) >= c.max
+	return len(c.held) >= c.max
+}
 
 // sorted returns the calls in an order that does not depend on how they were
 // found.
@@ -65,8 +77,8 @@ func (c *collection) sorted() []Call {
 // route of every one of them a request that satisfies it, one for each of its
 // conditions that misses this alone, and, host by host, every route's request
 // with the single conditions of every other route. They are sorted, and no two
-// are equal.
-func Candidates(o CandidateOptions, configurations ...*routev3.RouteConfiguration) []Request {
+// are equal. all is false if the bound was reached, so that some may be left out.
+func Candidates(o CandidateOptions, configurations ...*routev3.RouteConfiguration) (requests []Request, all bool) {
 	o = o.filled()
 	found := &collection{max: o.Max, held: map[string]Call{}}
 	hosts := groupByHost(configurations)
@@ -84,7 +96,7 @@ func Candidates(o CandidateOptions, configurations ...*routev3.RouteConfiguratio
 	for i, c := range calls {
 		out[i] = c.Request
 	}
-	return out
+	return out, !found.cut
 }
 
 // hostRules are the routes of all configurations for one host.

@@ -35,7 +35,7 @@ virtualHosts:
 func TestCandidatesReachEveryRoute(t *testing.T) {
 	rc := hosts(t, bookshop)
 	router := NewRouter(rc)
-	requests := Candidates(CandidateOptions{}, rc)
+	requests, _ := Candidates(CandidateOptions{}, rc)
 	taken, missed := map[string]bool{}, map[string]bool{}
 	for _, r := range requests {
 		o := router.Route(r, Options{})
@@ -116,7 +116,7 @@ func TestCandidatesTellMistakes(t *testing.T) {
 		}
 		after := hosts(t, text)
 		a, b := NewRouter(before), NewRouter(after)
-		differs := slices.ContainsFunc(Candidates(CandidateOptions{}, before, after), func(r Request) bool {
+		differs := slices.ContainsFunc(candidates(before, after), func(r Request) bool {
 			return say(a.Route(r, Options{WithoutTried: true})) != say(b.Route(r, Options{WithoutTried: true}))
 		})
 		if !differs {
@@ -127,11 +127,11 @@ func TestCandidatesTellMistakes(t *testing.T) {
 
 func TestCandidatesAreBoundedAndStable(t *testing.T) {
 	rc := hosts(t, bookshop)
-	all := Candidates(CandidateOptions{}, rc)
-	if diff := cmp.Diff(all, Candidates(CandidateOptions{}, rc)); diff != "" {
+	all := candidates(rc)
+	if diff := cmp.Diff(all, candidates(rc)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(all, Candidates(CandidateOptions{}, rc, hosts(t, bookshop))); diff != "" {
+	if diff := cmp.Diff(all, candidates(rc, hosts(t, bookshop))); diff != "" {
 		t.Errorf("twice the same configuration adds: %s", diff)
 	}
 	seen := map[string]bool{}
@@ -142,7 +142,8 @@ func TestCandidatesAreBoundedAndStable(t *testing.T) {
 			seen[k] = true
 		}
 	}
-	if got := len(Candidates(CandidateOptions{Max: 7}, rc)); got != 7 {
+	some, complete := Candidates(CandidateOptions{Max: 7}, rc)
+	if got := len(some); got != 7 || complete {
 		t.Errorf("%d candidates, not 7", got)
 	}
 }
@@ -150,7 +151,7 @@ func TestCandidatesAreBoundedAndStable(t *testing.T) {
 func TestCandidatesOfBrowsers(t *testing.T) {
 	rc := one(t, `{name: c, match: {prefix: /f}, typedPerFilterConfig: {envoy.filters.http.cors: {"@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy, allowOriginStringMatch: [{exact: "http://o"}]}}}`)
 	var got []string
-	for _, r := range Candidates(CandidateOptions{}, rc) {
+	for _, r := range candidates(rc) {
 		o := Route(rc, r, Options{})
 		got = append(got, fmt.Sprintf("%s %s", r.first("origin"), o.Kind))
 	}
@@ -213,13 +214,14 @@ func TestPolicyCandidates(t *testing.T) {
 	base := CandidateOptions{Base: Call{Peer: as(web)}}
 	for _, action := range []string{"ALLOW", "DENY"} {
 		before := build(action, text)
-		calls := PolicyCandidates(base, before)
+		calls, _ := PolicyCandidates(base, before)
 		for _, name := range []string{"a", "b", "c", "d"} {
 			if !slices.ContainsFunc(calls, func(c Call) bool { return Authorize(before, c.Request, c.Peer).Policy == name }) {
 				t.Errorf("%s: no call is decided by policy %s", action, name)
 			}
 		}
-		if diff := cmp.Diff(len(calls), len(PolicyCandidates(base, before, build(action, text)))); diff != "" {
+		twice, _ := PolicyCandidates(base, before, build(action, text))
+		if diff := cmp.Diff(len(calls), len(twice)); diff != "" {
 			t.Errorf("twice the same adds: %s", diff)
 		}
 		for _, c := range changes {
@@ -232,7 +234,8 @@ func TestPolicyCandidates(t *testing.T) {
 				}
 			}
 			after := build(action, changed)
-			if !slices.ContainsFunc(PolicyCandidates(base, before, after), func(x Call) bool {
+			calls, _ := PolicyCandidates(base, before, after)
+			if !slices.ContainsFunc(calls, func(x Call) bool {
 				return sayVerdict(Authorize(before, x.Request, x.Peer)) != sayVerdict(Authorize(after, x.Request, x.Peer))
 			}) {
 				t.Errorf("%s: %s -> %s: no call tells", action, c[0], c[1])
@@ -302,13 +305,45 @@ func TestShadowedIsSound(t *testing.T) {
 			order := []*routev3.Route{routes[i], routes[k]}
 			pair := &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{{Domains: []string{"*"}, Routes: order}}}
 			for range Shadowed(pair) {
-				for _, r := range Candidates(CandidateOptions{}, pair, rc) {
+				for _, r := range candidates(pair, rc) {
 					r.Host = "h"
 					if o := Route(pair, r, Options{}); i != k && o.Route == routes[k] {
 						t.Errorf("%+v takes %s after %s", r, routes[k].Name, routes[i].Name)
 					}
 				}
 			}
+		}
+	}
+}
+
+// candidates are all that there are.
+func candidates(configurations ...*routev3.RouteConfiguration) []Request {
+	requests, _ := Candidates(CandidateOptions{}, configurations...)
+	return requests
+}
+
+// Who asks for fewer than there are is told so.
+func TestCandidatesTellWhatIsCut(t *testing.T) {
+	rc := one(t, `{name: a, match: {path: /a}}, {name: b, match: {path: /b, headers: [{name: x, stringMatch: {exact: "1"}}]}}`)
+	all, complete := Candidates(CandidateOptions{}, rc)
+	if !complete {
+		t.Error("all of them are said to be cut")
+	}
+	for most := range len(all) {
+		if got, complete := Candidates(CandidateOptions{Max: most + 1}, rc); len(got) == len(all) {
+			break
+		} else if complete {
+			t.Errorf("%d of %d are said to be all", len(got), len(all))
+		}
+	}
+	stack := httpStack(t, "", httpRBAC("ALLOW", "a: "+policy(path("prefix", "/a"), fmt.Sprintf(identity, web))+", b: "+policy(path("exact", "/b"), fmt.Sprintf(identity, "x"))))
+	calls, complete := PolicyCandidates(CandidateOptions{}, stack)
+	if !complete {
+		t.Error("all calls are said to be cut")
+	}
+	for most := range len(calls) - 1 {
+		if got, complete := PolicyCandidates(CandidateOptions{Max: most + 1}, stack); complete {
+			t.Errorf("%d of %d calls are said to be all", len(got), len(calls))
 		}
 	}
 }

@@ -32,7 +32,8 @@ func FuzzRoute(f *testing.F) {
 			}
 		}
 		Shadowed(rc)
-		for i, r := range Candidates(CandidateOptions{Max: 200}, rc) {
+		requests, _ := Candidates(CandidateOptions{Max: 200}, rc)
+		for i, r := range requests {
 			if o := Route(rc, r, Options{WithoutTried: true}); o.Kind == BadRequest && i == 0 {
 				t.Logf("%+v: %s", r, o.Why)
 			}

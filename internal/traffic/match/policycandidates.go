@@ -18,8 +18,9 @@ import (
 // apart: for every policy calls that match it and calls that miss one of its
 // conditions, every principal with every permission of all of them, and, if
 // tokens are looked at, calls with and without one of each kind. They are
-// sorted, and no two are equal.
-func PolicyCandidates(o CandidateOptions, stacks ...*Stack) []Call {
+// sorted, and no two are equal. all is false if the bound was reached, so that
+// some may be left out.
+func PolicyCandidates(o CandidateOptions, stacks ...*Stack) (calls []Call, all bool) {
 	o = o.filled()
 	found := &collection{max: o.Max, held: map[string]Call{}}
 	found.add(o.Base)
@@ -43,12 +44,12 @@ func PolicyCandidates(o CandidateOptions, stacks ...*Stack) []Call {
 	for _, who := range p.principals {
 		for _, what := range p.permissions {
 			if found.full() {
-				return found.sorted()
+				return found.sorted(), false
 			}
 			add(slices.Concat(who, what))
 		}
 	}
-	return found.sorted()
+	return found.sorted(), !found.cut
 }
 
 // policyParts is what the policies of some chains are made of.

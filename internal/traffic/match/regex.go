@@ -53,6 +53,21 @@ func compiled(expr string) *expression {
 	return e
 }
 
+// TooLarge tells whether an expression that istiod takes is more than Envoy
+// does, which then refuses all that it came with; size is that of the compiled
+// expression, and most the largest that is taken.
+func TooLarge(expr string) (size, most int, tooLarge bool) {
+	tree, err := parse(expr)
+	if err != nil {
+		return 0, maxProgram, false
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return 0, maxProgram, false
+	}
+	return len(prog.Inst), maxProgram, len(prog.Inst) > maxProgram
+}
+
 // compile returns the expression and what it costs to keep.
 func compile(expr string) (*expression, int) {
 	cost := len(expr)/16 + 8

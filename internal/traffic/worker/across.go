@@ -27,7 +27,7 @@ type acrossAnswer struct {
 }
 
 func compiledMesh(ctx context.Context, s *session, job Job) (any, error) {
-	mesh, err := s.mesh(ctx, job, job.Both, job.After)
+	mesh, err := s.mesh(ctx, job, nil, job.Both, job.After)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func across(ctx context.Context, s *session, job Job) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := s.mesh(ctx, job, job.Both, job.After)
+	after, err := s.mesh(ctx, job, job.newcomers(), job.Both, job.After)
 	if err != nil {
 		return nil, err
 	}

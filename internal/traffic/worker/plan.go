@@ -198,17 +198,22 @@ func divide(before, after []mizzen.Object) (both, gone, come []mizzen.Object) {
 }
 
 func effects(ctx context.Context, s *session, job Job) (any, error) {
-	before, err := s.mesh(ctx, job, job.Both, job.Before)
+	before, err := s.mesh(ctx, job, nil, job.Both, job.Before)
 	if err != nil {
 		return nil, err
 	}
-	after, err := s.mesh(ctx, job, job.Both, job.After)
+	after, err := s.mesh(ctx, job, job.newcomers(), job.Both, job.After)
 	if err != nil {
 		return nil, err
 	}
 	return effect.Compare(before, after, effect.Options{
 		Before: received(job.Both, job.Before), After: received(job.Both, job.After),
 	}), nil
+}
+
+// newcomers are the objects that the change brings.
+func (j Job) newcomers() []mizzen.Ref {
+	return compile.Newcomers(received(j.Before), received(j.After))
 }
 
 func analyzed(ctx context.Context, _ *session, job Job) (any, error) {

@@ -42,7 +42,7 @@ type Mesh struct {
 // configuration is YAML, laid over what the objects say.
 func (c *Client) Mesh(objects []mizzen.Object, meshConfig string) (*Mesh, error) {
 	m := &Mesh{client: c, job: Job{Ask: AskTrace, Both: Send(objects), MeshConfig: meshConfig}}
-	sum, err := digestOf(m.job, [][]Object{m.job.Both, m.job.After})
+	sum, err := digestOf(m.job, nil, [][]Object{m.job.Both, m.job.After})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (m *Mesh) Trace(ctx context.Context, q trace.Question) (*mizzen.Trace, erro
 }
 
 func traceRequest(ctx context.Context, s *session, job Job) (any, error) {
-	mesh, err := s.mesh(ctx, job, job.Both, job.After)
+	mesh, err := s.mesh(ctx, job, nil, job.Both, job.After)
 	if err != nil {
 		return nil, err
 	}

@@ -96,9 +96,10 @@ func (s *session) answer(job Job) (a answer) {
 	return answerOf(handle(context.Background(), s, job))
 }
 
-// mesh compiles objects, unless that was done a moment ago.
-func (s *session) mesh(ctx context.Context, job Job, lists ...[]Object) (*traffic.Mesh, error) {
-	digest, err := digestOf(job, lists)
+// mesh compiles objects, of which some are new, unless that was done a moment
+// ago.
+func (s *session) mesh(ctx context.Context, job Job, newcomers []mizzen.Ref, lists ...[]Object) (*traffic.Mesh, error) {
+	digest, err := digestOf(job, newcomers, lists)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,8 @@ func (s *session) mesh(ctx context.Context, job Job, lists ...[]Object) (*traffi
 		}
 	}
 	mesh, err := compile.Compile(ctx, received(lists...), compile.Options{
-		MeshConfig: []byte(job.MeshConfig), RootNamespace: job.RootNamespace, Vantage: job.Vantage, Selections: job.Selections,
+		MeshConfig: []byte(job.MeshConfig), RootNamespace: job.RootNamespace, Vantage: job.Vantage,
+		Selections: job.Selections, Newcomers: newcomers,
 	})
 	if err != nil {
 		return nil, err
@@ -118,10 +120,10 @@ func (s *session) mesh(ctx context.Context, job Job, lists ...[]Object) (*traffi
 	return mesh, nil
 }
 
-func digestOf(job Job, lists [][]Object) (sum [sha256.Size]byte, err error) {
+func digestOf(job Job, newcomers []mizzen.Ref, lists [][]Object) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
-	for _, v := range []any{job.MeshConfig, job.RootNamespace, job.Vantage, job.Selections, lists} {
+	for _, v := range []any{job.MeshConfig, job.RootNamespace, job.Vantage, job.Selections, newcomers, lists} {
 		if err := enc.Encode(v); err != nil {
 			return sum, err
 		}

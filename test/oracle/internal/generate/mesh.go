@@ -77,6 +77,7 @@ func NewMesh(seed uint64, keys string) (Mesh, error) {
 		})
 	}
 	b.policies(keys)
+	b.streams(seed)
 	text, err := b.text()
 	config := "pathNormalization: {normalization: " + b.one(normalizations...) + "}\n" + connectionSettings[b.aside.IntN(len(connectionSettings))]
 	return Mesh{Objects: text, MeshConfig: config}, err

@@ -14,7 +14,8 @@ import (
 // and those with a pseudo header among the others, which no client sends, out.
 func witnesses(t *Target, rnd *rand.Rand, n int) []generate.Request {
 	var all []match.Request
-	for _, c := range match.Candidates(match.CandidateOptions{Max: maxWitnesses}, t.Config) {
+	candidates, _ := match.Candidates(match.CandidateOptions{Max: maxWitnesses}, t.Config)
+	for _, c := range candidates {
 		pseudo := slices.ContainsFunc(c.Headers, func(h match.Header) bool { return strings.HasPrefix(h.Name, ":") })
 		if c.Token == nil && !pseudo {
 			all = append(all, c)
