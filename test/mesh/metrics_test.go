@@ -201,7 +201,7 @@ func (m *team) edge(service string, pairs ...string) map[string]string {
 // and compares their labels.
 func (m *team) same(reporter, code string, want map[string]string) {
 	m.Helper()
-	m.labelled(fmt.Sprintf("%s of reporter %s", code, reporter),
+	m.labeled(fmt.Sprintf("%s of reporter %s", code, reporter),
 		fmt.Sprintf(`reporter=%q, source_workload="caller-v1", source_workload_namespace=%q, response_code=%q`, reporter, m.ns, code), want)
 }
 
@@ -216,14 +216,14 @@ func (m *team) grpc() {
 		for label, value := range want {
 			want[label] = ofShop.Replace(value)
 		}
-		m.labelled("a gRPC call of reporter "+reporter, fmt.Sprintf(
+		m.labeled("a gRPC call of reporter "+reporter, fmt.Sprintf(
 			`reporter=%q, source_workload="orders-v1", destination_service_name="payments", grpc_response_status="0"`, reporter), want)
 	}
 }
 
-// labelled waits until requests are counted that a selector admits, and
+// labeled waits until requests are counted that a selector admits, and
 // compares their labels.
-func (m *team) labelled(what, selector string, want map[string]string) {
+func (m *team) labeled(what, selector string, want map[string]string) {
 	m.Helper()
 	var got []sample
 	labtest.Eventually(m.T, what, func(context.Context) bool {

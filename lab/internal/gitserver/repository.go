@@ -110,15 +110,8 @@ func (r Root) Create(ctx context.Context, name string, settings Settings, first 
 		return err
 	}
 	if first != nil {
-		id, err := first.write(ctx, temporary, "")
-		if err != nil {
+		if err := begin(ctx, temporary, *first, &settings.Laid); err != nil {
 			return err
-		}
-		if _, err := git(ctx, temporary, nil, "update-ref", "refs/heads/"+Branch, id); err != nil {
-			return err
-		}
-		if settings.Laid.Version != "" {
-			settings.Laid.Commit = id
 		}
 	}
 	if err := writeSettings(temporary, settings); err != nil {
@@ -131,6 +124,20 @@ func (r Root) Create(ctx context.Context, name string, settings Settings, first 
 		return fmt.Errorf("repository: %w", err)
 	}
 	return nil
+}
+
+// begin makes a commit the first of the branch, and notes it as laid down if its
+// version is known.
+func begin(ctx context.Context, dir string, first Commit, laid *Laid) error {
+	id, err := first.write(ctx, dir, "")
+	if err != nil {
+		return err
+	}
+	if laid.Version != "" {
+		laid.Commit = id
+	}
+	_, err = git(ctx, dir, nil, "update-ref", "refs/heads/"+Branch, id)
+	return err
 }
 
 func initialize(ctx context.Context, dir string) error {
