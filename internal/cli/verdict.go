@@ -58,10 +58,10 @@ func take(p *mizzen.Plan, r *mizzen.Review) {
 		p.Effects = r.Effects
 	}
 	for _, f := range r.Findings {
-		switch {
-		case f.Code == mizzen.CodeAnotherIstio:
+		switch f.Code {
+		case mizzen.CodeAnotherIstio:
 			find(p, f)
-		case f.Code == mizzen.CodeNotJudged:
+		case mizzen.CodeNotJudged:
 			f.Severity = mizzen.Warning // it stops no sync; what it means for a gate is the Verdict
 			find(p, f)
 		}

@@ -50,15 +50,18 @@ func (m *meeting) refusal(b, a fate) bool {
 	case a.refused > b.refused+some:
 		m.tell(m.fails(a), h)
 	case b.refused > a.refused+some:
-		if m.mannersOnly && a.Kind == match.Redirect {
-			return true // to a way to write the path that fails as well
+		if !m.elsewise(a) {
+			m.tell(m.serves(b, a), h)
 		}
-		m.tell(m.serves(b, a), h)
 	default:
 		return false
 	}
 	return true
 }
+
+// elsewise tells whether a proxy only leads to another way to write the path,
+// which fails as well.
+func (m *meeting) elsewise(a fate) bool { return m.mannersOnly && a.Kind == match.Redirect }
 
 // made tells whether an answer is none of the route's destination although it
 // has one: an injected failure, or one to a preflight.

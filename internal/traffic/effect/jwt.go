@@ -24,33 +24,32 @@ func (c *comparison) jwt() {
 		if before == after {
 			continue
 		}
-		if len(x) == 0 {
-			before = "no tokens are looked at"
-		}
-		if len(y) == 0 {
-			after = "no tokens are looked at"
-		}
+		before, after = orNoTokens(x, before), orNoTokens(y, after)
 		f := found{
 			code: mizzen.EffectJWT, impact: mizzen.ImpactWarning, subjects: []string{name}, namespace: a.Workload.Namespace,
 			message: "which tokens are believed changes", before: before, after: after, group: a.Workload.Namespace,
 			cause: c.policyFor("RequestAuthentication", a.Workload, hints{"jwtRules"}),
 		}
-		if len(x) > 0 && len(y) == 0 {
-			f.impact, f.message = mizzen.ImpactDanger, "tokens are no longer checked"
-		}
-		if len(x) == 0 {
+		side := a
+		switch {
+		case len(x) == 0:
 			f.impact, f.message = mizzen.ImpactNotice, "tokens are checked: one that is not valid is refused"
+		case len(y) == 0:
+			f.impact, f.message = mizzen.ImpactDanger, "tokens are no longer checked"
+			side = b
 		}
 		if f.witness = tokenWitness(x, y); f.witness != nil {
-			side := a
-			if len(y) == 0 {
-				side = b
-			}
-			from, at := c.bearer(side)
-			f.witness.From, f.witness.URL = from, "http://"+at+"/"
+			f.witness.From, f.witness.URL = c.bearer(side)
 		}
 		c.out.add(f)
 	}
+}
+
+func orNoTokens(f fields, words string) string {
+	if len(f) == 0 {
+		return "no tokens are looked at"
+	}
+	return words
 }
 
 // tokenWitness is a request with a token that fares otherwise where other
@@ -86,21 +85,22 @@ func tokenWitness(b, a fields) *mizzen.Witness {
 // issuerOf begins the name of the field about an issuer.
 const issuerOf = "issuer "
 
-// bearer is who sends a token to a proxy, and where to. At a waypoint it is a
+// bearer is who sends a token to a proxy, and the URL. At a waypoint it is a
 // caller of a host that asks for tokens.
-func (c *comparison) bearer(p *traffic.Proxy) (from, at string) {
+func (c *comparison) bearer(p *traffic.Proxy) (from, url string) {
+	anyone := "http://" + p.Name + "/"
 	if p.Role != traffic.Waypoint {
-		return "outside", p.Name
+		return "outside", anyone
 	}
 	served := servedChains(p, "")
 	for _, name := range sortedKeys(served) {
 		for _, f := range httpManager(served[name]).GetHttpFilters() {
 			if n, ok := parseCluster(name); ok && f.GetConfigDiscovery() == nil && strings.HasSuffix(f.GetTypedConfig().GetTypeUrl(), ".JwtAuthentication") {
-				return c.ambient(p.Name)[0], n.subject()
+				return c.ambient(p.Name)[0], "http://" + n.subject() + "/"
 			}
 		}
 	}
-	return "outside", p.Name
+	return "outside", anyone
 }
 
 // tokens tells the issuers that a proxy believes, and where it looks.

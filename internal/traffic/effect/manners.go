@@ -41,10 +41,17 @@ func (u *residue) manners(before, after *listenerv3.FilterChain) {
 // form, no headers that look alike to servers, and nothing believed that
 // clients say of where they come from.
 func laxer(b, a match.Options) bool {
-	x, y := b.Normalization, a.Normalization
-	decodes := func(n match.Normalization) bool { return n.UnescapeSlashes || n.RejectSlashes }
-	return x.DotSegments && !y.DotSegments || x.MergeSlashes && !y.MergeSlashes || decodes(x) && !decodes(y) ||
-		b.Limits.Underscores != 0 && a.Limits.Underscores == 0 || b.Arrival.Edge && !a.Arrival.Edge || a.Arrival.TrustedHops > b.Arrival.TrustedHops
+	strict := func(o match.Options) []bool {
+		n := o.Normalization
+		return []bool{n.DotSegments, n.MergeSlashes, n.UnescapeSlashes || n.RejectSlashes, o.Limits.Underscores != 0, o.Arrival.Edge}
+	}
+	before, after := strict(b), strict(a)
+	for i := range before {
+		if before[i] && !after[i] {
+			return true
+		}
+	}
+	return a.Arrival.TrustedHops > b.Arrival.TrustedHops
 }
 
 // mannersOf reads the settings of a connection manager that decide before a
