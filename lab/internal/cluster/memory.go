@@ -11,7 +11,7 @@ import (
 // collections. Later it is memory that counts. What stays lies scattered over
 // what was garbage, so that a still larger heap would never be given back.
 const (
-	startGCPercent = 250
+	startGCPercent = 200
 	// settling is how long after the cluster's own start others start in it.
 	settling = 40 * time.Second
 )
