@@ -161,8 +161,10 @@ func (in *input) standInSidecars(selections []Selection) {
 	known := slices.Clone(in.workloads)
 	all := in.absent(selections)
 	// Who stands in for something else shows what is about the whole mesh.
-	slices.SortStableFunc(all, func(a, b Selection) int { return btoi(a.everybody()) - btoi(b.everybody()) })
-	for _, s := range all {
+	of := func(everybody bool) []Selection {
+		return slices.DeleteFunc(slices.Clone(all), func(s Selection) bool { return s.everybody() != everybody })
+	}
+	for _, s := range slices.Concat(of(false), of(true)) {
 		if s.everybody() {
 			known = in.workloads
 		}
@@ -179,13 +181,6 @@ func (in *input) standInSidecars(selections []Selection) {
 
 // everybody tells whether it is about the whole mesh.
 func (s Selection) everybody() bool { return s.Namespace == "" && len(s.Labels) == 0 }
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
 
 // meets tells whether a workload shows what a selection does: any of its
 // namespace, and of the mesh one with a sidecar, or one that it takes.
@@ -247,7 +242,8 @@ func (in *input) service(s Selection) {
 		svc.Spec.Selector = map[string]string{ofService: s.Service}
 		i, in.services = len(in.services), append(in.services, svc)
 	}
-	if svc := in.services[i]; !slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == int32(port) }) {
+	// A Service that the objects have stays as it is.
+	if svc := in.services[i]; svc.Spec.Selector[ofService] != "" && !slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == int32(port) }) {
 		name := fmt.Sprintf("%s-%d", cmp.Or(s.Protocol, "http"), port)
 		svc.Spec.Ports = append(svc.Spec.Ports, corev1.ServicePort{Name: name, Port: int32(port), Protocol: corev1.ProtocolTCP})
 	}
