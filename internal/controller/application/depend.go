@@ -68,19 +68,21 @@ func (r *Reconciler) wakeDependents(ctx context.Context, name mizzen.Name) {
 // await waits until every dependency is healthy, and at the same revision if
 // it is of the same Repository.
 func (x *run) await(ctx context.Context) *result {
+	// Noted before anybody is asked: what becomes ready meanwhile wakes only
+	// those who are known to wait for it.
+	waited := x.m.awaits()
+	x.m.setAwaiting(true)
 	if circle := x.circle(ctx, x.app.Spec.DependsOn, []string{x.name.Name}, map[string]bool{}); circle != nil {
-		x.m.setAwaiting(true)
 		return x.stall(v1alpha1.ReasonInvalidSpec, fmt.Sprintf("spec.dependsOn goes in a circle: %s; take one of these dependencies away",
 			strings.Join(circle, " waits for ")))
 	}
 	for _, d := range x.app.Spec.DependsOn {
 		if why := x.dependency(ctx, d.Name); why != "" {
-			x.m.setAwaiting(true)
 			return x.standBy(ctx, fmt.Sprintf("waits for application %s: %s", d.Name, why))
 		}
 	}
-	if x.m.awaits() {
-		x.m.setAwaiting(false)
+	x.m.setAwaiting(false)
+	if waited {
 		x.m.unsettle()
 	}
 	return nil
