@@ -211,6 +211,7 @@ func (m *team) clone() *demo {
 		m.git(d.dir, "commit", "-q", "--allow-empty", "-am", "Put everything back")
 		m.git(d.dir, "push", "-q")
 	})
+	m.explains()
 	return d
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -39,7 +40,34 @@ func newTeam(t *testing.T) *team {
 	for _, name := range []string{"caller-v1", "stranger-v1", "server-v1", "server-v2"} {
 		m.kubectl("rollout", "status", "-n", m.ns, "deployment", name, "--timeout=3m")
 	}
+	m.explains()
 	return m
+}
+
+// explains makes a test that fails say how the mesh is then, before what was
+// registered for its end earlier changes it.
+func (m *team) explains() {
+	m.Cleanup(func() {
+		if !m.Failed() {
+			return
+		}
+		const conditions = `{{range .items}}{{$name := .metadata.name}}{{range .status.conditions}}` +
+			`{{$name}}: {{.type}} {{.status}} since {{.lastTransitionTime}}: {{.message}}{{"\n"}}{{end}}{{end}}`
+		log := filepath.Join(m.lab.Dir, "mizzen.log")
+		for _, ask := range [][]string{
+			{m.lab.Kubectl(), "get", "applications,repositories", "-n", "mizzen-system", "-o", "go-template=" + conditions},
+			{m.lab.Kubectl(), "get", "pods", "-A", "-o", "wide", "--show-labels", "--field-selector", "spec.nodeName=lab-1"},
+			{m.lab.Kubectl(), "get", "deployments,replicasets", "-A", "-o", "wide"},
+			{m.lab.Kubectl(), "get", "events", "-A", "--sort-by", ".metadata.creationTimestamp"},
+			{"tail", "-n", "100", log},
+		} {
+			cmd := exec.Command(ask[0], ask[1:]...) // the test's context has ended
+			cmd.Env = append(os.Environ(), "KUBECONFIG="+m.lab.Kubeconfig)
+			out, err := cmd.CombinedOutput()
+			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+			m.Logf("%s: %v\n%s", strings.Join(ask[1:], " "), err, strings.Join(lines[max(0, len(lines)-100):], "\n"))
+		}
+	})
 }
 
 // workload is a Deployment; settings are further entries of its environment.
@@ -253,14 +281,16 @@ func (m *team) load(args ...string) report {
 func (m *team) during(rate string, do func(), url string) report {
 	m.Helper()
 	ctx, cancel := context.WithCancel(m.Context())
-	defer cancel()
 	cmd := exec.CommandContext(ctx, m.lab.Kubectl(), "--kubeconfig", m.lab.Kubeconfig, "exec", "-n", m.ns,
 		"deployment/caller-v1", "-c", "app", "--", "sh", "-c",
 		"shop load -o json -qps "+rate+" -c 8 -d 15m "+url+" >/tmp/report & echo $! >/tmp/load; wait; exit 0")
 	if err := cmd.Start(); err != nil {
 		m.Fatal(err)
 	}
-	defer func() { _ = cmd.Wait() }()
+	defer func() {
+		cancel() // a test that has failed does not wait for the end of its load
+		_ = cmd.Wait()
+	}()
 	labtest.Eventually(m.T, "the load to start", func(context.Context) bool {
 		_, err := m.inCaller("kill -0 $(cat /tmp/load)")
 		return err == nil
