@@ -76,7 +76,9 @@ type Reconciler struct {
 	memories  memories
 	gates     gates
 	announcer announcer
-	queue     atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
+	// letGo counts how often Applications have let go of objects.
+	letGo atomic.Uint64
+	queue atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
 }
 
 // SetUp registers the loop.

@@ -6,10 +6,12 @@ import (
 	"mizzen.dev/mizzen"
 )
 
-// claim notes the objects that the Application wants and others have.
-func (x *run) claim() {
+// claim notes the objects that the Application wants and others have. It tells
+// whether something has been let go since the plan looked: then the owners may
+// be other ones by now, and nobody will tell.
+func (x *run) claim() (outdated bool) {
 	if x.planned == nil {
-		return
+		return false
 	}
 	claims := map[mizzen.Ref]bool{}
 	for _, f := range x.planned.Findings {
@@ -20,6 +22,7 @@ func (x *run) claim() {
 	x.m.mu.Lock()
 	defer x.m.mu.Unlock()
 	x.m.wanted = claims
+	return x.letGo.Load() != x.letGoBefore
 }
 
 // wakeClaimants lets the Applications try again that want an object which has
@@ -31,6 +34,7 @@ func (r *Reconciler) wakeClaimants(written []mizzen.Change) {
 	if len(freed) == 0 {
 		return
 	}
+	r.letGo.Add(1)
 	for name, m := range r.memories.snapshot() {
 		if m.takeClaims(freed) {
 			m.unsettle()

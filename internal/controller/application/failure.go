@@ -86,13 +86,14 @@ func (x *run) failed(err error) *result {
 		return x.unreachable(err)
 	}
 	reason, final := reasonOf(stage, err)
+	if reason == v1alpha1.ReasonOwnedByAnother && x.claim() {
+		x.m.unsettle()
+		return &result{silent: true, after: time.Millisecond}
+	}
 	x.complain(reason, err)
 	x.app.Status.Attempted = x.snapshot.Commit().ID
 	if !final {
 		return x.fail(reason, err)
-	}
-	if reason == v1alpha1.ReasonOwnedByAnother {
-		x.claim()
 	}
 	r := x.stall(reason, fmt.Sprintf("%s: %s", x.snapshot.Commit().Short(), err))
 	x.settle(true)

@@ -78,6 +78,9 @@ func (x *run) guard(ctx context.Context) *result {
 	if x.same() || x.ranBefore() {
 		return x.pass(x.kept())
 	}
+	// Noted before anything is looked at: what comes meanwhile wakes only those
+	// who are known to wait.
+	x.gates.wait(x.name, x.repository())
 	r, err := x.compare(ctx)
 	if err != nil {
 		return x.unreviewed(ctx, err)
@@ -271,6 +274,5 @@ func (x *run) hold(reason, text string) *result {
 	x.m.hold()
 	// What the cluster has beside Git tells nobody when it changes.
 	x.m.expire(x.now.Add(lookAgain))
-	x.gates.wait(x.name, x.repository())
 	return &result{finding: f}
 }

@@ -38,6 +38,8 @@ type run struct {
 	inventory engine.Inventory
 	drifted   map[mizzen.Ref]live.Event
 	touched   map[mizzen.Ref]struct{}
+	// letGoBefore is what letGo was before the plan was made.
+	letGoBefore uint64
 	// agreed are the users whose approval let the revision pass, sorted.
 	agreed []string
 }
@@ -194,6 +196,7 @@ func (x *run) plan(ctx context.Context) *result {
 		return &result{silent: true}
 	}
 	defer release()
+	x.letGoBefore = x.letGo.Load()
 	inventory, err := ReadInventory(ctx, x.Uncached, x.app)
 	if err != nil {
 		return x.fail(v1alpha1.ReasonFetchFailed, err)

@@ -5,8 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/tools/events"
+
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
+	"mizzen.dev/mizzen/internal/engine"
 	"mizzen.dev/mizzen/internal/render"
 )
 
@@ -75,5 +78,33 @@ func TestSupersede(t *testing.T) {
 		m.superseder(nil, settled{})
 		m.supersede(nil)
 		m.outdate(9)
+	}
+}
+
+// TestFreedMeanwhile: an object that its owner let go while another Application
+// found it taken was waited for, although nobody would tell any more.
+func TestFreedMeanwhile(t *testing.T) {
+	ref := mizzen.Ref{Kind: "ConfigMap", Namespace: "shop", Name: "settings"}
+	taken := &engine.StageError{Stage: engine.StageValidate, Err: engine.ErrOwnedByAnother}
+	freed := []mizzen.Change{{Ref: ref, Action: mizzen.Delete}}
+	r := &Reconciler{Recorder: events.NewFakeRecorder(9)}
+	for name, c := range map[string]struct {
+		before, after []mizzen.Change
+		again         bool
+	}{
+		"nothing":               {nil, nil, false},
+		"before the plan":       {freed, nil, false},
+		"while it is made":      {nil, freed, true},
+		"only written to there": {nil, []mizzen.Change{{Ref: ref, Action: mizzen.Update}}, false},
+	} {
+		r.wakeClaimants(c.before)
+		x := &run{
+			Reconciler: r, app: &v1alpha1.Application{}, m: &memory{}, snapshot: at{commit: "a"}, letGoBefore: r.letGo.Load(),
+			planned: &engine.Planned{Plan: &mizzen.Plan{Findings: []mizzen.Finding{{Code: mizzen.CodeOwnedByAnother, Ref: ref}}}},
+		}
+		r.wakeClaimants(c.after)
+		if got := x.failed(taken); got.silent != c.again || got.silent != (got.after > 0 && got.after < time.Second) {
+			t.Errorf("%s: %+v, want another try %v", name, got, c.again)
+		}
 	}
 }
