@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +19,10 @@ const (
 	byDependency = "dependency"
 	byCluster    = "cluster"
 )
+
+// askAgain is when to ask dependencies again that have not told yet. They wake
+// who waits for them; nobody waits for ever if one of them does not.
+const askAgain = 30 * time.Second
 
 // index makes the cache answer who uses a Repository, and who waits for an
 // Application.
@@ -78,7 +83,11 @@ func (x *run) await(ctx context.Context) *result {
 	}
 	for _, d := range x.app.Spec.DependsOn {
 		if why := x.dependency(ctx, d.Name); why != "" {
-			return x.standBy(ctx, fmt.Sprintf("waits for application %s: %s", d.Name, why))
+			r := x.standBy(ctx, fmt.Sprintf("waits for application %s: %s", d.Name, why))
+			if r.after == 0 || r.after > askAgain {
+				r.after = askAgain
+			}
+			return r
 		}
 	}
 	x.m.setAwaiting(false)

@@ -76,8 +76,8 @@ func TestDependencyBecomesReadyMeanwhile(t *testing.T) {
 	}}
 	name := mizzen.Name{Namespace: "shop", Name: "web"}
 	x := &run{Reconciler: r, app: &app, name: name, m: r.memories.of(name), snapshot: at{commit: "a"}}
-	if got := x.await(t.Context()); got == nil {
-		t.Error("it does not wait")
+	if got := x.await(t.Context()); got == nil || got.after != askAgain {
+		t.Errorf("%+v, want it to wait, and to ask again after %s", got, askAgain)
 	}
 	if q.Len() != 1 {
 		t.Errorf("%d reconciles are to come, want 1", q.Len())
