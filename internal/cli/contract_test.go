@@ -164,6 +164,9 @@ func TestWrongFlags(t *testing.T) {
 			}
 		}
 	}
+	if got := run(t, "up", "--render-timeout", "0s"); got.code != ExitUnknown || !strings.Contains(got.err, "--render-timeout 0s") {
+		t.Errorf("%d %s", got.code, got.err)
+	}
 	if got := run(t, "statsu", "web"); got.code != ExitUnknown || !strings.Contains(got.err, "did you mean 'mizzen status'") {
 		t.Errorf("%d %s", got.code, got.err)
 	}

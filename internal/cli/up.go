@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/controller"
+	"mizzen.dev/mizzen/internal/render"
 	"mizzen.dev/mizzen/internal/traffic/worker"
 )
 
@@ -21,6 +23,7 @@ type controllerFlags struct {
 	installation, stateDir, listen, logFormat, gate string
 	verbose, unsandboxed, files, profile            bool
 	mirror                                          resource.QuantityValue
+	rendering                                       time.Duration
 }
 
 func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) {
@@ -32,6 +35,7 @@ func (f *controllerFlags) register(cmd *cobra.Command, listen, stateDir string) 
 	flags.StringVar(&f.gate, "default-gate", string(v1alpha1.GateNone), "the gate of applications that set none in spec.sync.gate: None, Report or Policy")
 	complete(cmd, "default-gate", gates)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log more")
+	flags.DurationVar(&f.rendering, "render-timeout", render.DefaultTimeout, "how long one rendering may take")
 	flags.BoolVar(&f.unsandboxed, "allow-unsandboxed-render", false, "render although this system cannot confine charts")
 	f.mirror.Quantity = resource.MustParse("10Gi")
 	flags.Var(&f.mirror, "max-mirror-size", "size on disk at which the fetch of a repository is stopped; 0 is none")
@@ -79,6 +83,12 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	if err := oneOf("--default-gate", f.gate, gates); err != nil {
 		return err
 	}
+	if f.rendering <= 0 {
+		return &mizzen.Error{
+			Kind: mizzen.Invalid, Object: "--render-timeout " + f.rendering.String(), Err: errors.New("no rendering could end in that time"),
+			Remedy: "use a duration above zero, such as 90s",
+		}
+	}
 	config, err := a.kube.config()
 	if err != nil {
 		return err
@@ -88,9 +98,9 @@ func (a *app) control(cmd *cobra.Command, f controllerFlags, install bool) error
 	}
 	err = controller.Run(cmd.Context(), controller.Options{
 		Config: config, Installation: f.installation, StateDir: f.stateDir, Listen: f.listen, Install: install,
-		DefaultGate:            v1alpha1.Gate(f.gate),
-		Traffic:                &worker.Planner{Client: trafficWorker(), Beside: trafficWorker()},
-		AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, MaxMirrorBytes: f.mirror.Value(), Profile: f.profile, Log: a.logger(f), Version: version(),
+		DefaultGate:   v1alpha1.Gate(f.gate),
+		Traffic:       &worker.Planner{Client: trafficWorker(), Beside: trafficWorker()},
+		RenderTimeout: f.rendering, AllowUnsandboxedRender: f.unsandboxed, AllowFileRepositories: f.files, MaxMirrorBytes: f.mirror.Value(), Profile: f.profile, Log: a.logger(f), Version: version(),
 	})
 	return explain(err, "cluster "+config.Host, "")
 }

@@ -43,6 +43,9 @@ type Options struct {
 	Listen string
 	// Install applies the CRDs first.
 	Install bool
+	// RenderTimeout is the wall clock for one rendering; zero means
+	// render.DefaultTimeout.
+	RenderTimeout time.Duration
 	// AllowUnsandboxedRender renders although the system lacks what the
 	// sandbox needs.
 	AllowUnsandboxedRender bool
@@ -166,7 +169,7 @@ func (c *Controller) open(ctx context.Context) (err error) {
 	if c.http, err = rest.HTTPClientFor(c.Config); err != nil {
 		return fmt.Errorf("client for %s: %w", c.Config.Host, err)
 	}
-	c.pool, err = render.NewPool(render.PoolConfig{AllowUnsandboxed: c.AllowUnsandboxedRender})
+	c.pool, err = render.NewPool(render.PoolConfig{Timeout: c.RenderTimeout, AllowUnsandboxed: c.AllowUnsandboxedRender})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,9 @@ import (
 // worker: main must call worker.Main when it sees it.
 const WorkerCommand = "render-worker"
 
+// DefaultTimeout is the wall clock for one rendering where nothing else is said.
+const DefaultTimeout = time.Minute
+
 // PoolConfig says how to run workers. The zero value of each field means the
 // default.
 type PoolConfig struct {
@@ -31,7 +34,7 @@ type PoolConfig struct {
 	Workers int
 	// Command starts a worker; this executable with WorkerCommand.
 	Command []string
-	// Timeout is the wall clock for one rendering; 60 s.
+	// Timeout is the wall clock for one rendering; DefaultTimeout.
 	Timeout time.Duration
 	// StartTimeout is the wall clock until a worker has confined itself; 30 s.
 	StartTimeout time.Duration
@@ -55,7 +58,7 @@ type PoolConfig struct {
 
 func (c PoolConfig) withDefaults() (PoolConfig, error) {
 	c.Workers = cmp.Or(c.Workers, runtime.GOMAXPROCS(0)+1)
-	c.Timeout = cmp.Or(c.Timeout, time.Minute)
+	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
 	c.StartTimeout = cmp.Or(c.StartTimeout, 30*time.Second)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 30*time.Second)
 	c.Jobs = cmp.Or(c.Jobs, 5000)

@@ -63,7 +63,8 @@ func TestScenarios(t *testing.T) {
 	lab := labtest.Private(t, labtest.ControlPlane|labtest.Git)
 	installIstio(t, lab)
 	state := t.TempDir()
-	url := launch(t, lab, state).ready().url()
+	// What has no end in charts.txtar burns a processor until then.
+	url := launchAs(t, lab, state, "up --render-timeout 20s").ready().url()
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)
