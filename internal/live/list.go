@@ -3,10 +3,13 @@ package live
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -30,23 +33,32 @@ const maxFound = 200_000
 // List returns the objects that queries ask for, as far as keep wants them, in
 // the version that the server prefers, sorted by identity. A kind that the
 // cluster does not know has none. They are read page by page, so that what keep
-// leaves out is not held. The first error ends it; it is of Kind TooLarge if
-// there are more than 200,000.
+// leaves out is not held. The first error ends it, but for what may not be read:
+// one error of Kind Forbidden names all of that. It is of Kind TooLarge if there
+// are more than 200,000.
 func (c *Cluster) List(ctx context.Context, queries []Query, keep func(*unstructured.Unstructured) bool) ([]*unstructured.Unstructured, error) {
 	wanted, err := c.wanted(ctx, queries)
 	if err != nil {
 		return nil, err
 	}
 	results := make([][]*unstructured.Unstructured, len(wanted))
+	forbidden := make([]error, len(wanted))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxInFlight)
 	for i, w := range wanted {
 		group.Go(func() (err error) {
 			results[i], err = c.listOne(ctx, w, keep)
+			if mizzen.KindOf(err) == mizzen.Forbidden {
+				forbidden[i] = err
+				return nil
+			}
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if err := allForbidden(wanted, forbidden); err != nil {
 		return nil, err
 	}
 	all := slices.Concat(results...)
@@ -57,6 +69,36 @@ func (c *Cluster) List(ctx context.Context, queries []Query, keep func(*unstruct
 		return mizzen.CompareRefs(mizzen.Object{Unstructured: a}.Ref(), mizzen.Object{Unstructured: b}.Ref())
 	})
 	return all, nil
+}
+
+// maxNamed is how many kinds an error names.
+const maxNamed = 24
+
+// allForbidden is the first of the errors, whose remedy names the kinds of all;
+// nil if there is none.
+func allForbidden(wanted []listed, errs []error) error {
+	var first error
+	var others []string
+	for i, err := range errs {
+		switch {
+		case err == nil:
+		case first == nil:
+			first = err
+		default:
+			others = append(others, wanted[i].resource.Kind.GroupKind().String())
+		}
+	}
+	known := new(mizzen.Error)
+	others = slices.Compact(others)
+	if len(others) == 0 || !apierrors.IsForbidden(first) || !errors.As(first, &known) {
+		return first
+	}
+	if more := len(others) - maxNamed; more > 0 {
+		others = append(others[:maxNamed], fmt.Sprintf("%d more", more))
+	}
+	all := *known
+	all.Remedy += ", and the same for " + strings.Join(others, ", ")
+	return &all
 }
 
 func tooMany(what string) error {
