@@ -23,8 +23,11 @@ func TestListNamesAllThatIsForbidden(t *testing.T) {
 	const want = "allow carol to list services in the whole cluster, and the same for Pod, ConfigMap, Deployment.apps"
 	for range 5 {
 		_, err := c.List(t.Context(), []Query{
-			{Kind: "Service"}, {Kind: "Pod"}, {Kind: "ConfigMap", Namespace: "istio-system", Name: "istio"},
-			{Kind: "ConfigMap", Namespace: "istio-system", Name: "other"}, {Group: "apps", Kind: "Deployment"},
+			{Kind: "Service"},
+			{Kind: "Pod"},
+			{Kind: "ConfigMap", Namespace: "istio-system", Name: "istio"},
+			{Kind: "ConfigMap", Namespace: "istio-system", Name: "other"},
+			{Group: "apps", Kind: "Deployment"},
 		}, nil)
 		if mizzen.KindOf(err) != mizzen.Forbidden || !strings.HasSuffix(err.Error(), want) {
 			t.Fatalf("got %v, want %s", err, want)
