@@ -92,6 +92,10 @@ func (c *crowd) end(ctx context.Context) error {
 // few is how many pods share what the first of them brings.
 const few = 2
 
+// settled is how long after its start a cluster has given back what only the
+// start needed. That must not happen between two looks at its memory.
+const settled = 45 * time.Second
+
 // sidecars measures what one more sidecar costs the machine, among others and
 // all that keep them: the same pods with sidecars and without.
 func sidecars(ctx context.Context, b *bench) error {
@@ -104,6 +108,9 @@ func sidecars(ctx context.Context, b *bench) error {
 	if more < 1 {
 		b.results.add(what, "not measured"+noRoom(), "<= 40 MB", "none")
 		return nil
+	}
+	if err := sleep(ctx, settled); err != nil {
+		return err
 	}
 	plain, _, err := m.marginal(ctx, "bench-plain", false, more)
 	if err != nil {
