@@ -71,8 +71,9 @@ func (c *Cluster) List(ctx context.Context, queries []Query, keep func(*unstruct
 	return all, nil
 }
 
-// maxNamed is how many kinds an error names.
-const maxNamed = 24
+// maxNamed is how many kinds an error names beside the first: more than those
+// that matter to a mesh.
+const maxNamed = 50
 
 // allForbidden is the first of the errors, whose remedy names the kinds of all;
 // nil if there is none.
@@ -85,7 +86,7 @@ func allForbidden(wanted []listed, errs []error) error {
 		case first == nil:
 			first = err
 		default:
-			others = append(others, wanted[i].resource.Kind.GroupKind().String())
+			others = append(others, wanted[i].String())
 		}
 	}
 	known := new(mizzen.Error)
@@ -109,6 +110,15 @@ func tooMany(what string) error {
 type listed struct {
 	Query
 	resource Resource
+}
+
+// String says what has to be granted, and no more than that.
+func (w listed) String() string {
+	kind := w.resource.Kind.GroupKind().String()
+	if w.Namespace != "" {
+		return kind + " in the namespace " + w.Namespace
+	}
+	return kind
 }
 
 // wanted finds the resources of queries, each once for a Query.

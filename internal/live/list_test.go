@@ -20,7 +20,7 @@ func TestListNamesAllThatIsForbidden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "allow carol to list services in the whole cluster, and the same for Pod, ConfigMap, Deployment.apps"
+	const want = "allow carol to list services in the whole cluster, and the same for Pod, ConfigMap in the namespace istio-system, Deployment.apps"
 	for range 5 {
 		_, err := c.List(t.Context(), []Query{
 			{Kind: "Service"},
