@@ -133,6 +133,7 @@ func (x *run) inspect(ctx context.Context, suspects iter.Seq[mizzen.Ref]) (engin
 	for ref := range suspects {
 		t.Suspects[ref] = true
 	}
+	x.letGoBefore = x.letGo.Load()
 	x.planned, err = x.Engine.Plan(ctx, t)
 	return inventory, err
 }
