@@ -26,6 +26,8 @@ type team struct {
 	lab  *labtest.Lab
 	core kubernetes.Interface
 	ns   string
+	// explained: it has been said how the mesh was when the test failed.
+	explained bool
 }
 
 // newTeam starts the mesh, or joins it, and deploys into a fresh namespace: a
@@ -48,9 +50,10 @@ func newTeam(t *testing.T) *team {
 // registered for its end earlier changes it.
 func (m *team) explains() {
 	m.Cleanup(func() {
-		if !m.Failed() {
+		if !m.Failed() || m.explained {
 			return
 		}
+		m.explained = true
 		const conditions = `{{range .items}}{{$name := .metadata.name}}{{range .status.conditions}}` +
 			`{{$name}}: {{.type}} {{.status}} since {{.lastTransitionTime}}: {{.message}}{{"\n"}}{{end}}{{end}}`
 		log := filepath.Join(m.lab.Dir, "mizzen.log")
