@@ -41,7 +41,7 @@ bin/golangci-lint-$(GOLANGCI_LINT_VERSION): | prerequisites
 	ln -sf golangci-lint $@
 
 # What the linter knows lies with Go's build cache: who keeps that from run to
-# run spares three of four minutes.
+# run spares two minutes.
 .PHONY: lint
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Formatting and static checks, of all modules with code of ours
 	export GOLANGCI_LINT_CACHE="$${GOLANGCI_LINT_CACHE:-$$(go env GOCACHE)/golangci-lint}" && golangci-lint run && \
