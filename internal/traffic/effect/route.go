@@ -197,8 +197,12 @@ func (m *meeting) elsewhere(requests []match.Request, vhosts ...*routev3.Virtual
 	domains := slices.DeleteFunc(sortedKeys(count), func(d string) bool {
 		return count[d] > 1 || isAddress(d) || strings.HasSuffix(m.host, clusterDomain)
 	})
+	if len(domains) > most {
+		m.untried()
+		domains = domains[:most]
+	}
 	out := requests
-	for _, d := range domains[:min(len(domains), most)] {
+	for _, d := range domains {
 		for _, r := range requests[:min(len(requests), m.c.o.MaxCandidates/most)] {
 			r.Host = strings.Replace(d, "*", "any", 1)
 			out = append(out, r)
