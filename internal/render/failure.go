@@ -41,7 +41,7 @@ func TooLate(limit time.Duration, where error) error {
 	if where != nil {
 		err = fmt.Errorf("%w (%w)", err, where)
 	}
-	return &mizzen.Error{Kind: mizzen.Timeout, Err: err, Remedy: "look for a loop in the templates, split the application, or give the controller a longer --render-timeout"}
+	return &mizzen.Error{Kind: mizzen.Timeout, Err: err, Remedy: "look for a loop in the templates, or split the application; `mizzen up` and `mizzen controller` give more time with --render-timeout"}
 }
 
 func cannotStart(err error, stderr string) error {
