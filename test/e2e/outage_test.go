@@ -239,8 +239,16 @@ func TestGitOutage(t *testing.T) {
 	audit := s.lab.Audit(t)
 	server.stop()
 	var said metav1.Condition
+	var once *labtest.Audit
 	frugal(t, p, server, func() {
-		said = s.untilRepository(metav1.ConditionFalse, v1alpha1.ReasonFetchFailed)
+		s.untilRepository(metav1.ConditionFalse, v1alpha1.ReasonFetchFailed)
+		// The first failure may be that of a fetch which was under way, and be told
+		// otherwise than the next ones: that no answer came to its end.
+		failed := server.attempts.Load()
+		labtest.Eventually(t, "a fetch that fails from its beginning", func(context.Context) bool {
+			return server.attempts.Load() >= failed+2
+		})
+		said, once = s.untilRepository(metav1.ConditionFalse, v1alpha1.ReasonFetchFailed), s.lab.Audit(t)
 		s.push("While Git is away", map[string]string{"app/cm.yaml": configMap("cm", "2")})
 		s.heals("cm", "1")
 		time.Sleep(outage)
@@ -248,10 +256,13 @@ func TestGitOutage(t *testing.T) {
 	if now := s.untilRepository(metav1.ConditionFalse, v1alpha1.ReasonFetchFailed); now != said {
 		t.Errorf("the condition changed from %v to %v", said, now)
 	}
-	for resource, most := range map[string]int{"applications/status": 0, "applications": 0, "repositories/status": 1} {
+	for resource, most := range map[string]int{"applications/status": 0, "applications": 0, "repositories/status": 2} {
 		if n := audit.Count(t, labtest.By{UserAgent: agent, Verb: "patch", Resource: resource}); n > most {
 			t.Errorf("%d writes of %s", n, resource)
 		}
+	}
+	if n := once.Count(t, labtest.By{UserAgent: agent, Verb: "patch", Resource: "repositories/status"}); n > 0 {
+		t.Errorf("what the Repository says already is written %d times more", n)
 	}
 
 	server.resume()
