@@ -62,7 +62,7 @@ func serveTLS(t testing.TB, h http.Handler) (*httptest.Server, []byte) {
 // readable tells whether a remote can be fetched with these credentials.
 func readable(t testing.TB, url string, c git.Credentials) error {
 	t.Helper()
-	m, err := newStore(t, git.Options{}).Open(git.Remote{URL: url, Credentials: c, Timeout: 30 * time.Second})
+	m, err := newStore(t, git.Options{}).Open(git.Remote{URL: url, Credentials: c, Timeout: 5 * time.Minute})
 	if err != nil {
 		return err
 	}
