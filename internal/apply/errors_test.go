@@ -191,7 +191,7 @@ func TestFinalizersAreNamed(t *testing.T) {
 	c.sync(obj)
 	c.remove(obj)
 	p := &mizzen.Plan{Changes: []mizzen.Change{{Ref: obj.Ref(), APIVersion: "v1", Action: mizzen.Update, Desired: &obj}}}
-	_, err := c.writer.Run(t.Context(), p, apply.RunOptions{WaveTimeout: 300 * time.Millisecond})
+	_, err := c.writer.Run(t.Context(), p, apply.RunOptions{WaveTimeout: 5 * time.Second})
 	if mizzen.KindOf(err) != mizzen.Timeout || !strings.Contains(err.Error(), "example.com/hold") {
 		t.Errorf("error: %v", err)
 	}
