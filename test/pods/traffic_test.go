@@ -28,7 +28,7 @@ spec:
       - name: shop
         image: lab/shop:v1
         env: [{name: APP, value: %s}, {name: VERSION, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
-        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, timeoutSeconds: 30}
         lifecycle: {preStop: {sleep: {seconds: 2}}}
 ---
 apiVersion: v1
