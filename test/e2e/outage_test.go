@@ -42,7 +42,8 @@ func frugal(t *testing.T, p *process, away *relay, during func()) {
 	p.alive()
 	used, lines := p.cpu()-cpu, strings.Count(p.log()[said:], "\n")
 	asks := away.attempts.Load() - asked
-	t.Logf("%s: %s of processor time, %d lines, %d times asked", elapsed.Round(time.Second), used, lines, asks)
+	t.Logf("%s: %s of processor time (%.1f %%), %d lines, %d times asked", elapsed.Round(time.Second), used,
+		100*used.Seconds()/elapsed.Seconds(), lines, asks)
 	if most := int64(elapsed.Seconds() * asksPerSecond); asks == 0 || asks > most {
 		t.Errorf("asked %d times in %s what is away, want 1 to %d", asks, elapsed, most)
 	}
@@ -68,6 +69,8 @@ func TestHomeOutage(t *testing.T) {
 	s.app("app", "app")
 	s.shows("cm", "value", "1")
 
+	// A busy cluster may have been slow to answer before.
+	before := len(p.log())
 	s.lab.Stop(t, &s.lab.Cluster)
 	frugal(t, p, server, func() {
 		labtest.Eventually(t, "/readyz says no", func(ctx context.Context) bool {
@@ -84,7 +87,7 @@ func TestHomeOutage(t *testing.T) {
 		s.push("While the cluster is away", map[string]string{"app/cm.yaml": configMap("cm", "2")})
 		time.Sleep(outage)
 	})
-	if n := strings.Count(p.log(), "does not answer"); n != 1 {
+	if n := strings.Count(p.log()[before:], "does not answer"); n != 1 {
 		t.Errorf("the outage is said %d times:\n%s", n, p.log())
 	}
 
