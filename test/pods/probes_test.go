@@ -9,9 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// How a container is asked, and how soon a failure counts.
+// How a container is asked, and how soon a failure counts. An answer may take
+// long on a busy machine, which is no failure.
 const (
-	soon     = "periodSeconds: 1, failureThreshold: 1"
+	soon     = "periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30"
 	askHTTP  = "{httpGet: {path: /healthz, port: 8080}, " + soon + "}"
 	askTCP   = "{tcpSocket: {port: 8080}, " + soon + "}"
 	askShell = "{exec: {command: [test, '!', -e, /tmp/broken]}, " + soon + "}"
@@ -44,7 +45,7 @@ func TestLivenessRestarts(t *testing.T) {
 func TestStartupComesFirst(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
-	up := "exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1"
+	up := "exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1, timeoutSeconds: 30"
 	y.apply(
 		pod("slow", containers(sh("main", "sleep 3; touch /tmp/up"+idle,
 			"startupProbe: {"+up+", failureThreshold: 60}", "livenessProbe: {"+up+", failureThreshold: 1}"))),
