@@ -31,10 +31,17 @@ case ${TRACING:-} in
 *) fail 2 "TRACING=$TRACING: want 1 for Jaeger, or 0" ;;
 esac
 
+# running: whether a lab runs, ready or not; $said is then what `lab status` says
+# of it, whose exit code is 0 for one that is ready.
+running() {
+	said=$(bin/lab status -o json 2>/dev/null) || :
+	echo "$said" | grep -qE '^  "state": "(starting|ready|failed)"'
+}
+
 # examine: whether the machine has what a lab needs that is to start. One that
 # runs has it, and leaves less to others.
 examine() {
-	bin/lab status -o json 2>/dev/null | grep -qE '^  "state": "(starting|ready|failed)"' && return
+	running && return
 	answer=$(mktemp)
 	# shellcheck disable=SC2086 # $live is one flag or none
 	bin/lab doctor $live >"$answer" || {
@@ -56,9 +63,9 @@ unset LAB_UP_LOCKED
 
 # The nodes of a lab that runs stay what they are.
 started=1
-if runs=$(bin/lab status -o json); then
+if running; then
 	started=
-	case $nodes,$runs in
+	case $nodes,$said in
 	kwok,*'"live": true'*) fail 2 "the lab that runs has live nodes; run 'make down' first" ;;
 	kwok,* | live,*'"live": true'*) ;;
 	live,*) fail 2 "the nodes of the lab that runs are simulated; run 'make down' first" ;;
