@@ -21,8 +21,8 @@ fail() { # fail CODE MESSAGE
 
 nodes=${LAB:-live}
 case $nodes in
-live) live=--live ;;
-kwok) live= ;;
+live) live=--live=true ;;
+kwok) live=--live=false ;;
 *) fail 2 "LAB=$nodes: want live, or kwok for pods that do not run" ;;
 esac
 
@@ -43,7 +43,6 @@ running() {
 examine() {
 	running && return
 	answer=$(mktemp)
-	# shellcheck disable=SC2086 # $live is one flag or none
 	bin/lab doctor $live >"$answer" || {
 		grep -v '^ok' "$answer" >&2
 		rm -f "$answer"
@@ -73,7 +72,6 @@ if running; then
 fi
 
 step "starting Kubernetes and a Git server"
-# shellcheck disable=SC2086 # $live is one flag or none
 bin/lab up $live ${IDLE:+--idle "$IDLE"} --serving >/dev/null
 ln -sfn clusters/cluster-1/kubeconfig "$kubeconfig"
 
@@ -91,7 +89,7 @@ case ${TRACING:-} in
 0) tracing=--tracing=false ;;
 *) [ -x bin/jaeger ] || tracing=--tracing=false ;; # nothing could run there
 esac
-# shellcheck disable=SC2086 # each is one flag or none
+# shellcheck disable=SC2086 # $tracing is one flag or none
 bin/lab up $live --demo $tracing >/dev/null || {
 	code=$?
 	[ -z "$started" ] || bin/lab down # nothing stays of a lab that cannot start

@@ -48,8 +48,9 @@ func newDoctor(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine lacks (exit code 1 if anything)",
-		Long:  "Says what this machine lacks for a lab, and with --live for nodes whose pods run, each with the command that mends it.",
-		Args:  cobra.NoArgs,
+		Long: "Says what this machine lacks for a lab, and for nodes whose pods run, each with the command that mends it.\n" +
+			"--live=false, or LAB=kwok as for `make up`, leaves out the nodes.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := o.locate()
 			if err != nil {
@@ -80,8 +81,8 @@ func newDoctor(o *options) *cobra.Command {
 			return answer
 		},
 	}
-	cmd.Flags().BoolVar(&up.live, "live", false, "look at what `lab up --live` needs too")
-	cmd.Flags().BoolVar(&up.joined, "joined", false, "with --live: look at what `lab up --joined` needs too")
+	cmd.Flags().BoolVar(&up.live, "live", os.Getenv("LAB") != "kwok", "look at what nodes whose pods run need too")
+	cmd.Flags().BoolVar(&up.joined, "joined", false, "look at what `lab up --live --joined` needs too")
 	cmd.Flags().StringVar(&up.bin, "bin", "", "directory of the programs of a live node (default that of lab)")
 	return cmd
 }
