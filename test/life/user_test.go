@@ -61,12 +61,16 @@ func ordinary(t *testing.T, ranges, commands string) *exec.Cmd {
 	return cmd
 }
 
-// TestOrdinaryUser starts all of it without any right, until the shop answers.
+// TestOrdinaryUser starts all of it without any right, until the shop answers,
+// and pushes to the demo.
 func TestOrdinaryUser(t *testing.T) {
 	cmd := ordinary(t, ranges, `
 		trap mizzen/hack/down.sh EXIT
 		mizzen/hack/up.sh
-		mizzen/bin/lab status`)
+		mizzen/bin/lab status
+		git clone -q "$(mizzen/bin/lab demo)" home/demo
+		git -C home/demo -c user.name=Ada -c user.email=ada@example.test commit -q --allow-empty -m Mine
+		git -C home/demo push -q`)
 	if cmd == nil {
 		return
 	}
