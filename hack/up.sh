@@ -3,8 +3,9 @@
 # synced and the shop answers. What runs already is kept; what was killed is
 # started again. State and logs are in .lab (or $MIZZEN_LAB). `make up` builds
 # first. LAB=kwok takes simulated nodes, on which no pod runs; TRACING=1 adds
-# Jaeger, and TRACING=0 takes it away from a lab that runs; WAIT=10m waits longer
-# for the demo than 5 minutes.
+# Jaeger, and TRACING=0 takes it away from a lab that runs; CLUSTERS=2 adds a
+# cluster, which is empty, and JOINED=1 lets the pods of both reach each other;
+# WAIT=10m waits longer for the demo than 5 minutes.
 set -eu
 cd "$(dirname "$0")/.."
 MIZZEN_LAB=${MIZZEN_LAB:-$PWD/.lab}
@@ -31,6 +32,13 @@ case ${TRACING:-} in
 *) fail 2 "TRACING=$TRACING: want 1 for Jaeger, or 0" ;;
 esac
 
+case ${JOINED:-},$nodes in
+,* | 0,*) joined= ;;
+1,live) joined=--joined ;;
+1,*) fail 2 "JOINED=1 is for pods that run: leave out LAB=$nodes" ;;
+*) fail 2 "JOINED=$JOINED: want 1 for clusters whose pods reach each other, or 0" ;;
+esac
+
 # running: whether a lab runs, ready or not; $said is then what `lab status` says
 # of it, whose exit code is 0 for one that is ready.
 running() {
@@ -43,7 +51,8 @@ running() {
 examine() {
 	running && return
 	answer=$(mktemp)
-	bin/lab doctor $live >"$answer" || {
+	# shellcheck disable=SC2086 # $joined is one flag or none
+	bin/lab doctor $live $joined >"$answer" || {
 		grep -v '^ok' "$answer" >&2
 		rm -f "$answer"
 		fail 2 "this machine lacks what the lab needs, see above"
@@ -72,7 +81,8 @@ if running; then
 fi
 
 step "starting Kubernetes and a Git server"
-bin/lab up $live ${IDLE:+--idle "$IDLE"} --serving >/dev/null
+# shellcheck disable=SC2086 # $joined is one flag or none
+bin/lab up $live ${CLUSTERS:+--clusters "$CLUSTERS"} $joined ${IDLE:+--idle "$IDLE"} --serving >/dev/null
 ln -sfn clusters/cluster-1/kubeconfig "$kubeconfig"
 
 # Mizzen needs no more than the API: it starts while the node does. It is

@@ -102,3 +102,27 @@ func TestMakeUpOfALabThatIsNotReady(t *testing.T) {
 		}
 	}
 }
+
+// TestMakeUpWithClusters: what is asked for arrives at `lab up`, or is refused.
+func TestMakeUpWithClusters(t *testing.T) {
+	for _, c := range []struct {
+		env  []string
+		want string
+	}{
+		{nil, "told: up --live=true --serving"},
+		{[]string{"CLUSTERS=2"}, "told: up --live=true --clusters 2 --serving"},
+		{[]string{"CLUSTERS=2", "JOINED=1"}, "told: up --live=true --clusters 2 --joined --serving"},
+		{[]string{"CLUSTERS=2", "JOINED=0", "LAB=kwok", "IDLE=5s"}, "told: up --live=false --clusters 2 --idle 5s --serving"},
+		{[]string{"JOINED=1"}, "told: doctor --live=true --joined"},
+		{[]string{"JOINED=1", "LAB=kwok"}, "leave out LAB=kwok"},
+		{[]string{"JOINED=yes"}, "want 1"},
+	} {
+		said, told := newCheckout(t).up(t, append([]string{"LAB="}, c.env...)...)
+		for line := range strings.Lines(told) {
+			said += "told: " + line
+		}
+		if !strings.Contains(said, c.want+"\n") && !strings.Contains(said, c.want+" ") {
+			t.Errorf("make up %v: want %q in\n%s", c.env, c.want, said)
+		}
+	}
+}
