@@ -93,7 +93,7 @@ func checkDirectory(dir state.Dir, _ upOptions) (string, error) {
 	}
 	probe, err := os.CreateTemp(string(dir), ".doctor-")
 	if err != nil {
-		return "", fmt.Errorf("%w; choose another with --dir", err)
+		return "", fmt.Errorf("%w; choose another with --dir or "+state.Variable, err)
 	}
 	return string(dir), errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
@@ -182,7 +182,7 @@ func room(dir state.Dir, want uint64) (string, error) {
 	}
 	free := s.Bavail * uint64(s.Bsize)
 	if free < want {
-		return "", fmt.Errorf("%d MiB are free in %s, the lab wants %d; make room or choose another with --dir", free>>20, dir, want>>20)
+		return "", fmt.Errorf("%d MiB are free in %s, the lab wants %d; make room or choose another with --dir or %s", free>>20, dir, want>>20, state.Variable)
 	}
 	return fmt.Sprintf("%d MiB free", free>>20), nil
 }
