@@ -145,6 +145,13 @@ func (l *Lab) Second(t testing.TB) *Cluster {
 	return l.cluster(t, 1)
 }
 
+// Addresses returns the URLs of the first cluster as `lab status` says them now:
+// "tracing" is there while traces are kept.
+func (l *Lab) Addresses(t testing.TB) map[string]string {
+	t.Helper()
+	return l.status(t).Clusters[0].URLs
+}
+
 // Stop plays an outage of a cluster: connections are refused until Resume. Only
 // a Private lab may be stopped.
 func (l *Lab) Stop(t testing.TB, c *Cluster) {
