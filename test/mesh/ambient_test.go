@@ -59,6 +59,13 @@ func (m *team) settled(application string, there bool) {
 		return err == nil && strings.Contains(env, "PILOT_ENABLE_AMBIENT") == there
 	})
 	m.kubectl("rollout", "status", "-n", "istio-system", "deployment/istiod", "--timeout=2m")
+	m.applications(application, there)
+}
+
+// applications waits until the demo has an Application or not, and all of its
+// Applications are Ready.
+func (m *team) applications(application string, there bool) {
+	m.Helper()
 	labtest.Eventually(m.T, "all Applications to be Ready", func(context.Context) bool {
 		out, err := m.try("get", "applications", "-n", "mizzen-system", "-o",
 			`jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
