@@ -9,6 +9,21 @@ import (
 	"mizzen.dev/mizzen/internal/policy/owners"
 )
 
+// unreadable finds a policy file that cannot be read.
+func unreadable(f *facts, _ *Policy) []hit {
+	if f.in.Unreadable == nil {
+		return nil
+	}
+	return []hit{findingHit("", f.in.Unreadable)}
+}
+
+// saysUnreadable tells whether a Finding is what policy-unreadable is about: one
+// cause is told once.
+func (f *facts) saysUnreadable(found *mizzen.Finding) bool {
+	known := f.in.Unreadable
+	return known != nil && known.Code == found.Code && known.Message == found.Message && known.Origin.String() == found.Origin.String()
+}
+
 // incomplete finds Applications that cannot be planned, and a missing model of
 // the mesh.
 func incomplete(f *facts, _ *Policy) []hit {
@@ -31,8 +46,8 @@ func errorFindings(f *facts, _ *Policy) []hit {
 	var hits []hit
 	for _, item := range f.in.Items {
 		for i := range item.Findings {
-			if item.Findings[i].Severity == mizzen.Fatal {
-				hits = append(hits, findingHit(item.Application, &item.Findings[i]))
+			if found := &item.Findings[i]; found.Severity == mizzen.Fatal && !f.saysUnreadable(found) {
+				hits = append(hits, findingHit(item.Application, found))
 			}
 		}
 	}

@@ -36,11 +36,19 @@ type effects struct {
 	toCallers bool
 }
 
+// guardChangedName is the guardrail that a policy which is mended cannot loosen.
+const guardChangedName = "guard-changed"
+
 // guardrails are asked in this order.
 var guardrails = []guardrail{
 	{
+		"policy-unreadable", mizzen.LevelDeny, "the policy cannot be read, so that its rules cannot be asked",
+		"mend the file, in this change or before it",
+		check{find: unreadable},
+	},
+	{
 		"plan-incomplete", mizzen.LevelDeny, "what the change does cannot be told",
-		"mend what is named, so that the whole change can be judged",
+		"mend what is named, or have it planned by itself, so that the whole change can be judged",
 		check{find: incomplete},
 	},
 	{
@@ -113,7 +121,7 @@ var guardrails = []guardrail{
 		check{find: networkPolicyDeleted},
 	},
 	{
-		"guard-changed", mizzen.LevelApproval, "the change touches its own guard",
+		guardChangedName, mizzen.LevelApproval, "the change touches its own guard",
 		"let the owners of the file agree; the change itself is judged by what was there before",
 		check{find: guardChanged},
 	},

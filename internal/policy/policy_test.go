@@ -102,6 +102,7 @@ func judge(t *testing.T, policy string, in *Input) string {
 
 func TestEveryGuardrail(t *testing.T) {
 	inputs := map[string]*Input{
+		"policy-unreadable":      {Unreadable: &mizzen.Finding{Code: mizzen.CodeNotJudged, Origin: mizzen.Origin{File: FileName, Line: 2}}},
 		"plan-incomplete":        {Items: []Item{{Application: app("web"), Failed: "no such chart"}}},
 		"error-findings":         {Items: []Item{{Application: app("web"), Findings: []mizzen.Finding{{Code: "MZ2001", Severity: mizzen.Fatal}}}}},
 		"stateful-deleted":       {Items: []Item{{Changes: []mizzen.Change{change(mizzen.Delete, "PersistentVolumeClaim web/data", "a.yaml")}}}},
