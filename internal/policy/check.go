@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -24,8 +25,8 @@ func (f *facts) saysUnreadable(found *mizzen.Finding) bool {
 	return known != nil && known.Code == found.Code && known.Message == found.Message && known.Origin.String() == found.Origin.String()
 }
 
-// incomplete finds Applications that cannot be planned, and a missing model of
-// the mesh.
+// incomplete finds Applications that cannot be planned, what changes where nobody
+// can look, and a missing model of the mesh.
 func incomplete(f *facts, _ *Policy) []hit {
 	var hits []hit
 	for _, item := range f.in.Items {
@@ -34,6 +35,15 @@ func incomplete(f *facts, _ *Policy) []hit {
 				trigger: mizzen.Trigger{Subject: item.Application, Message: item.Failed},
 				at:      touched{applications: []string{item.Application}},
 			})
+		}
+		for i := range item.Findings {
+			if found := &item.Findings[i]; found.Code == mizzen.CodeUnseen {
+				h := findingHit(item.Application, found)
+				h.trigger.Subject = cmp.Or(subjectOf(found.Ref), item.Application)
+				// What it is about is in no namespace that anybody knows.
+				h.at.namespaces = nil
+				hits = append(hits, h)
+			}
 		}
 	}
 	if f.in.EffectsUnknown != "" {

@@ -77,10 +77,13 @@ func reviewSummary(r *mizzen.Review) string {
 	if n := len(r.AllFindings()); n > 0 {
 		parts = append(parts, count(n, "finding"))
 	}
-	broken, changed := 0, 0
+	broken, mended, changed := 0, 0, 0
 	for i := range r.Items {
-		if r.Items[i].Broken() {
+		switch item := &r.Items[i]; {
+		case item.Broken():
 			broken++
+		case item.Failed != item.FailedBefore:
+			mended++
 		}
 		if len(r.Items[i].Changes) > 0 {
 			changed++
@@ -88,6 +91,12 @@ func reviewSummary(r *mizzen.Review) string {
 	}
 	if broken > 0 {
 		parts = append(parts, count(broken, "application")+" cannot be rendered")
+	}
+	if mended > 0 {
+		parts = append(parts, count(mended, "application")+" could not be rendered before")
+	}
+	if n := r.Unseen(); n > 0 {
+		parts = append(parts, "what "+count(n, "application")+" does is not known")
 	}
 	c := r.Counts()
 	c.Unchanged = 0
@@ -200,6 +209,8 @@ func itemFate(i *mizzen.ReviewItem) string {
 		return "cannot be rendered, as before"
 	case i.Failed != "":
 		return "cannot be rendered"
+	case i.FailedBefore != "" && i.Action == mizzen.Delete:
+		return "application removed; it could not be rendered, so that what goes is not known"
 	case i.FailedBefore != "":
 		return "can be rendered again, so that there is nothing to compare with"
 	}

@@ -38,10 +38,11 @@ func (x *run) rule(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, omitted, err := x.files(ctx)
+	changed, err := x.files(ctx)
 	if err != nil {
 		return err
 	}
+	files := changed.names
 	if guard.mended {
 		// Whoever mends the policy decides on it, also in a Review of one
 		// Application, which does not read that file.
@@ -50,7 +51,7 @@ func (x *run) rule(ctx context.Context) error {
 	mizzen.SortEffects(x.review.Effects)
 	in := &policy.Input{
 		Items:   x.judged(),
-		Effects: x.review.Effects, EffectsUnknown: x.review.EffectsUnknown, Files: files, FilesOmitted: omitted,
+		Effects: x.review.Effects, EffectsUnknown: x.review.EffectsUnknown, Files: files, FilesOmitted: changed.omitted,
 		Unreadable: guard.unreadable, Owners: owned,
 	}
 	if len(in.Effects) > 0 {
@@ -63,7 +64,11 @@ func (x *run) rule(ctx context.Context) error {
 
 // judged are the Items as policy sees them.
 func (x *run) judged() []policy.Item {
-	items := []policy.Item{{Findings: x.review.Findings}}
+	var items []policy.Item
+	for _, f := range x.review.Findings {
+		// What is not looked into has a name, by which scopes select it.
+		items = append(items, policy.Item{Application: nameOf(f), Findings: []mizzen.Finding{f}})
+	}
 	for i := range x.review.Items {
 		item := &x.review.Items[i]
 		judged := policy.Item{Application: item.Application, Changes: item.Changes, Findings: item.Findings}
@@ -75,9 +80,31 @@ func (x *run) judged() []policy.Item {
 	return items
 }
 
+// nameOf is the Application that a Finding about the repository is about, if it
+// is about one that is not looked into.
+func nameOf(f mizzen.Finding) string {
+	if f.Code != mizzen.CodeUnseen {
+		return ""
+	}
+	return f.Ref.Namespace + "/" + f.Ref.Name
+}
+
+// changedFiles are the names of files, sorted; omitted tells that there are more.
+type changedFiles struct {
+	names   []string
+	omitted bool
+}
+
 // files are those that differ between the two sides and count.
-func (x *run) files(ctx context.Context) (files []string, omitted bool, err error) {
-	return differing(ctx, x.before.snapshot, x.after.snapshot, x.reads())
+func (x *run) files(ctx context.Context) (*changedFiles, error) {
+	if x.changed == nil {
+		names, omitted, err := differing(ctx, x.before.snapshot, x.after.snapshot, x.reads())
+		if err != nil {
+			return nil, err
+		}
+		x.changed = &changedFiles{names, omitted}
+	}
+	return x.changed, nil
 }
 
 // all are the objects of every Application, sorted, so that what is found first

@@ -1,0 +1,116 @@
+package discover
+
+import (
+	"io/fs"
+	"path"
+	"regexp"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/render"
+)
+
+// maxReads bounds the directories that kustomizations lead to.
+const maxReads = 1000
+
+// Reads names the files and directories that rendering a part may read, as far
+// as files tell it: where a rendering fails, it did not come to the end. Some may
+// not be there.
+func (p Part) Reads(s mizzen.Snapshot) []string {
+	r := reading{snapshot: p.Over(s), seen: map[string]bool{}}
+	r.add(p.Options.Path)
+	for _, file := range p.Options.ValuesFiles {
+		if rooted, ok := strings.CutPrefix(file, "/"); ok {
+			r.add(rooted)
+		} else {
+			r.add(path.Join(p.Options.Path, file))
+		}
+	}
+	for i := 0; i < len(r.names) && i < maxReads; i++ {
+		r.follow(r.names[i])
+	}
+	return r.names
+}
+
+// maxMentions bounds the files that are searched for Applications.
+const maxMentions = 5000
+
+// declaring is a line of a manifest, or of a template, that makes it an Application.
+var declaring = regexp.MustCompile(`(?m)^\s*kind:\s*["']?(Application|ApplicationSet|Kustomization|HelmRelease)\b`)
+
+// MayDeclare tells whether files, or those below directories, speak of
+// Applications, be it in templates that only a rendering makes manifests of.
+func MayDeclare(s mizzen.Snapshot, names []string) bool {
+	found, searched := false, 0
+	for _, name := range names {
+		//nolint:errcheck // what cannot be read declares nothing
+		_ = fs.WalkDir(s, name, func(file string, e fs.DirEntry, err error) error {
+			if searched++; found || searched > maxMentions {
+				return fs.SkipAll
+			}
+			if err != nil || !e.Type().IsRegular() {
+				return nil //nolint:nilerr // as above
+			}
+			if info, err := s.Stat(file); err == nil && info.Size() <= maxManifest {
+				b, err := s.ReadFile(file)
+				found = err == nil && mentions(b) && declaring.Match(b)
+			}
+			return nil
+		})
+	}
+	return found
+}
+
+// reading collects names, each once.
+type reading struct {
+	snapshot mizzen.Snapshot
+	names    []string
+	seen     map[string]bool
+}
+
+func (r *reading) add(name string) {
+	if name = path.Clean(name); !r.seen[name] {
+		r.seen[name] = true
+		r.names = append(r.names, name)
+	}
+}
+
+// follow adds what the kustomization of a directory names outside of it: every
+// text of it that leads up counts, whatever field it is in.
+func (r *reading) follow(directory string) {
+	for _, file := range render.KustomizationFiles {
+		b, err := r.snapshot.ReadFile(path.Join(directory, file))
+		if err != nil {
+			continue
+		}
+		var doc any
+		if yaml.Unmarshal(b, &doc) == nil {
+			r.walk(directory, doc)
+		}
+	}
+}
+
+func (r *reading) walk(directory string, value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		for _, e := range v {
+			r.walk(directory, e)
+		}
+	case []any:
+		for _, e := range v {
+			r.walk(directory, e)
+		}
+	case string:
+		// A generator writes key=file.
+		v = v[strings.LastIndexByte(v, '=')+1:]
+		if strings.ContainsAny(v, ":\n") {
+			return
+		}
+		name := path.Join(directory, v)
+		if _, err := r.snapshot.Stat(name); err == nil {
+			r.add(name)
+		}
+	}
+}
