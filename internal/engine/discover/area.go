@@ -20,6 +20,9 @@ func Anywhere() Area { return Area{anywhere: true} }
 // Anywhere tells whether the Area may be any part of the repository.
 func (a Area) Anywhere() bool { return a.anywhere }
 
+// Empty tells whether nothing can be in the Area.
+func (a Area) Empty() bool { return len(a.include) == 0 && !a.anywhere }
+
 // Has tells whether a file is in the Area. One that may be anywhere has all that
 // looks like a manifest or a part of a chart, and is not hidden.
 func (a Area) Has(file string) bool {

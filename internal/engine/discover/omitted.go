@@ -104,35 +104,45 @@ func (c *Catalog) omitted(m Manifest, f mizzen.Finding) *Omitted {
 // to a chart from elsewhere. It returns the directories that the cluster chooses
 // altogether.
 func (c *Catalog) lend(a *Area, spec sourced) (chosen []string) {
-	mine := map[string]bool{}
+	lent := map[string]bool{}
 	for _, s := range spec.all() {
-		mine[s.Ref] = s.Chart == "" && c.mine(s.RepoURL, s.TargetRevision)
+		lent[s.Ref] = s.Ref != "" && c.deploys(s)
 	}
 	for _, s := range spec.all() {
-		here := s.Chart == "" && c.mine(s.RepoURL, s.TargetRevision)
-		if here && s.Path != "" {
-			if whole(s.Path) {
-				chosen = append(chosen, s.Path)
-			} else {
-				a.directories(s.Path)
-			}
+		here := c.deploys(s)
+		switch {
+		case !here || s.Path == "":
+		case whole(s.Path):
+			chosen = append(chosen, s.Path)
+		default:
+			a.directories(s.Path)
 		}
 		for _, file := range s.Helm.ValueFiles {
-			name, lent := strings.CutPrefix(file, "$")
-			ref, rest, _ := strings.Cut(name, "/")
-			switch {
-			case lent && ref != "" && mine[ref]:
-				a.files(rest)
-			case lent || !here || strings.Contains(file, "://"):
-			case strings.HasPrefix(file, "/"):
-				a.files(file)
-			default:
-				a.files(path.Join(s.Path, file))
+			if name, ok := valueFile(s.Path, file, here, lent); ok {
+				a.files(name)
 			}
 		}
 	}
 	return chosen
 }
+
+// valueFile names a values file of a source, as argoValueFile does, from the root
+// of the repository; here tells whether the source is of this repository, and lent
+// which others are.
+func valueFile(directory, file string, here bool, lent map[string]bool) (string, bool) {
+	name, isLent := strings.CutPrefix(file, "$")
+	switch {
+	case isLent:
+		ref, rest, _ := strings.Cut(name, "/")
+		return rest, lent[ref]
+	case strings.HasPrefix(file, "/"):
+		return file, here
+	}
+	return path.Join(directory, file), here && !strings.Contains(file, "://")
+}
+
+// deploys tells whether a source is a directory, or files, of this repository.
+func (c *Catalog) deploys(s source) bool { return s.Chart == "" && c.mine(s.RepoURL, s.TargetRevision) }
 
 // mine tells whether a repository may be this one, at a revision that moves.
 func (c *Catalog) mine(url, revision string) bool {

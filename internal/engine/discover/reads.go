@@ -45,7 +45,7 @@ var declaring = regexp.MustCompile(`(?m)^\s*kind:\s*["']?(Application|Applicatio
 func MayDeclare(s mizzen.Snapshot, names []string) bool {
 	found, searched := false, 0
 	for _, name := range names {
-		//nolint:errcheck // what cannot be read declares nothing
+		// What cannot be read declares nothing.
 		_ = fs.WalkDir(s, name, func(file string, e fs.DirEntry, err error) error {
 			if searched++; found || searched > maxMentions {
 				return fs.SkipAll

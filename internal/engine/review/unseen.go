@@ -20,23 +20,9 @@ func (x *run) unseenIn(ctx context.Context, item *mizzen.ReviewItem, before, aft
 	if item.Failed == "" || item.Failed != item.FailedBefore {
 		return nil
 	}
-	var names []string
-	differ, declares := !reflect.DeepEqual(declaration(before), declaration(after)), false
-	for _, end := range []struct {
-		*side
-		*deployed
-	}{{x.before, before}, {x.after, after}} {
-		for _, p := range end.Parts {
-			read := p.Reads(end.snapshot)
-			names = append(names, read...)
-			differ = differ || slices.ContainsFunc(read, x.differsAt)
-			// What it would declare may be anywhere.
-			declares = declares || discover.MayDeclare(end.snapshot, read)
-		}
-	}
+	names, differ, declares := x.sources(before, after)
 	files, err := x.changedIn(ctx, func(file string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return name == "." || file == name || strings.HasPrefix(file, name+"/") }) ||
-			declares && x.mayBeIn(discover.Anywhere(), file)
+		return slices.ContainsFunc(names, func(name string) bool { return within(file, name) }) || declares && x.mayBeIn(discover.Anywhere(), file)
 	})
 	if err != nil || !differ && len(files) == 0 {
 		return err
@@ -45,6 +31,30 @@ func (x *run) unseenIn(ctx context.Context, item *mizzen.ReviewItem, before, aft
 		mizzen.Finding{Ref: after.Ref, Origin: after.Origin, Remedy: "mend what keeps it from being rendered, in this change or before it"},
 		item.Application, files, "it cannot be rendered, as before: "+item.Failed))
 	return nil
+}
+
+// sources are what an Application that cannot be rendered may read at either side,
+// whether that or what it asks for differs, and whether it may declare others,
+// which may be anywhere.
+func (x *run) sources(before, after *deployed) (names []string, differ, declares bool) {
+	differ = !reflect.DeepEqual(declaration(before), declaration(after))
+	for _, end := range []struct {
+		*side
+		*deployed
+	}{{x.before, before}, {x.after, after}} {
+		for _, p := range end.Parts {
+			read := p.Reads(end.snapshot)
+			names = append(names, read...)
+			differ = differ || slices.ContainsFunc(read, x.differsAt)
+			declares = declares || discover.MayDeclare(end.snapshot, read)
+		}
+	}
+	return names, differ, declares
+}
+
+// within tells whether a file is a name, or below it.
+func within(file, name string) bool {
+	return name == "." || file == name || strings.HasPrefix(file, name+"/")
 }
 
 // declaration is what an Application asks for, wherever that is written.
@@ -67,6 +77,9 @@ func (x *run) beside(ctx context.Context) error {
 	all, refs := x.uncovered()
 	for _, ref := range refs {
 		u := all[ref]
+		if !u.another() && !slices.ContainsFunc(u.both(), func(o *discover.Omitted) bool { return !o.Area.Empty() }) {
+			continue // as are hundreds of charts from elsewhere
+		}
 		files, err := x.changedIn(ctx, func(file string) bool {
 			return slices.ContainsFunc(u.both(), func(o *discover.Omitted) bool { return x.mayBeIn(o.Area, file) })
 		})
