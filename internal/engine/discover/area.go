@@ -23,17 +23,31 @@ func (a Area) Anywhere() bool { return a.anywhere }
 // Empty tells whether nothing can be in the Area.
 func (a Area) Empty() bool { return len(a.include) == 0 && !a.anywhere }
 
-// Has tells whether a file is in the Area. One that may be anywhere has all that
-// looks like a manifest or a part of a chart, and is not hidden.
+// Has tells whether a file is in the Area, and may be a part of what is deployed:
+// prose is not. One that may be anywhere has all that looks like a manifest or a
+// part of a chart, and is not hidden.
 func (a Area) Has(file string) bool {
-	if a.anywhere {
-		return !strings.HasPrefix(file, ".") && rendered[path.Ext(file)]
+	switch {
+	case a.anywhere:
+		return looksRendered(file)
+	case path.Ext(file) == prose:
+		return false
 	}
 	return matchesAny(a.include, file) && !matchesAny(a.exclude, file)
 }
 
-// rendered are the extensions of what tools make objects of.
-var rendered = map[string]bool{".yaml": true, ".yml": true, ".json": true, ".tpl": true, ".jsonnet": true, ".libsonnet": true}
+// prose is the extension of what is written for people.
+const prose = ".md"
+
+// looksRendered tells whether tools may make objects of a file: by its extension,
+// and unless it is hidden.
+func looksRendered(file string) bool {
+	switch path.Ext(file) {
+	case ".yaml", ".yml", ".json", ".tpl", ".jsonnet", ".libsonnet":
+		return !strings.HasPrefix(file, ".") && !strings.Contains(file, "/.")
+	}
+	return false
+}
 
 func matchesAny(patterns []*regexp.Regexp, file string) bool {
 	for _, p := range patterns {

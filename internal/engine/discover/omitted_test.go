@@ -2,6 +2,7 @@ package discover
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,9 +19,11 @@ func applicationSet(spec string) string {
 func TestAreaOfWhatIsOmitted(t *testing.T) {
 	const source = "template: {spec: {source: {repoURL: " + ours + ", path: "
 	files := []string{
-		"README.md", ".github/ci.yaml", "other/x.yaml", "apps/web/a.yaml", "apps/web/deep/a.yaml", "apps/old/a.yaml", "apps.yaml",
+		"README.md", "apps/web/README.md", ".github/ci.yaml", "other/x.yaml", "apps/web/a.yaml", "apps/web/deep/a.yaml", "apps/old/a.yaml", "apps.yaml",
 		"config/web.json", "config/web/app.json", "envs/prod/values.yaml", "web/overlays/prod/a.yaml",
 	}
+	isProse := func(f string) bool { return strings.HasSuffix(f, ".md") }
+	manifests := slices.DeleteFunc(slices.Clone(files), func(f string) bool { return isProse(f) || f == ".github/ci.yaml" })
 	apps := []string{"apps/web/a.yaml", "apps/web/deep/a.yaml", "apps/old/a.yaml"}
 	for name, c := range map[string]struct {
 		manifest string
@@ -43,11 +46,11 @@ func TestAreaOfWhatIsOmitted(t *testing.T) {
 		},
 		"anywhere": {
 			applicationSet("generators: [{pullRequest: {}}]\n" + source + "'{{.dir}}'}}}"),
-			slices.DeleteFunc(slices.Clone(files), func(f string) bool { return f == "README.md" || f == ".github/ci.yaml" }),
+			manifests,
 		},
 		"what cannot be read": {
 			applicationSet("generators: [3]\n" + source + "apps}}}"),
-			slices.DeleteFunc(slices.Clone(files), func(f string) bool { return f == "README.md" || f == ".github/ci.yaml" }),
+			manifests,
 		},
 		"values of the template": {
 			applicationSet("generators: [{clusters: {}}]\ntemplate: {spec: {sources: [{repoURL: https://charts.example, chart: web, helm: {valueFiles: ['$env/envs/{{name}}/values.yaml']}}, {repoURL: " + ours + ", ref: env}]}}"),
@@ -66,7 +69,7 @@ func TestAreaOfWhatIsOmitted(t *testing.T) {
 		"a plugin":   {argo("source: {repoURL: " + ours + ", path: apps, plugin: {name: x}}"), apps},
 		"a chart":    {argo("source: {repoURL: https://charts.example, chart: web}"), nil},
 		"a release":  {release("chart: {spec: {chart: web, sourceRef: {kind: HelmRepository, name: r}}}"), nil},
-		"everything": {applicationSet("generators: [{clusters: {}}]\n" + source + ".}}}"), files},
+		"everything": {applicationSet("generators: [{clusters: {}}]\n" + source + ".}}}"), slices.DeleteFunc(slices.Clone(files), isProse)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app, omitted := readOne(t, c.manifest)
@@ -100,15 +103,34 @@ func TestReads(t *testing.T) {
 	}
 	over := Part{}
 	over.Options.Path = "over"
-	got := over.Reads(tree)
+	got := over.Reads(tree).Names()
 	slices.Sort(got)
 	if diff := cmp.Diff([]string{"base", "deep", "files/a.txt", "over", "patch.yaml"}, slices.DeleteFunc(got, func(n string) bool { return n == "over/cm.yaml" })); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
 	chart := Part{}
 	chart.Options.Path, chart.Options.ValuesFiles = "chart", []string{"../env/a.yaml", "/env/b.yaml"}
-	if diff := cmp.Diff([]string{"chart", "env/a.yaml", "env/b.yaml"}, chart.Reads(tree)); diff != "" {
+	if diff := cmp.Diff([]string{"chart", "env/a.yaml", "env/b.yaml"}, chart.Reads(tree).Names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	for file, want := range map[string]bool{
+		"over/more.yaml": true, "over/main.go": false, "base/sub/x.yml": true, "files/a.txt": true, "files/b.txt": false, "chart/x": false, "x.yaml": false, "over/.ci/x.yaml": false,
+	} {
+		if over.Reads(tree).Has(file) != want {
+			t.Errorf("the overlay reads %s: %v", file, !want)
+		}
+	}
+	for file, want := range map[string]bool{"chart/files/logo.svg": true, "chart/README.md": false, "env/b.yaml": true, "env/c.yaml": false} {
+		if chart.Reads(tree).Has(file) != want {
+			t.Errorf("the chart reads %s: %v", file, !want)
+		}
+	}
+	root := Part{}
+	root.Options.Path = "."
+	for file, want := range map[string]bool{"a.yaml": true, "deep/a.json": true, "main.go": false, ".github/ci.yaml": false} {
+		if root.Reads(tree).Has(file) != want {
+			t.Errorf("the root reads %s: %v", file, !want)
+		}
 	}
 	for name, want := range map[string]bool{"apps": true, "rollout": false, "chart": false, "gone": false} {
 		if MayDeclare(tree, []string{name}) != want {

@@ -15,11 +15,10 @@ import (
 // maxReads bounds the directories that kustomizations lead to.
 const maxReads = 1000
 
-// Reads names the files and directories that rendering a part may read, as far
-// as files tell it: where a rendering fails, it did not come to the end. Some may
-// not be there.
-func (p Part) Reads(s mizzen.Snapshot) []string {
-	r := reading{snapshot: p.Over(s), seen: map[string]bool{}}
+// Reads tells what rendering a part may read, as far as files tell it: where a
+// rendering fails, it did not come to the end.
+func (p Part) Reads(s mizzen.Snapshot) *Reading {
+	r := &Reading{snapshot: p.Over(s), seen: map[string]bool{}}
 	r.add(p.Options.Path)
 	for _, file := range p.Options.ValuesFiles {
 		if rooted, ok := strings.CutPrefix(file, "/"); ok {
@@ -31,7 +30,39 @@ func (p Part) Reads(s mizzen.Snapshot) []string {
 	for i := 0; i < len(r.names) && i < maxReads; i++ {
 		r.follow(r.names[i])
 	}
-	return r.names
+	return r
+}
+
+// Reading is what a rendering may read. Some of it may not be there.
+type Reading struct {
+	snapshot mizzen.Snapshot
+	names    []string
+	seen     map[string]bool
+}
+
+// Names are files, and directories.
+func (r *Reading) Names() []string { return r.names }
+
+// Has tells whether a file is read: one that is named, a part of a chart but its
+// prose, or what looks like a manifest below a directory.
+func (r *Reading) Has(file string) bool {
+	if r.seen[file] {
+		return true
+	}
+	for directory := path.Dir(file); ; directory = path.Dir(directory) {
+		below := strings.TrimPrefix(file, strings.TrimPrefix(directory+"/", "./"))
+		if r.seen[directory] && (looksRendered(below) || r.isChart(directory) && path.Ext(file) != prose) {
+			return true
+		}
+		if directory == "." {
+			return false
+		}
+	}
+}
+
+func (r *Reading) isChart(directory string) bool {
+	_, err := r.snapshot.Stat(path.Join(directory, "Chart.yaml"))
+	return err == nil
 }
 
 // maxMentions bounds the files that are searched for Applications.
@@ -63,14 +94,8 @@ func MayDeclare(s mizzen.Snapshot, names []string) bool {
 	return found
 }
 
-// reading collects names, each once.
-type reading struct {
-	snapshot mizzen.Snapshot
-	names    []string
-	seen     map[string]bool
-}
-
-func (r *reading) add(name string) {
+// add adds a name, once.
+func (r *Reading) add(name string) {
 	if name = path.Clean(name); !r.seen[name] {
 		r.seen[name] = true
 		r.names = append(r.names, name)
@@ -79,7 +104,7 @@ func (r *reading) add(name string) {
 
 // follow adds what the kustomization of a directory names outside of it: every
 // text of it that leads up counts, whatever field it is in.
-func (r *reading) follow(directory string) {
+func (r *Reading) follow(directory string) {
 	for _, file := range render.KustomizationFiles {
 		b, err := r.snapshot.ReadFile(path.Join(directory, file))
 		if err != nil {
@@ -92,7 +117,7 @@ func (r *reading) follow(directory string) {
 	}
 }
 
-func (r *reading) walk(directory string, value any) {
+func (r *Reading) walk(directory string, value any) {
 	switch v := value.(type) {
 	case map[string]any:
 		for _, e := range v {

@@ -20,41 +20,58 @@ func (x *run) unseenIn(ctx context.Context, item *mizzen.ReviewItem, before, aft
 	if item.Failed == "" || item.Failed != item.FailedBefore {
 		return nil
 	}
-	names, differ, declares := x.sources(before, after)
-	files, err := x.changedIn(ctx, func(file string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return within(file, name) }) || declares && x.mayBeIn(discover.Anywhere(), file)
-	})
-	if err != nil || !differ && len(files) == 0 {
+	changed, err := x.files(ctx)
+	if err != nil {
 		return err
+	}
+	var files []string
+	differ, declares := !reflect.DeepEqual(declaration(before), declaration(after)), false
+	for _, r := range x.readings(before, after) {
+		for _, file := range changed.names {
+			if r.has(file) {
+				files = append(files, file)
+			}
+		}
+		// Of many files the last are not named.
+		differ = differ || changed.omitted && slices.ContainsFunc(r.Names(), x.differsAt)
+		declares = declares || r.declares
+	}
+	if declares { // what it would declare may be anywhere
+		files = append(files, slices.DeleteFunc(slices.Clone(changed.names), func(file string) bool { return !x.mayBeIn(discover.Anywhere(), file) })...)
+	}
+	if slices.Sort(files); !differ && len(files) == 0 {
+		return nil
 	}
 	item.Findings = append(item.Findings, unseen(
 		mizzen.Finding{Ref: after.Ref, Origin: after.Origin, Remedy: "mend what keeps it from being rendered, in this change or before it"},
-		item.Application, files, "it cannot be rendered, as before: "+item.Failed))
+		item.Application, slices.Compact(files), "it cannot be rendered, as before: "+item.Failed))
 	return nil
 }
 
-// sources are what an Application that cannot be rendered may read at either side,
-// whether that or what it asks for differs, and whether it may declare others,
-// which may be anywhere.
-func (x *run) sources(before, after *deployed) (names []string, differ, declares bool) {
-	differ = !reflect.DeepEqual(declaration(before), declaration(after))
+// reading is what a part of an Application may read at one side.
+type reading struct {
+	*discover.Reading
+	has func(file string) bool
+	// declares: it may declare other Applications.
+	declares bool
+}
+
+// readings are those of both sides of an Application that cannot be rendered.
+func (x *run) readings(before, after *deployed) []reading {
+	var all []reading
 	for _, end := range []struct {
 		*side
 		*deployed
 	}{{x.before, before}, {x.after, after}} {
 		for _, p := range end.Parts {
-			read := p.Reads(end.snapshot)
-			names = append(names, read...)
-			differ = differ || slices.ContainsFunc(read, x.differsAt)
-			declares = declares || discover.MayDeclare(end.snapshot, read)
+			r := p.Reads(end.snapshot)
+			all = append(all, reading{
+				r, func(file string) bool { return r.Has(file) && end.Select.Selects(p.Options.Path, file) },
+				discover.MayDeclare(end.snapshot, r.Names()),
+			})
 		}
 	}
-	return names, differ, declares
-}
-
-// within tells whether a file is a name, or below it.
-func within(file, name string) bool {
-	return name == "." || file == name || strings.HasPrefix(file, name+"/")
+	return all
 }
 
 // declaration is what an Application asks for, wherever that is written.
@@ -176,7 +193,7 @@ func (s *side) taken() readers {
 			continue
 		}
 		for _, p := range d.Parts {
-			for _, name := range p.Reads(s.of(d)) {
+			for _, name := range p.Reads(s.of(d)).Names() {
 				r[name] = append(r[name], d)
 			}
 		}

@@ -52,7 +52,7 @@ func TestChangeBelowWhatFailsAsBefore(t *testing.T) {
 		want   []string
 	}{
 		{"nothing", nil, []string{"allow"}},
-		{"what has nothing to do with it", map[string]string{"README.md": "y", "api/cm.yaml": configMap("api", "2")}, []string{"allow"}},
+		{"what has nothing to do with it", map[string]string{"README.md": "y", "web/README.md": "y", "base/main.go": "y", "api/cm.yaml": configMap("api", "2")}, []string{"allow"}},
 		{"its values", map[string]string{"web/values.yaml": "mode: DISABLE\n"}, []string{"web/values.yaml changes below m/web", "deny"}},
 		{
 			"several files",
