@@ -24,28 +24,27 @@ func (x *run) unseenIn(ctx context.Context, item *mizzen.ReviewItem, before, aft
 	if err != nil {
 		return err
 	}
-	var files []string
-	differ, declares := !reflect.DeepEqual(declaration(before), declaration(after)), false
-	for _, r := range x.readings(before, after) {
-		for _, file := range changed.names {
-			if r.has(file) {
-				files = append(files, file)
-			}
-		}
-		// Of many files the last are not named.
-		differ = differ || changed.omitted && slices.ContainsFunc(r.Names(), x.differsAt)
-		declares = declares || r.declares
-	}
-	if declares { // what it would declare may be anywhere
-		files = append(files, slices.DeleteFunc(slices.Clone(changed.names), func(file string) bool { return !x.mayBeIn(discover.Anywhere(), file) })...)
-	}
-	if slices.Sort(files); !differ && len(files) == 0 {
+	files, more := x.changedBelow(changed, x.readings(before, after))
+	if len(files) == 0 && !more && reflect.DeepEqual(declaration(before), declaration(after)) {
 		return nil
 	}
 	item.Findings = append(item.Findings, unseen(
 		mizzen.Finding{Ref: after.Ref, Origin: after.Origin, Remedy: "mend what keeps it from being rendered, in this change or before it"},
-		item.Application, slices.Compact(files), "it cannot be rendered, as before: "+item.Failed))
+		item.Application, files, "it cannot be rendered, as before: "+item.Failed))
 	return nil
+}
+
+// changedBelow are the changed files that somebody may read, sorted; more tells
+// that there are others, since of many files the last are not named.
+func (x *run) changedBelow(changed *changedFiles, readings []reading) (files []string, more bool) {
+	declares := slices.ContainsFunc(readings, func(r reading) bool { return r.declares })
+	for _, file := range changed.names {
+		if slices.ContainsFunc(readings, func(r reading) bool { return r.has(file) }) ||
+			declares && x.mayBeIn(discover.Anywhere(), file) { // what it would declare may be anywhere
+			files = append(files, file)
+		}
+	}
+	return files, changed.omitted && slices.ContainsFunc(readings, func(r reading) bool { return slices.ContainsFunc(r.Names(), x.differsAt) })
 }
 
 // reading is what a part of an Application may read at one side.
