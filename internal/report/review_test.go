@@ -71,6 +71,21 @@ func TestNothingChanges(t *testing.T) {
 	}
 }
 
+// What nobody can look into is not taken for nothing.
+func TestUnseenIsNotNothing(t *testing.T) {
+	r := &mizzen.Review{
+		Items: []mizzen.ReviewItem{{
+			Application: "web", Path: "web", Failed: "no", FailedBefore: "no",
+			Findings: []mizzen.Finding{{Code: mizzen.CodeUnseen, Severity: mizzen.Warning, Message: "m"}},
+		}},
+		Verdict: &mizzen.Verdict{Decision: mizzen.Deny},
+	}
+	r.Finish()
+	if got, want := reviewSummary(r), "1 finding; what 1 application does is not known; denied (0 applications unchanged)"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // A comment that is too long is refused by code hosts as a whole.
 func TestCommentIsBounded(t *testing.T) {
 	r := sampleReview()
