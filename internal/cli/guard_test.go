@@ -103,14 +103,14 @@ func TestChartThatFailsAsBefore(t *testing.T) {
 	put(t, "README.md", "y")
 	mentions(t, must(t, ExitYes, "plan --base HEAD").out, "web: cannot be rendered, as before", "nothing changes")
 	put(t, "web/values.yaml", "mode: DISABLE\n")
-	for _, on := range []string{"change", "approval", "deny"} {
+	for _, on := range []string{"change", "approval"} {
 		got := must(t, ExitNo, "plan --base HEAD --fail-on "+on).out
 		mentions(t, got,
-			"deny plan-incomplete: what the change does cannot be told",
+			"approval not-covered: something changes where the plan cannot look",
 			"web/values.yaml changes below web, and what that does is not known: it cannot be rendered, as before:",
 			"the cluster is set by CI",
 			"mend what keeps it from being rendered, in this change or before it",
-			"what 1 application does is not known; denied")
+			"what 1 application does is not known; needs approval")
 		if strings.Contains(got, "nothing changes") {
 			t.Error(got)
 		}
@@ -131,7 +131,7 @@ func TestDirectoryOfAnApplicationSet(t *testing.T) {
 	mentions(t, must(t, ExitYes, "plan --base HEAD").out, "nothing changes", "argocd/all: an ApplicationSet is not expanded")
 	put(t, "apps/security/mtls.yaml", strings.Replace(mtls, "STRICT", "PERMISSIVE", 1))
 	mentions(t, must(t, ExitNo, "plan --base HEAD").out,
-		"deny plan-incomplete: what the change does cannot be told",
+		"approval not-covered: something changes where the plan cannot look",
 		"MZ1012 argoproj.io/ApplicationSet argocd/all: apps/security/mtls.yaml changes below argocd/all, and what that does is not known: an ApplicationSet is not expanded",
 		"look at it by itself, as by 'mizzen plan --base REVISION apps/security', or commit what it generates")
 	mentions(t, must(t, ExitNo, "plan --base HEAD apps/security").out, "danger MT3001")

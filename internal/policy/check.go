@@ -25,8 +25,8 @@ func (f *facts) saysUnreadable(found *mizzen.Finding) bool {
 	return known != nil && known.Code == found.Code && known.Message == found.Message && known.Origin.String() == found.Origin.String()
 }
 
-// incomplete finds Applications that cannot be planned, what changes where nobody
-// can look, and a missing model of the mesh.
+// incomplete finds Applications that cannot be planned any more, and a missing
+// model of the mesh.
 func incomplete(f *facts, _ *Policy) []hit {
 	var hits []hit
 	for _, item := range f.in.Items {
@@ -36,6 +36,18 @@ func incomplete(f *facts, _ *Policy) []hit {
 				at:      touched{applications: []string{item.Application}},
 			})
 		}
+	}
+	if f.in.EffectsUnknown != "" {
+		hits = append(hits, hit{trigger: mizzen.Trigger{Subject: "the mesh", Message: f.in.EffectsUnknown}})
+	}
+	return hits
+}
+
+// notCovered finds what changes where nobody can look: that is no fault of the
+// change, and whoever reads it may agree.
+func notCovered(f *facts, _ *Policy) []hit {
+	var hits []hit
+	for _, item := range f.in.Items {
 		for i := range item.Findings {
 			if found := &item.Findings[i]; found.Code == mizzen.CodeUnseen {
 				h := findingHit(item.Application, found)
@@ -45,9 +57,6 @@ func incomplete(f *facts, _ *Policy) []hit {
 				hits = append(hits, h)
 			}
 		}
-	}
-	if f.in.EffectsUnknown != "" {
-		hits = append(hits, hit{trigger: mizzen.Trigger{Subject: "the mesh", Message: f.in.EffectsUnknown}})
 	}
 	return hits
 }

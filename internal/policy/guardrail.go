@@ -48,8 +48,13 @@ var guardrails = []guardrail{
 	},
 	{
 		"plan-incomplete", mizzen.LevelDeny, "what the change does cannot be told",
-		"mend what is named, or have it planned by itself, so that the whole change can be judged",
+		"mend what is named, so that the whole change can be judged",
 		check{find: incomplete},
+	},
+	{
+		"not-covered", mizzen.LevelApproval, "something changes where the plan cannot look",
+		"mend what is named, have it planned by itself, or let somebody read it",
+		check{find: notCovered},
 	},
 	{
 		"error-findings", mizzen.LevelDeny, "findings of this severity stop a sync",

@@ -104,6 +104,7 @@ func TestEveryGuardrail(t *testing.T) {
 	inputs := map[string]*Input{
 		"policy-unreadable":      {Unreadable: &mizzen.Finding{Code: mizzen.CodeNotJudged, Origin: mizzen.Origin{File: FileName, Line: 2}}},
 		"plan-incomplete":        {Items: []Item{{Application: app("web"), Failed: "no such chart"}}},
+		"not-covered":            {Items: []Item{{Application: app("web"), Findings: []mizzen.Finding{{Code: mizzen.CodeUnseen, Severity: mizzen.Warning}}}}},
 		"error-findings":         {Items: []Item{{Application: app("web"), Findings: []mizzen.Finding{{Code: "MZ2001", Severity: mizzen.Fatal}}}}},
 		"stateful-deleted":       {Items: []Item{{Changes: []mizzen.Change{change(mizzen.Delete, "PersistentVolumeClaim web/data", "a.yaml")}}}},
 		"network-policy-deleted": {Items: []Item{{Changes: []mizzen.Change{change(mizzen.Delete, "networking.k8s.io/NetworkPolicy web/deny", "a.yaml")}}}},

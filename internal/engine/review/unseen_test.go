@@ -53,19 +53,19 @@ func TestChangeBelowWhatFailsAsBefore(t *testing.T) {
 	}{
 		{"nothing", nil, []string{"allow"}},
 		{"what has nothing to do with it", map[string]string{"README.md": "y", "web/README.md": "y", "base/main.go": "y", "api/cm.yaml": configMap("api", "2")}, []string{"allow"}},
-		{"its values", map[string]string{"web/values.yaml": "mode: DISABLE\n"}, []string{"web/values.yaml changes below m/web", "deny"}},
+		{"its values", map[string]string{"web/values.yaml": "mode: DISABLE\n"}, []string{"web/values.yaml changes below m/web", "needsApproval"}},
 		{
 			"several files",
 			map[string]string{"web/values.yaml": "mode: DISABLE\n", "web/more.yaml": "a: 1\n"},
-			[]string{"web/more.yaml and 1 more change below m/web", "deny"},
+			[]string{"web/more.yaml and 1 more change below m/web", "needsApproval"},
 		},
-		{"a base that it did not come to", map[string]string{"base/cm.yaml": configMap("base", "2")}, []string{"base/cm.yaml changes below m/over", "deny"}},
+		{"a base that it did not come to", map[string]string{"base/cm.yaml": configMap("base", "2")}, []string{"base/cm.yaml changes below m/over", "needsApproval"}},
 		{
 			"its options",
 			map[string]string{"apps.yaml": strings.Replace(failing["apps.yaml"], "path: web}", "path: web, helm: {values: {mode: DISABLE}}}", 1)},
-			[]string{"the manifest of m/web changes", "deny"},
+			[]string{"the manifest of m/web changes", "needsApproval"},
 		},
-		{"what it would declare", map[string]string{"child/cm.yaml": configMap("child", "2")}, []string{"child/cm.yaml changes below m/root", "deny"}},
+		{"what it would declare", map[string]string{"child/cm.yaml": configMap("child", "2")}, []string{"child/cm.yaml changes below m/root", "needsApproval"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := b.review(t, failing, edited(failing, c.change))
@@ -103,9 +103,9 @@ func TestChangeBelowWhatIsNotCovered(t *testing.T) {
 	tree := memtree.Tree{
 		"argo/set.yaml": applicationSet, "apps/web/cm.yaml": configMap("web", "1"), "README.md": "x",
 		"CODEOWNERS":   "/apps/web/ @web\n",
-		".mizzen.yaml": "policy:\n  scopes:\n  - {name: sets, applications: [argocd/all], guardrails: {plan-incomplete: approval}}\n",
+		".mizzen.yaml": "policy:\n  scopes:\n  - {name: sets, applications: [argocd/all], guardrails: {not-covered: deny}}\n",
 	}
-	strict := edited(tree, map[string]string{".mizzen.yaml": ""})
+	open := edited(tree, map[string]string{".mizzen.yaml": ""})
 	web := map[string]string{"apps/web/cm.yaml": configMap("web", "2")}
 	for _, c := range []struct {
 		name   string
@@ -113,18 +113,18 @@ func TestChangeBelowWhatIsNotCovered(t *testing.T) {
 		change map[string]string
 		want   []string
 	}{
-		{"what has nothing to do with it", strict, map[string]string{"README.md": "y"}, []string{"allow"}},
-		{"a directory of it", strict, web, []string{"apps/web/cm.yaml changes below argocd/all", "deny"}},
-		{"a new one", strict, map[string]string{"apps/api/cm.yaml": configMap("api", "1")}, []string{"apps/api/cm.yaml changes below argocd/all", "deny"}},
+		{"what has nothing to do with it", open, map[string]string{"README.md": "y"}, []string{"allow"}},
+		{"a directory of it", open, web, []string{"apps/web/cm.yaml changes below argocd/all", "needsApproval"}},
+		{"a new one", open, map[string]string{"apps/api/cm.yaml": configMap("api", "1")}, []string{"apps/api/cm.yaml changes below argocd/all", "needsApproval"}},
 		{
-			"what it generates", strict,
+			"what it generates", open,
 			map[string]string{"argo/set.yaml": strings.Replace(applicationSet, "apps/*", "apps/w*", 1)},
-			[]string{"the manifest of argocd/all changes", "deny"},
+			[]string{"the manifest of argocd/all changes", "needsApproval"},
 		},
-		{"what it is called", strict, map[string]string{"argo/set.yaml": strings.Replace(applicationSet, "name: all,", "name: all, labels: {a: b},", 1)}, []string{"allow"}},
-		{"it comes", edited(strict, map[string]string{"argo/set.yaml": ""}), map[string]string{"argo/set.yaml": applicationSet}, []string{"the manifest of argocd/all changes", "deny"}},
-		{"it goes", strict, map[string]string{"argo/set.yaml": ""}, []string{"the manifest of argocd/all changes", "deny"}},
-		{"who may agree", tree, web, []string{"apps/web/cm.yaml changes below argocd/all", "needsApproval"}},
+		{"what it is called", open, map[string]string{"argo/set.yaml": strings.Replace(applicationSet, "name: all,", "name: all, labels: {a: b},", 1)}, []string{"allow"}},
+		{"it comes", edited(open, map[string]string{"argo/set.yaml": ""}), map[string]string{"argo/set.yaml": applicationSet}, []string{"the manifest of argocd/all changes", "needsApproval"}},
+		{"it goes", open, map[string]string{"argo/set.yaml": ""}, []string{"the manifest of argocd/all changes", "needsApproval"}},
+		{"nobody may agree", tree, web, []string{"apps/web/cm.yaml changes below argocd/all", "deny"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := b.review(t, c.before, edited(c.before, c.change))
@@ -134,13 +134,13 @@ func TestChangeBelowWhatIsNotCovered(t *testing.T) {
 			if c.want[0] != "allow" && !r.Changed() {
 				t.Error("nothing changes")
 			}
-			if c.name == "who may agree" && (len(r.Verdict.Approvals) != 1 || !slices.Equal(r.Verdict.Approvals[0].Owners, []string{"@web"})) {
+			if c.name == "a directory of it" && (len(r.Verdict.Approvals) != 1 || !slices.Equal(r.Verdict.Approvals[0].Owners, []string{"@web"})) {
 				t.Errorf("approvals %+v", r.Verdict.Approvals)
 			}
 		})
 	}
 	// By itself it is looked into, as the remedy says.
-	r, err := b.Review(t.Context(), review.Request{Base: strict, Head: edited(strict, web), Directory: "apps/web"})
+	r, err := b.Review(t.Context(), review.Request{Base: open, Head: edited(open, web), Directory: "apps/web"})
 	if err != nil || len(r.Items) != 1 || r.Verdict.Decision != mizzen.Allow {
 		t.Errorf("%+v, %v", r, err)
 	}
