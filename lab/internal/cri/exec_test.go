@@ -151,10 +151,10 @@ func TestPodsReachEachOther(t *testing.T) {
 
 func TestSysctlOfThePod(t *testing.T) {
 	p := runPod(t, shared, func(c *runtimeapi.PodSandboxConfig) {
-		c.Linux.Sysctls = map[string]string{"net.ipv4.ip_local_port_range": "20000 30000"}
+		c.Linux.Sysctls = map[string]string{"net.ipv4.ip_local_port_range": "20000 30000", "net/ipv4/tcp_syncookies": "0"}
 	})
-	out := p.output("sysctl", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ip_local_port_range")
-	if out != "0\n20000\t30000\n" {
+	out := p.output("sysctl", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/ipv4/tcp_syncookies")
+	if out != "0\n20000\t30000\n0\n" {
 		t.Errorf("got %q", out)
 	}
 }

@@ -56,7 +56,7 @@ func refusePod(r *runtimeapi.RunPodSandboxRequest) error {
 	}
 	for name := range linux.GetSysctls() {
 		rules = append(rules,
-			rule{!strings.HasPrefix(name, "net."), "securityContext.sysctls: " + name, "only those of the network (net.) belong to a pod" + removeIt},
+			rule{!strings.HasPrefix(sysctlFile(name), "net/"), "securityContext.sysctls: " + name, "only those of the network (net.) belong to a pod" + removeIt},
 			rule{hostNetwork(r.Config), "securityContext.sysctls: " + name, "with hostNetwork it would change the node" + removeIt})
 	}
 	return refuse(rules)
