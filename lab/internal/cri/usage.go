@@ -10,7 +10,6 @@ import (
 
 // usage is what the processes of a pid namespace use together.
 type usage struct {
-	processes      uint64
 	cpuNanoseconds uint64
 	residentBytes  uint64
 	minorFaults    uint64
@@ -55,7 +54,6 @@ func (u *usage) add(stat []byte) {
 		v, _ := strconv.ParseUint(string(fields[n-3]), 10, 64)
 		return v
 	}
-	u.processes++
 	u.minorFaults += field(10)
 	u.majorFaults += field(12)
 	for n := 14; n <= 17; n++ {
