@@ -70,6 +70,9 @@ func (s *Server) CreateContainer(_ context.Context, r *runtimeapi.CreateContaine
 	}
 	im, err := s.images.Get(r.Config.GetImage().GetImage())
 	if err != nil {
+	if err := s.refuseVolumes(r.Config.Mounts); err != nil {
+		return nil, err
+	}
 		return nil, imageError(err)
 	}
 	c := &container{
@@ -105,7 +108,7 @@ func (s *Server) specOf(c *container) (inside.Spec, error) {
 	spec := inside.Spec{
 		Args: command(c.config, c.image), Dir: "/", Hostname: c.sandbox.config.Hostname, Identity: identity,
 		Env:  environment(c, identity.UID),
-		Root: &inside.Root{Dir: s.containerDir(c.id), Mounts: s.mounts(c)},
+		Root: &inside.Root{Dir: s.containerDir(c.id), Mounts: s.mounts(c), Hidden: s.hide},
 	}
 	for _, dir := range []string{c.image.WorkingDir, c.config.WorkingDir} {
 		if dir != "" {

@@ -48,6 +48,8 @@ type Config struct {
 	Bin    string
 	Images string
 	// Bridge connects the pods. It exists and has NodeAddress, which is one of
+	// Hide is a directory of the node that no pod sees, or "".
+	Hide string
 	// Pods, the range of the pods' addresses.
 	Bridge      string
 	Pods        netip.Prefix
@@ -61,6 +63,7 @@ type Server struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 	dir     string
 	images  *image.Store
+	hide    string
 	network *network.Network
 	spawner *process.Spawner
 	streams streaming.Server
@@ -113,7 +116,7 @@ func newServer(c Config) (*Server, error) {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	s := &Server{
-		dir: dir, spawner: process.NewSpawner(),
+		dir: dir, hide: c.Hide, spawner: process.NewSpawner(),
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{},
 	}
 	for _, d := range []string{s.sandboxDir(""), s.containerDir("")} {
