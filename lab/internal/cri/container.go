@@ -45,6 +45,8 @@ type container struct {
 	process           *os.Process // nil unless it runs
 	log               *crilog.Log
 	cpuNanoseconds    uint64 // the most that was ever seen
+	memoryLimit       uint64 // in bytes; 0 is none
+	overLimit         string // why it was killed, if that was because of its memory
 }
 
 func (s *Server) container(id string) (*container, error) {
@@ -68,16 +70,17 @@ func (s *Server) CreateContainer(_ context.Context, r *runtimeapi.CreateContaine
 	if err := refuseContainer(r.Config); err != nil {
 		return nil, err
 	}
-	im, err := s.images.Get(r.Config.GetImage().GetImage())
-	if err != nil {
 	if err := s.refuseVolumes(r.Config.Mounts); err != nil {
 		return nil, err
 	}
+	im, err := s.images.Get(r.Config.GetImage().GetImage())
+	if err != nil {
 		return nil, imageError(err)
 	}
 	c := &container{
 		id: newID(), config: r.Config, sandbox: sb, image: im, created: time.Now().UnixNano(),
 		stopSignal: stopSignal(r.Config.StopSignal, im.StopSignal), done: make(chan struct{}),
+		memoryLimit: memoryLimit(r.Config.GetLinux().GetResources()),
 	}
 	if r.Config.LogPath != "" && sb.config.LogDirectory != "" {
 		c.logPath = filepath.Join(sb.config.LogDirectory, r.Config.LogPath)

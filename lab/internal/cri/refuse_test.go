@@ -92,7 +92,7 @@ func TestContainersThatAreRefused(t *testing.T) {
 		s.Apparmor = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Unconfined}
 		s.NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER}
 	}), func(c *runtimeapi.ContainerConfig) {
-		c.Linux.Resources = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 1, CpuQuota: 1}
+		c.Linux.Resources = &runtimeapi.LinuxContainerResources{CpuQuota: 1}
 	})
 }
 
