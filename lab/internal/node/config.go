@@ -50,6 +50,9 @@ func (n *node) kubeletConfig() *kubelet.KubeletConfiguration {
 		ResolverConfig:           ptr.To(""),
 		MaxPods:                  500,
 
+		// What is above its limit in a volume is found that soon.
+		VolumeStatsAggPeriod: metav1.Duration{Duration: 10 * time.Second},
+
 		// A node of a person or a test: soon is better than sparing.
 		SyncFrequency:               metav1.Duration{Duration: 5 * time.Second},
 		NodeStatusUpdateFrequency:   metav1.Duration{Duration: 5 * time.Second},
@@ -61,17 +64,16 @@ func (n *node) kubeletConfig() *kubelet.KubeletConfiguration {
 		EventRecordQPS:              ptr.To[int32](0),
 
 		// There are no cgroups, and nothing to make room for.
-		CgroupsPerQOS:                 ptr.To(false),
-		EnforceNodeAllocatable:        []string{"none"},
-		CgroupDriver:                  "cgroupfs",
-		FailCgroupV1:                  ptr.To(false),
-		FailSwapOn:                    ptr.To(false),
-		LocalStorageCapacityIsolation: ptr.To(false),
-		MakeIPTablesUtilChains:        ptr.To(false),
-		ImageGCHighThresholdPercent:   ptr.To[int32](100),
-		ImageGCLowThresholdPercent:    ptr.To[int32](99),
-		MergeDefaultEvictionSettings:  ptr.To(false),
-		EnableSystemLogHandler:        ptr.To(false),
+		CgroupsPerQOS:                ptr.To(false),
+		EnforceNodeAllocatable:       []string{"none"},
+		CgroupDriver:                 "cgroupfs",
+		FailCgroupV1:                 ptr.To(false),
+		FailSwapOn:                   ptr.To(false),
+		MakeIPTablesUtilChains:       ptr.To(false),
+		ImageGCHighThresholdPercent:  ptr.To[int32](100),
+		ImageGCLowThresholdPercent:   ptr.To[int32](99),
+		MergeDefaultEvictionSettings: ptr.To(false),
+		EnableSystemLogHandler:       ptr.To(false),
 		// Nobody can make a directory there: what a pod put into it, the kubelet
 		// would run.
 		VolumePluginDir:              "/proc/none",
