@@ -80,7 +80,7 @@ func checkLive(t *testing.T, l lab, c state.Cluster) {
 			Name: "c", Image: "lab/sh:v1",
 			// The host's address is let out to, the host's files are not to be changed.
 			Command: []string{"/bin/bash", "-c", `exec 3<>/dev/tcp/host.lab.internal/9402 && echo from inside >&3 && cat <&3
-				for f in /etc/lab-test /mnt/var/lab-test /mnt/opt/lab-test; do touch $f && echo "wrote $f"; done; true`},
+				for f in /etc/lab-test /mnt/var/lab-test /mnt/opt/lab-test /mnt` + c.Kubeconfig + `; do touch $f && echo "wrote $f"; done; true`},
 			VolumeMounts: []corev1.VolumeMount{{Name: "host", MountPath: "/mnt"}},
 		}}, Volumes: []corev1.Volume{{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}},
 	}, corev1.PodSucceeded)

@@ -1,7 +1,6 @@
 package cri_test
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -196,19 +195,11 @@ func TestStats(t *testing.T) {
 	if st.Memory.WorkingSetBytes.Value < 1<<16 || st.WritableLayer.UsedBytes.Value < 1_000_000 || st.WritableLayer.FsId.Mountpoint != shared.dir {
 		t.Errorf("container: %v", st)
 	}
-	ps := must[*runtimeapi.PodSandboxStatsResponse](t)(shared.PodSandboxStats(t.Context(), &runtimeapi.PodSandboxStatsRequest{PodSandboxId: p.id})).Stats
-	if ps.Linux.Process.ProcessCount.Value != 2 || len(ps.Linux.Containers) != 1 || ps.Linux.Network.DefaultInterface.Name != "eth0" ||
-		ps.Linux.Cpu.UsageCoreNanoSeconds.Value == 0 || ps.Linux.Memory.RssBytes.Value == 0 {
-		t.Errorf("pod: %v", ps)
-	}
 	busy.stop(0)
 	list := must[*runtimeapi.ListContainerStatsResponse](t)(shared.ListContainerStats(t.Context(), &runtimeapi.ListContainerStatsRequest{
 		Filter: &runtimeapi.ContainerStatsFilter{PodSandboxId: p.id},
 	}))
 	if len(list.Stats) != 0 {
 		t.Errorf("a container that has ended uses %v", list.Stats)
-	}
-	if all := must[*runtimeapi.ListPodSandboxStatsResponse](t)(shared.ListPodSandboxStats(t.Context(), &runtimeapi.ListPodSandboxStatsRequest{})); len(all.Stats) == 0 {
-		t.Error(fmt.Sprint("no pods in ", all))
 	}
 }
