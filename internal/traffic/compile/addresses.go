@@ -34,7 +34,7 @@ func (e *environment) aliases() map[string]string {
 	out := map[string]string{}
 	for _, s := range e.gen.Env().Services() {
 		if s.Resolution == model.Alias {
-			out[string(s.Hostname)] = s.Attributes.K8sAttributes.ExternalName
+			out[string(s.Hostname)] = s.Attributes.ExternalName
 		}
 	}
 	return out

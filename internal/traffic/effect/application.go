@@ -37,14 +37,13 @@ func (u *residue) applications(before, after *traffic.View) {
 // application is where an inbound cluster leads to. One without endpoints goes
 // on to the address at which the connection arrived.
 func application(c *clusterv3.Cluster) string {
-	for _, locality := range c.GetLoadAssignment().GetEndpoints() {
-		for _, e := range locality.GetLbEndpoints() {
-			if p := e.GetEndpoint().GetAddress().GetPipe().GetPath(); p != "" {
-				return p
-			}
-			at := e.GetEndpoint().GetAddress().GetSocketAddress()
-			return fmt.Sprintf("%s:%d", at.GetAddress(), at.GetPortValue())
-		}
+	groups := c.GetLoadAssignment().GetEndpoints()
+	if len(groups) == 0 || len(groups[0].GetLbEndpoints()) == 0 {
+		return "where it arrived"
 	}
-	return "where it arrived"
+	to := groups[0].GetLbEndpoints()[0].GetEndpoint().GetAddress()
+	if path := to.GetPipe().GetPath(); path != "" {
+		return path
+	}
+	return fmt.Sprintf("%s:%d", addressOf(to), to.GetSocketAddress().GetPortValue())
 }

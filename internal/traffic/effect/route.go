@@ -47,36 +47,28 @@ func (c *comparison) routes(x *crossing) {
 // meet compares a virtual host, unless the same has been compared: at another
 // vantage point, or for another host with the same rules.
 func (m *meeting) meet(entry string, vb, va *routev3.VirtualHost) {
+	defer m.tellAll()
 	if vb == nil || va == nil {
-		if m.c.renamed(m.host) {
-			return // aliases tells
-		}
-		if k := m.crossed(va == nil); k != nil {
-			m.recast(vb, va, k)
-		} else {
-			m.compare(vb, va)
-		}
-		m.tellAll()
+		m.once(vb, va)
 		return
 	}
 	b, a := m.c.signature(m.before, vb), m.c.signature(m.after, va)
-	domain := domains(vb)
-	if m.mannersOnly = b+domain == a+domains(va); m.mannersOnly && !m.mannersDiffer() {
+	was, is := domains(vb), domains(va)
+	if m.mannersOnly = b+was == a+is; m.mannersOnly && !m.mannersDiffer() {
 		return
 	}
-	key := strings.Join([]string{string(m.role), entry, m.port, b, a, domain, domains(va), m.mannersKey()}, "\x00")
+	key := []string{string(m.role), entry, m.port, b, a, m.mannersKey()}
+	alike := was == is && m.single(vb)
+	if !alike {
+		key = append(key, was, is)
+	}
 	if m.named(vb) || m.named(va) {
-		key += "\x00" + m.host
+		key = append(key, m.host)
 	}
-	alike := domain == domains(va) && m.single(vb)
-	if alike {
-		key = strings.Join([]string{string(m.role), entry, m.port, b, a, m.mannersKey()}, "\x00")
-	}
-	known, ok := m.c.met[key]
+	known, ok := m.c.met[strings.Join(key, "\x00")]
 	if !ok {
 		m.compare(vb, va)
-		m.c.met[key] = m.found
-		m.tellAll()
+		m.c.met[strings.Join(key, "\x00")] = m.found
 		return
 	}
 	for _, f := range known {
@@ -85,7 +77,18 @@ func (m *meeting) meet(entry string, vb, va *routev3.VirtualHost) {
 		}
 		m.found = append(m.found, f)
 	}
-	m.tellAll()
+}
+
+// once compares a virtual host that one side alone has; vb or va is nil.
+func (m *meeting) once(vb, va *routev3.VirtualHost) {
+	if m.c.renamed(m.host) {
+		return // aliases tells
+	}
+	if k := m.crossed(va == nil); k != nil {
+		m.recast(vb, va, k)
+		return
+	}
+	m.compare(vb, va)
 }
 
 // named tells whether a virtual host is another host's, too: requests are for

@@ -348,9 +348,16 @@ func (d destination) alike(e destination) bool {
 	if d.original && e.original && d.problem == e.problem {
 		return true
 	}
-	return d.problem == e.problem && (d.name.host == e.name.host || len(d.workloads) > 0) && d.name.port == e.name.port &&
-		d.known == e.known && (d.known || d.cluster == e.cluster) &&
-		slices.Equal(d.workloads, e.workloads) && slices.Equal(d.outside, e.outside)
+	return d.problem == e.problem && d.sameName(e) && slices.Equal(d.workloads, e.workloads) && slices.Equal(d.outside, e.outside)
+}
+
+// sameName tells whether two destinations are called the same, as far as that
+// matters: the workloads behind a host count, not the host.
+func (d destination) sameName(e destination) bool {
+	if d.known != e.known || d.name.port != e.name.port {
+		return false
+	}
+	return (d.name.host == e.name.host || len(d.workloads) > 0) && (d.known || d.cluster == e.cluster)
 }
 
 func isAddress(host string) bool {
