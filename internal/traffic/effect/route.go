@@ -62,7 +62,7 @@ func (m *meeting) meet(entry string, vb, va *routev3.VirtualHost) {
 	if !alike {
 		key = append(key, was, is)
 	}
-	if m.named(vb) || m.named(va) {
+	if m.named(vb, va) {
 		key = append(key, m.host)
 	}
 	known, ok := m.c.met[strings.Join(key, "\x00")]
@@ -91,11 +91,13 @@ func (m *meeting) once(vb, va *routev3.VirtualHost) {
 	m.compare(vb, va)
 }
 
-// named tells whether a virtual host is another host's, too: requests are for
-// the name of an ExternalName Service.
-func (m *meeting) named(vh *routev3.VirtualHost) bool {
-	host, _ := hostPort(vh)
-	return host != m.host
+// named tells whether one of the virtual hosts is another host's, too: requests
+// are for the name of an ExternalName Service.
+func (m *meeting) named(vhosts ...*routev3.VirtualHost) bool {
+	return slices.ContainsFunc(vhosts, func(vh *routev3.VirtualHost) bool {
+		host, _ := hostPort(vh)
+		return host != m.host
+	})
 }
 
 // single tells whether a virtual host is for one host that is no Service's.

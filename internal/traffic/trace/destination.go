@@ -178,6 +178,12 @@ func (t *tracer) byNode(l *leg, d *mizzen.TraceDestination) {
 		t.spread(l, &clusterv3.Cluster{Name: clusterName(port, "", host)}, d, behind)
 		return
 	}
+	if len(t.mesh.Proxies) == 0 {
+		why := fmt.Sprintf("what is behind %s is known to proxies alone, and nothing here has one", host)
+		d.Fails = why
+		t.end(l, mizzen.TraceOutcome{Fate: mizzen.FateUnknown, By: l.hop.Workload, Message: why})
+		return
+	}
 	t.lose(l, d, 503, fmt.Sprintf("%s selects no workload", host))
 }
 
