@@ -52,7 +52,7 @@ var unconfirmedEffects = []unconfirmed{
 	{mizzen.EffectAccessLog, "no request looks otherwise", "access-log-client access-log-off access-log-on"},
 	{mizzen.EffectMetrics, "no request looks otherwise", "metrics-off"},
 	{mizzen.EffectTracing, "no request looks otherwise", "tracing-off tracing-on"},
-	{mizzen.EffectUnknown, "it is not understood", "envoy-filter envoy-filter-fault envoy-filter-host envoy-filter-route outbound-envoy-filter wasm"},
+	{mizzen.EffectUnknown, "it is not understood, or was not tried", "envoy-filter envoy-filter-fault envoy-filter-host envoy-filter-many-domains envoy-filter-route outbound-envoy-filter wasm"},
 }
 
 var unconfirmedInAmbient = []unconfirmed{
