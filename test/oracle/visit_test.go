@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,7 +179,7 @@ func (w *world) send(v *visit, e mizzen.Effect, scheme, hostPort string, other *
 			return false
 		}
 		v.view, v.side = v.proxy.View(), runnable.Outbound
-		v.call.Destination = fmt.Sprintf("%s:%d", addressFor(v.view, host, uint32(n)), n)
+		v.call.Destination = fmt.Sprintf("%s:%d", w.addressFor(v.view, host, uint32(n)), n)
 		return true
 	}
 	if len(e.Callers) == 0 || w.proxies[e.Callers[0]] == nil {
@@ -207,7 +206,7 @@ func (w *world) tunnel(v *visit, host string, port uint16) bool {
 	}
 	caller := v.proxy.Workload
 	v.call.Caller = generate.Caller{Trust: generate.OfMesh, Identity: caller.Identity, Address: caller.Address}
-	v.call.Destination = fmt.Sprintf("%s:%d", addressFor(v.proxy.View(), host, uint32(port)), port)
+	v.call.Destination = fmt.Sprintf("%s:%d", w.addressFor(v.proxy.View(), host, uint32(port)), port)
 	v.proxy, v.side = w.proxies[shares[0].Waypoint], runnable.Waypoint
 	v.view = v.proxy.View()
 	return true
@@ -238,21 +237,11 @@ func (w *world) handshake(e mizzen.Effect, words string) (visit, bool) {
 	return visit{}, false
 }
 
-// addressFor is what DNS answers for a host, as far as a proxy knows it: an
-// address among the names of its virtual host, or of the listener that leads to
-// it.
-func addressFor(view *traffic.View, host string, port uint32) string {
-	for _, name := range slices.Sorted(maps.Keys(view.Routes)) {
-		for _, vh := range view.Routes[name].GetVirtualHosts() {
-			if !slices.Contains(vh.GetDomains(), host) {
-				continue
-			}
-			for _, d := range vh.GetDomains() {
-				if ip, err := netip.ParseAddr(d); err == nil {
-					return ip.String()
-				}
-			}
-		}
+// addressFor is what DNS answers for a host: its address, or for one without,
+// that of a listener that leads to it.
+func (w *world) addressFor(view *traffic.View, host string, port uint32) string {
+	if own := w.Addresses[host]; len(own) > 0 {
+		return own[0]
 	}
 	for _, l := range view.Outbound {
 		at := l.GetAddress().GetSocketAddress()

@@ -233,7 +233,12 @@ func delegate(o mizzen.Object) bool {
 func hostsOf(o mizzen.Object) []string {
 	ns := o.GetNamespace()
 	if o.GetKind() == "Service" {
-		return []string{o.GetName() + "." + ns + ".svc." + domain}
+		hosts := []string{o.GetName() + "." + ns + ".svc." + domain}
+		// Another name stands beside that of the Service that it is for.
+		if alias, _, err := unstructured.NestedString(o.Object, "spec", "externalName"); err == nil && alias != "" {
+			hosts = append(hosts, alias)
+		}
+		return hosts
 	}
 	var out []string
 	for host := range ownHosts(o.Unstructured) {

@@ -41,6 +41,7 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 	}
 	c := newComparison(before, after, o)
 	c.outbounds()
+	c.aliases()
 	c.waypoints()
 	c.gateways()
 	c.mtls()
@@ -63,6 +64,8 @@ type comparison struct {
 	gates *[]gates
 	// met are the differences of virtual hosts that were compared.
 	met map[string][]found
+	// recasts are the ports at which another protocol is read, where that is told.
+	recasts map[at]bool
 	// residues are differences in Envoy's names, by the hashes of both sides:
 	// proxies share resources.
 	residues map[[2]uint64][2]string
@@ -73,6 +76,7 @@ type comparison struct {
 func newComparison(before, after *traffic.Mesh, o Options) *comparison {
 	c := &comparison{
 		before: newSide(before), after: newSide(after), o: o, hash: newHasher(), met: map[string][]found{},
+		recasts:  map[at]bool{},
 		residues: map[[2]uint64][2]string{}, observations: map[uint64]observation{},
 	}
 	c.changes = compareObjects(o.Before, o.After)

@@ -97,7 +97,15 @@ func checkWitnesses(t *testing.T, effects []mizzen.Effect) {
 
 func compare(t testing.TB, s *scenario.Scenario) []mizzen.Effect {
 	t.Helper()
-	var meshes [2]*traffic.Mesh
+	return compareMeshes(s, compiledSides(t, s))
+}
+
+func compareMeshes(s *scenario.Scenario, meshes [2]*traffic.Mesh) []mizzen.Effect {
+	return effect.Compare(meshes[0], meshes[1], effect.Options{Before: s.Before.Objects, After: s.After.Objects})
+}
+
+func compiledSides(t testing.TB, s *scenario.Scenario) (meshes [2]*traffic.Mesh) {
+	t.Helper()
 	selections := s.Selections()
 	newcomers := [2][]mizzen.Ref{1: compile.Newcomers(s.Before.Objects, s.After.Objects)}
 	for i, side := range []scenario.Side{s.Before, s.After} {
@@ -106,7 +114,7 @@ func compare(t testing.TB, s *scenario.Scenario) []mizzen.Effect {
 			t.Fatal(err)
 		}
 	}
-	return effect.Compare(meshes[0], meshes[1], effect.Options{Before: s.Before.Objects, After: s.After.Objects})
+	return meshes
 }
 
 func write(t *testing.T, dir string, s *scenario.Scenario, text string) {

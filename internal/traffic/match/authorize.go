@@ -224,6 +224,9 @@ func (v *judgement) rbac(r *rules, s *subject) {
 	v.enforce(r.enforced, s, policy, matched)
 }
 
+// NoneAllows is why a request is denied that no policy allows.
+const NoneAllows = "no policy that allows matches"
+
 // enforce takes what the rules of an action other than LOG say.
 func (v *judgement) enforce(r *ruleset, s *subject, policy string, matched truth) {
 	status := 403
@@ -242,7 +245,7 @@ func (v *judgement) enforce(r *ruleset, s *subject, policy string, matched truth
 		v.allow(policy)
 	default:
 		v.tried(r, s)
-		v.deny(status, "", "no policy that allows matches")
+		v.deny(status, "", NoneAllows)
 	}
 }
 
