@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -186,11 +187,24 @@ func callers(list []string) string {
 	return text
 }
 
-// witness is a request as `mizzen trace` takes it.
+// witness is a request as `mizzen trace` takes it: who calls, from where if that
+// decides, and the claims of the token in the place of the token.
 func witness(w *mizzen.Witness) string {
-	text := fmt.Sprintf("%s: %s %s", w.From, w.Method, w.URL)
+	from := w.From
+	switch {
+	case w.Address != "" && from == "outside":
+		from = w.Address
+	case w.Address != "":
+		from += " at " + w.Address
+	}
+	text := fmt.Sprintf("%s: %s %s", from, w.Method, w.URL)
 	for _, name := range slices.Sorted(maps.Keys(w.Headers)) {
-		text += fmt.Sprintf(" -H '%s: %s'", name, w.Headers[name])
+		if len(w.Claims) == 0 || name != "Authorization" {
+			text += fmt.Sprintf(" -H '%s: %s'", name, w.Headers[name])
+		}
+	}
+	if claims, err := json.Marshal(w.Claims); err == nil && len(w.Claims) > 0 {
+		text += fmt.Sprintf(" --claims '%s'", claims)
 	}
 	return text
 }

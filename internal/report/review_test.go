@@ -33,6 +33,14 @@ func sampleReview() *mizzen.Review {
 					From: "shop/web", Method: "GET", URL: "http://orders.shop/", Headers: map[string]string{"b": "2", "a": "1"}, Before: "200 of v1", After: "503",
 				},
 			},
+			{
+				Code: mizzen.EffectAuthorizationWider, Impact: mizzen.ImpactDanger, Subject: "shop/orders", Message: "more may call it",
+				Before: "GET /: nobody", After: "GET /: everyone", Cause: route, Origin: at,
+				Witness: &mizzen.Witness{
+					From: "outside", Method: "GET", URL: "http://shop/orders:8080/", Headers: map[string]string{"Authorization": "Bearer a token of me/somebody", "a": "1"},
+					Claims: map[string]any{"iss": "me", "group": "dev"}, Address: "203.0.113.1", Before: "denied", After: "allowed",
+				},
+			},
 			{Code: mizzen.EffectUnknown, Impact: mizzen.ImpactInfo, Subject: "*", Message: markdownHostile},
 		},
 		Findings: []mizzen.Finding{{Code: mizzen.CodeNotJudged, Severity: mizzen.Warning, Message: "cluster east: out of order"}},

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -79,11 +80,29 @@ func (r *reach) begin(o mizzen.Object, lists ...[]mizzen.Object) (ok bool) {
 		return ref.Kind == "Secret" || ref.Name != "istio"
 	}
 	path, isWorkload := podTemplates[ref.Kind]
-	if !isWorkload {
-		return false
+	if !isWorkload || accountDiffers(o, lists[len(lists)-1]) {
+		return false // policies may decide anew wherever it calls
 	}
 	labels, _, err := unstructured.NestedStringMap(o.Object, append(append([]string{}, path...), "metadata", "labels")...)
 	return err == nil && r.behind(ref.Namespace, labels, lists)
+}
+
+// accountDiffers tells whether another version of a workload, among the changed
+// objects, runs as another service account.
+func accountDiffers(o mizzen.Object, changed []mizzen.Object) bool {
+	return slices.ContainsFunc(changed, func(other mizzen.Object) bool {
+		return other.GetName() == o.GetName() && other.Ref() == o.Ref() && accountOf(other) != accountOf(o)
+	})
+}
+
+// accountOf is the service account of a workload's pods, "" for the default one.
+func accountOf(o mizzen.Object) string {
+	path := append(append([]string{}, podTemplates[o.GetKind()]...), "spec", "serviceAccountName")
+	account, _, err := unstructured.NestedString(o.Object, path...)
+	if err != nil {
+		return ""
+	}
+	return account
 }
 
 // add adds hosts; a wildcard is none of them.

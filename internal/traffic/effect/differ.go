@@ -321,6 +321,7 @@ func (m *meeting) witness(r match.Request, b, a fate) *mizzen.Witness {
 		}
 		w.Headers[h.Name] = h.Value
 	}
+	bear(w, m.c.issued(r.Token, m.names[0]))
 	return w
 }
 

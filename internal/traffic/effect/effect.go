@@ -14,6 +14,8 @@
 // authorize and jwt (what servers accept), gateway, telemetry, object (what is
 // ignored or injected), untried (what the bounds leave out), and unknown (what nothing else explained). cause finds
 // the line, collect merges what is told by several proxies.
+//
+// Of authorize, callers is who asks, and matrix what they hear.
 package effect
 
 import (
@@ -69,6 +71,10 @@ type comparison struct {
 	// residues are differences in Envoy's names, by the hashes of both sides:
 	// proxies share resources.
 	residues map[[2]uint64][2]string
+	// known are the callers that workloads are, of the ambient mesh or of all.
+	known map[bool][]caller
+	// issuers are those that gateways believe whose rules ask for claims.
+	issuers map[string]providers
 	// observations are what listeners tell about requests, by the listeners' hash.
 	observations map[uint64]observation
 }
@@ -78,6 +84,7 @@ func newComparison(before, after *traffic.Mesh, o Options) *comparison {
 		before: newSide(before), after: newSide(after), o: o, hash: newHasher(), met: map[string][]found{},
 		recasts:  map[at]bool{},
 		residues: map[[2]uint64][2]string{}, observations: map[uint64]observation{},
+		known: map[bool][]caller{}, issuers: map[string]providers{},
 	}
 	c.changes = compareObjects(o.Before, o.After)
 	c.out = newCollector(c)

@@ -2,6 +2,7 @@ package effect
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -151,9 +152,18 @@ func (m *meeting) compare(vb, va *routev3.VirtualHost) {
 
 // try asks both sides about a request.
 func (m *meeting) try(r match.Request) (b, a fate) {
-	b, a = m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
+	b, a = m.before.fate(m.from, m.host, m.seen(0, r)), m.after.fate(m.to, m.host, m.seen(1, r))
 	m.trials = append(m.trials, trial{request: r, b: b, a: a})
 	return b, a
+}
+
+// seen is a request as the rules of a side see it: a gateway that looks at no
+// tokens knows no claims.
+func (m *meeting) seen(side int, r match.Request) match.Request {
+	if r.Token != nil && m.role == traffic.Gateway && len(m.c.tokensOf(side, m.names[0])) == 0 {
+		r.Token = nil
+	}
+	return r
 }
 
 // requests returns the requests to try, the simplest first.
@@ -251,8 +261,8 @@ func requestKey(r match.Request) string {
 	for _, h := range r.Headers {
 		b.WriteString("\x00" + h.Name + ":" + h.Value)
 	}
-	if r.Token != nil {
-		b.WriteString("\x00token " + r.Token.Issuer + r.Token.Subject)
+	if t := r.Token; t != nil {
+		fmt.Fprintf(&b, "\x00token %s %t", asJSON(claimsOf(t)), t.Valid)
 	}
 	return b.String()
 }
@@ -263,6 +273,8 @@ func simpler(a, b match.Request) int {
 		cmp.Compare(len(a.Headers), len(b.Headers)),
 		cmp.Compare(btoi(strange(a)), btoi(strange(b))),
 		cmp.Compare(btoi(a.Token != nil), btoi(b.Token != nil)),
+		cmp.Compare(btoi(somebody(a)), btoi(somebody(b))),
+		cmp.Compare(claimed(a), claimed(b)),
 		cmp.Compare(btoi(a.Method != http.MethodGet), btoi(b.Method != http.MethodGet)),
 		cmp.Compare(btoi(strings.Contains(a.Path, "?")), btoi(strings.Contains(b.Path, "?"))),
 		cmp.Compare(len(a.Path), len(b.Path)),
@@ -291,6 +303,12 @@ func capitals(r match.Request) (n int) {
 	count(r.Path)
 	for _, h := range r.Headers {
 		count(h.Value)
+	}
+	if r.Token != nil {
+		count(r.Token.Subject)
+		for _, name := range sortedKeys(r.Token.Claims) {
+			count(asJSON(r.Token.Claims[name]))
+		}
 	}
 	return n
 }

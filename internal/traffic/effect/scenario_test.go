@@ -1,6 +1,7 @@
 package effect_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -139,9 +140,16 @@ func render(effects []mizzen.Effect) string {
 			fmt.Fprintf(&b, "    cause:   %s at %s\n", e.Cause, e.Origin)
 		}
 		if w := e.Witness; w != nil {
-			fmt.Fprintf(&b, "    witness: %s: %s %s", w.From, w.Method, w.URL)
+			from := w.From
+			if w.Address != "" {
+				from += " at " + w.Address
+			}
+			fmt.Fprintf(&b, "    witness: %s: %s %s", from, w.Method, w.URL)
 			for _, k := range keys(w.Headers) {
 				fmt.Fprintf(&b, " -H '%s: %s'", k, w.Headers[k])
+			}
+			if claims, err := json.Marshal(w.Claims); err == nil && len(w.Claims) > 0 {
+				fmt.Fprintf(&b, " --claims '%s'", claims)
 			}
 			fmt.Fprintf(&b, "\n             %s\n          -> %s\n", w.Before, w.After)
 		}
