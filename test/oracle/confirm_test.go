@@ -44,8 +44,10 @@ func (e *errand) differs(b, a *portrait) error {
 	case mizzen.EffectFails, mizzen.EffectAuthorizationNarrower, mizzen.EffectMTLSStronger, mizzen.EffectWithdrawn, mizzen.EffectEgressClosed,
 		mizzen.EffectTLSMismatch:
 		ok = b.refused() < a.refused()
-	case mizzen.EffectServed, mizzen.EffectAuthorizationWider, mizzen.EffectMTLSWeaker, mizzen.EffectExposed, mizzen.EffectEgressOpened:
+	case mizzen.EffectServed, mizzen.EffectAuthorizationWider, mizzen.EffectMTLSWeaker, mizzen.EffectExposed:
 		ok = b.refused() > a.refused()
+	case mizzen.EffectEgressOpened:
+		ok = b.refused() > a.refused() || !slices.Equal(b.servers.names(), a.servers.names())
 	case mizzen.EffectJWT:
 		ok = b.refused() != a.refused()
 	case mizzen.EffectTimeout:

@@ -25,7 +25,7 @@ func (c *comparison) aliases() {
 		}
 		_, was := c.before.Hosts[b]
 		if _, is := c.after.Hosts[a]; was && !is {
-			f.message += ", outside of the mesh"
+			f.code, f.message = mizzen.EffectEgressOpened, f.message+", outside of the mesh"
 		}
 		name, namespace, _ := strings.Cut(shortHost(host), ".")
 		f.cause = c.cause(traffic.Rule{Ref: mizzen.Ref{Kind: "Service", Namespace: namespace, Name: name}}, hints{"externalName"})

@@ -30,8 +30,7 @@ func (m *meeting) differ(b, a fate) {
 	case b.answered() || a.answered():
 		m.answers(b, a)
 	case !sameDestinations(b, a):
-		f := found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: "%s " + moves(b, a)}
-		m.tell(f, hints{"destination", "route"})
+		m.tell(moved(b, a), hints{"destination", "route"})
 	case !sameShares(b, a):
 		f := found{code: mizzen.EffectWeights, impact: mizzen.ImpactNotice, message: "the shares of the destinations change for %s"}
 		m.tell(f, hints{"weight", "route"})

@@ -8,6 +8,7 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
+	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic/match"
 )
 
@@ -214,18 +215,25 @@ func served(shares []share) []share {
 	return slices.DeleteFunc(slices.Clone(shares), func(s share) bool { return s.percent == 0 || s.problem != "" })
 }
 
-// moves tells in words how the destinations of requests differ.
-func moves(b, a fate) string {
+// moved tells how the destinations of requests differ. Requests that were
+// answered within the mesh and leave it have found a way out, whatever opened
+// it. The message says what "%s" do.
+func moved(b, a fate) found {
+	f := found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: "%s "}
 	inside := slices.ContainsFunc(b.shares, func(s share) bool { return len(s.workloads) > 0 })
 	switch was, is := b.leaves(), a.leaves(); {
 	case sameWorkloads(b, a):
-		return "arrive at another port or address"
+		f.message += "arrive at another port or address"
 	case inside && is > 99.99 && was < 99.99:
-		return "go to another destination, outside of the mesh"
+		f.code = mizzen.EffectEgressOpened
+		f.message += "go to another destination, outside of the mesh"
 	case inside && is > 0 && was == 0:
-		return "go to another destination, partly outside of the mesh"
+		f.code = mizzen.EffectEgressOpened
+		f.message += "go to another destination, partly outside of the mesh"
+	default:
+		f.message += "go to another destination"
 	}
-	return "go to another destination"
+	return f
 }
 
 // leaves is the part of the requests, 0..100, that goes to addresses of which

@@ -158,7 +158,9 @@ func recasting(toTCP bool, b, a fate) (f found, rank int) {
 	case b.refused == 100 && a.refused < 100:
 		return found{code: mizzen.EffectServed, impact: mizzen.ImpactWarning, message: "%s are served that failed" + since}, 2
 	case !sameDestinations(b, a):
-		return found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: "%s " + moves(b, a) + since}, 3
+		f := moved(b, a)
+		f.message += since
+		return f, 3
 	case !sameShares(b, a):
 		return found{code: mizzen.EffectWeights, impact: mizzen.ImpactWarning, message: "the shares of the destinations change for %s" + since}, 2
 	}

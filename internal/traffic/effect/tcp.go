@@ -245,7 +245,8 @@ func (c *comparison) connection(v *vantage, b, a *connection) {
 	case a.fate.refused < b.fate.refused:
 		f = found{code: mizzen.EffectServed, impact: mizzen.ImpactNotice, message: a.what() + " are served that failed"}
 	case !sameDestinations(b.fate, a.fate):
-		f = found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: a.what() + " " + moves(b.fate, a.fate)}
+		f = moved(b.fate, a.fate)
+		f.message = fmt.Sprintf(f.message, a.what())
 	case !sameShares(b.fate, a.fate):
 		f = found{code: mizzen.EffectWeights, impact: mizzen.ImpactNotice, message: "the shares of the destinations change for " + a.what()}
 	default:
