@@ -76,8 +76,12 @@ type Workload struct {
 	Ports []ServicePort
 	// Sidecar tells whether its pods have one.
 	Sidecar bool
+	// Bypass is what never gets to the sidecar.
+	Bypass Bypass
 	// Ambient tells whether a ztunnel stands in for a sidecar.
 	Ambient bool
+	// Idle tells that it has no pods: it is scaled to none.
+	Idle bool
 	// Waypoint is the name of the waypoint through which ambient callers reach
 	// it at its own address, "" if they reach it directly.
 	Waypoint string

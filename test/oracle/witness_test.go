@@ -41,6 +41,8 @@ var unconfirmedEffects = []unconfirmed{
 	{mizzen.EffectClientTLS, "how callers connect is no matter of one request", "client-tls-simple egress-tls-origination"},
 	{mizzen.EffectInjectionOff, "no proxy is left to ask", "injection-off injection-tag-renamed"},
 	{mizzen.EffectInjectionOn, "there is no proxy to ask before", "injection-on sidecar-gone-namespace"},
+	{mizzen.EffectBypass, "a process alone has no iptables", "bypass-outbound bypass-outbound-range"},
+	{mizzen.EffectBypassEnds, "a process alone has no iptables", "bypass-outbound-ends"},
 	{mizzen.EffectCertificate, "it is about the handshake, of which no request is part", "gateway-certificate gateway-mutual gateway-tls-version"},
 	{mizzen.EffectAccessLog, "no request looks otherwise", "access-log-client access-log-off access-log-on"},
 	{mizzen.EffectMetrics, "no request looks otherwise", "metrics-off"},

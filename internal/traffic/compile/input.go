@@ -37,6 +37,10 @@ type input struct {
 	injected map[string]bool
 	// injectors are the webhooks that give pods a sidecar.
 	injectors inject.Injectors
+	// installations are the settings of the injectors.
+	installations inject.Installations
+	// scaled are the workloads whose number of pods another object decides about.
+	scaled map[mizzen.Ref]bool
 	// selecting are the label keys by which Istio's objects pick workloads.
 	selecting map[string]bool
 	// names tells whether routes may be named by who wrote them.
@@ -51,6 +55,7 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	in := &input{
 		namespaces: map[string]*corev1.Namespace{}, origins: map[mizzen.Ref]mizzen.Origins{}, injected: map[string]bool{},
 		selecting: map[string]bool{}, names: !namesMatter(objects), injectors: inject.Of(objects),
+		installations: inject.SettingsOf(objects), scaled: scaledBy(objects),
 	}
 	var err error
 	if in.mesh, err = meshOf(objects, o); err != nil {
@@ -76,7 +81,7 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	in.capture()
 	slices.SortFunc(in.workloads, func(a, b *workload) int { return cmp.Compare(a.Name, b.Name) })
 	in.workloads = slices.CompactFunc(in.workloads, func(a, b *workload) bool { return a.Name == b.Name })
-	pods := addresses{network: 128}
+	pods := addresses{network: traffic.PodNetwork}
 	for _, w := range in.workloads {
 		if w.Address == "" {
 			w.Address = pods.of(w.Name)

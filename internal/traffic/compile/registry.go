@@ -79,6 +79,9 @@ func (r *registry) attach(svc *corev1.Service, converted *model.Service, w *work
 		r.targets[w.Address] = append(r.targets[w.Address], model.ServiceTarget{
 			Service: converted, Port: model.ServiceInstancePort{ServicePort: port, TargetPort: target},
 		})
+		if w.Idle {
+			continue // it has no pods, though what they accept is known
+		}
 		e := w.endpoint()
 		e.EndpointPort, e.ServicePortName, e.LegacyClusterPortKey = target, port.Name, port.Port
 		r.endpoints[converted.Hostname] = append(r.endpoints[converted.Hostname], e)

@@ -67,6 +67,13 @@ func (c *comparison) tellMTLS(same []gates) {
 		f.message += " at " + strings.Join(distinct(parts), ", ")
 	}
 	f.cause = c.policyFor("PeerAuthentication", w, hints{"portLevelMtls", "mode", "mtls"})
+	if changes, past := c.repassed(g.proxy, g.port); changes {
+		if f.cause = c.captureCause(w); past {
+			f.message, f.after = f.message+", past the sidecar", g.after.words()+": no policy applies"
+		} else {
+			f.before = g.before.words() + ": no policy applied"
+		}
+	}
 	f.witness = c.plaintextWitness(w, g)
 	f.group = w.Namespace
 	c.out.add(f)
@@ -145,10 +152,7 @@ func (c *comparison) withoutSidecar() {
 			f.code, f.impact, f.message = mizzen.EffectMTLSWeaker, mizzen.ImpactDanger, "pods no longer get a sidecar"
 			f.before, f.after = f.after, f.before
 		}
-		f.cause, _ = c.workload(w.Name)
-		if refs := c.changes.ofKind("MutatingWebhookConfiguration"); len(refs) > 0 && !c.changes.changed(f.cause.ref) {
-			f.cause = c.oneOf(refs, "", hints{"objectSelector", "webhooks"})
-		}
+		f.cause = c.captureCause(w)
 		c.out.add(f)
 	}
 }

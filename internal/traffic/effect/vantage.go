@@ -63,7 +63,23 @@ func (c *comparison) pairs() []*pair {
 func (p *pair) open(as *peers) *vantage {
 	v := &vantage{peers: as, parts: [2]*traffic.Part{outbound(p.before), outbound(p.after)}}
 	v.before, v.after = v.parts[0].View(), v.parts[1].View()
+	if past := p.bypasses(); past != nil {
+		// What leaves past the sidecar on one side is told as that, and no more.
+		v.before, v.after = past[1].Outbound(v.before), past[0].Outbound(v.after)
+	}
 	return v
+}
+
+// bypasses are what both sides lead past a sidecar, nil if that is the same.
+func (p *pair) bypasses() []traffic.Bypass {
+	if p.before == nil || p.after == nil || p.role != traffic.Sidecar {
+		return nil
+	}
+	b, a := p.before.Workload.Bypass, p.after.Workload.Bypass
+	if b.Key() == a.Key() {
+		return nil
+	}
+	return []traffic.Bypass{b, a}
 }
 
 // kind tells pairs apart by what they see.
