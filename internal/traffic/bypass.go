@@ -262,7 +262,8 @@ func forPort(chain *listenerv3.FilterChain, port uint32) *listenerv3.FilterChain
 // past is a filter chain that does what iptables do: lead on to the
 // application. Port 0 is all ports without one of their own.
 func past(port uint32) *listenerv3.FilterChain {
-	config, err := anypb.New(&tcpv3.TcpProxy{ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: "InboundPassthroughCluster"}})
+	const onward = "InboundPassthroughCluster"
+	config, err := anypb.New(&tcpv3.TcpProxy{StatPrefix: onward, ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: onward}})
 	if err != nil {
 		panic(err) // only for a message that cannot be encoded
 	}

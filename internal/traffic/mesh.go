@@ -74,6 +74,9 @@ type Workload struct {
 	Address string
 	// Ports says where the ports of the Services in front of it lead to.
 	Ports []ServicePort
+	// OnNode tells whether its pods are reached at ports of the node, without a
+	// Service.
+	OnNode bool
 	// Sidecar tells whether its pods have one.
 	Sidecar bool
 	// Bypass is what never gets to the sidecar.
@@ -95,7 +98,14 @@ type WaypointShare struct {
 }
 
 // ServicePort is the port of a Service, and the port of the pod behind it.
-type ServicePort struct{ Port, Target uint32 }
+type ServicePort struct {
+	Port, Target uint32
+	// Service is "namespace/name".
+	Service string
+	// Outside says by what clients outside of the cluster reach it, such as
+	// "LoadBalancer"; empty if they do not.
+	Outside string
+}
 
 // Proxy is one vantage point.
 type Proxy struct {

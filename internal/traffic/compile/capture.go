@@ -88,6 +88,7 @@ func (in *input) deployWaypoints() {
 		if name == "" {
 			name = gw.Name
 		}
+		in.serviceTypes[ref] = string(corev1.ServiceTypeClusterIP)
 		in.standIn(gw.Namespace, name, map[string]string{
 			gatewayName: gw.Name, label.GatewayManaged.Name: constants.ManagedGatewayMeshControllerLabel,
 		}, hbonePorts(gw), ref)

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
+	"istio.io/api/annotation"
 	networking "istio.io/api/networking/v1alpha3"
 
 	"mizzen.dev/mizzen"
@@ -29,8 +30,9 @@ func (in *input) deployGateways() {
 		for _, l := range gw.Spec.Listeners {
 			ports = append(ports, uint32(l.Port))
 		}
-		in.standIn(gw.Namespace, name, map[string]string{gatewayName: gw.Name}, ports,
-			mizzen.Ref{Group: gatewayapi.GroupName, Kind: "Gateway", Namespace: gw.Namespace, Name: gw.Name})
+		ref := mizzen.Ref{Group: gatewayapi.GroupName, Kind: "Gateway", Namespace: gw.Namespace, Name: gw.Name}
+		in.serviceTypes[ref] = gw.Annotations[annotation.NetworkingServiceType.Name]
+		in.standIn(gw.Namespace, name, map[string]string{gatewayName: gw.Name}, ports, ref)
 	}
 }
 
@@ -86,7 +88,7 @@ func (in *input) standIn(namespace, name string, labels map[string]string, ports
 		return
 	}
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: maps.Clone(labels)}}
-	svc.Spec.Selector = maps.Clone(labels)
+	svc.Spec.Selector, svc.Spec.Type = maps.Clone(labels), corev1.ServiceType(cmp.Or(in.serviceTypes[cause], string(corev1.ServiceTypeLoadBalancer)))
 	slices.Sort(ports)
 	for _, p := range slices.Compact(ports) {
 		svc.Spec.Ports = append(svc.Spec.Ports, corev1.ServicePort{Name: portName(p), Port: int32(p), Protocol: corev1.ProtocolTCP})

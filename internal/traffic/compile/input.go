@@ -41,6 +41,8 @@ type input struct {
 	installations inject.Installations
 	// scaled are the workloads whose number of pods another object decides about.
 	scaled map[mizzen.Ref]bool
+	// serviceTypes are those that Gateways ask istiod for.
+	serviceTypes map[mizzen.Ref]string
 	// selecting are the label keys by which Istio's objects pick workloads.
 	selecting map[string]bool
 	// names tells whether routes may be named by who wrote them.
@@ -54,7 +56,7 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	mizzen.SortObjects(objects)
 	in := &input{
 		namespaces: map[string]*corev1.Namespace{}, origins: map[mizzen.Ref]mizzen.Origins{}, injected: map[string]bool{},
-		selecting: map[string]bool{}, names: !namesMatter(objects), injectors: inject.Of(objects),
+		selecting: map[string]bool{}, serviceTypes: map[mizzen.Ref]string{}, names: !namesMatter(objects), injectors: inject.Of(objects),
 		installations: inject.SettingsOf(objects), scaled: scaledBy(objects),
 	}
 	var err error

@@ -77,7 +77,7 @@ func (r *reach) begin(o mizzen.Object, lists ...[]mizzen.Object) (ok bool) {
 	case "VirtualService", "DestinationRule", "ServiceEntry":
 		return ref.Group == "networking.istio.io" && r.add(hostsOf(o), ref.Kind != "VirtualService")
 	case "Service":
-		return r.add(hostsOf(o), true)
+		return !leadsToGateway(o, lists) && r.add(hostsOf(o), true)
 	case "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication":
 		return r.policy(o, lists)
 	case "Secret", "ConfigMap":
@@ -87,6 +87,30 @@ func (r *reach) begin(o mizzen.Object, lists ...[]mizzen.Object) (ok bool) {
 		return r.scales(target, lists)
 	}
 	return r.workload(o, lists) && !recaptured(o, lists)
+}
+
+// leadsToGateway tells whether a Service may select the proxies of a Gateway:
+// what these serve hangs on its ports.
+func leadsToGateway(o mizzen.Object, lists [][]mizzen.Object) bool {
+	own, _, err := unstructured.NestedStringMap(o.Object, "spec", "selector")
+	if err != nil {
+		return false
+	}
+	for _, other := range slices.Concat(lists...) {
+		if kindOf(other) != (mizzen.Ref{Group: "networking.istio.io", Kind: "Gateway"}) {
+			continue
+		}
+		selector, _, err := unstructured.NestedStringMap(other.Object, "spec", "selector")
+		if err != nil {
+			continue
+		}
+		for key, value := range selector {
+			if own[key] == value && value != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // scales adds the hosts of a workload whose number of pods another object

@@ -84,8 +84,10 @@ func podWorkload(namespace, name string, meta metav1.ObjectMeta, spec corev1.Pod
 	if w.serviceAccount == "" {
 		w.serviceAccount = "default"
 	}
+	w.OnNode = spec.HostNetwork
 	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		w.ports = append(w.ports, c.Ports...)
+		w.OnNode = w.OnNode || slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.HostPort != 0 })
 		if c.Name != "istio-proxy" {
 			continue
 		}

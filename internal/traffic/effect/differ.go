@@ -319,7 +319,7 @@ func (m *meeting) causeOf(rule traffic.Rule, b, a fate, h hints) cause {
 	}
 	// The rule is as before, or one that istiod made of another object, with a
 	// name of its own.
-	return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "Gateway", "EnvoyFilter"), rule.Ref.Namespace, h)
+	return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "Gateway", "EnvoyFilter", "Service"), rule.Ref.Namespace, h)
 }
 
 // behind looks for the cause among what the destinations are made of.

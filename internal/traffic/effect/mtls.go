@@ -3,6 +3,7 @@ package effect
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -65,6 +66,9 @@ func (c *comparison) tellMTLS(same []gates) {
 	if same[0].port != others {
 		// The same for the ports that no Service names means for all.
 		f.message += " at " + strings.Join(distinct(parts), ", ")
+		if !slices.ContainsFunc(same, func(s gates) bool { return s.port == others || led(w, s.port) }) {
+			f.message += ", to which no Service leads"
+		}
 	}
 	f.cause = c.policyFor("PeerAuthentication", w, hints{"portLevelMtls", "mode", "mtls"})
 	if changes, past := c.repassed(g.proxy, g.port); changes {
@@ -77,6 +81,11 @@ func (c *comparison) tellMTLS(same []gates) {
 	f.witness = c.plaintextWitness(w, g)
 	f.group = w.Namespace
 	c.out.add(f)
+}
+
+// led tells whether a Service leads to a port of a workload.
+func led(w *traffic.Workload, port uint32) bool {
+	return slices.ContainsFunc(w.Ports, func(s traffic.ServicePort) bool { return s.Target == port })
 }
 
 // plaintextCallers are the workloads that can only speak plaintext.

@@ -62,7 +62,8 @@ func (c *comparison) pairs() []*pair {
 // open returns what a pair sees.
 func (p *pair) open(as *peers) *vantage {
 	v := &vantage{peers: as, parts: [2]*traffic.Part{outbound(p.before), outbound(p.after)}}
-	v.before, v.after = v.parts[0].View(), v.parts[1].View()
+	moved := p.moved()
+	v.before, v.after = reachable(p.before, v.parts[0].View(), moved), reachable(p.after, v.parts[1].View(), moved)
 	if past := p.bypasses(); past != nil {
 		// What leaves past the sidecar on one side is told as that, and no more.
 		v.before, v.after = past[1].Outbound(v.before), past[0].Outbound(v.after)
