@@ -136,7 +136,7 @@ func places(objects []mizzen.Object) map[place]Installed {
 func Effects(before, after []mizzen.Object) []mizzen.Effect {
 	b, a := places(before), places(after)
 	if len(b) == 0 || len(a) == 0 {
-		return nil // no mesh, or one that comes or goes
+		return moves(before, after, b, a) // no mesh that is known, or one that comes or goes
 	}
 	var keys []place
 	for p := range b {
@@ -226,10 +226,17 @@ func moves(before, after []mizzen.Object, b, a map[place]Installed) []mizzen.Eff
 		to := is[name]
 		old, found := injected(b, from.by.Revision)
 		next, has := injected(a, to.by.Revision)
-		if !had || from.by.Revision == to.by.Revision || !found || !has || old.Image == next.Image {
+		if !had || from.by.Revision == to.by.Revision || found && has && old.Image == next.Image {
 			continue
 		}
-		e := notice("new pods belong to another revision of Istio", from.words()+": "+old.is(), to.words()+": "+next.is())
+		if same := maps.Equal(from.namespace.GetLabels(), to.namespace.GetLabels()); same && !(found && has) {
+			continue // who injects is known on one side only
+		}
+		e := notice("new pods belong to another revision of Istio", from.words()+runs(old, found), to.words()+runs(next, has))
+		if !has {
+			e.Impact = mizzen.ImpactWarning
+			e.Message += ", of which nothing is known here: without its control plane they get no sidecar"
+		}
 		e.Subject, e.Cause = "namespace "+name, to.namespace.Ref()
 		e.Origin = to.namespace.Origins.Of(mizzen.Path("metadata.labels").Key(inject.RevisionLabel))
 		if maps.Equal(from.namespace.GetLabels(), to.namespace.GetLabels()) && to.by.Ref.Kind != "" {
@@ -241,6 +248,14 @@ func moves(before, after []mizzen.Object, b, a map[place]Installed) []mizzen.Eff
 		out = append(out, e)
 	}
 	return out
+}
+
+// runs says what a revision is, if that is known.
+func runs(i Installed, known bool) string {
+	if !known {
+		return ""
+	}
+	return ": " + i.is()
 }
 
 // injected is what the proxies of a revision run; where its injector is not
