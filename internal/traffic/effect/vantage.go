@@ -106,6 +106,9 @@ func (c *comparison) outbounds() {
 	for _, p := range c.pairs() {
 		before, after := c.hash.outbound(p.before), c.hash.outbound(p.after)
 		both := p.before != nil && p.after != nil
+		if both && p.before.Role != p.after.Role {
+			continue // a ztunnel for a sidecar, or the other way round: tunnelled tells
+		}
 		if both && (len(moved) > 0 || before.destinations != after.destinations) {
 			if all, first := p.join(callers, kind{before.destinations, after.destinations}); first {
 				c.mismatches(p.open(all), moved)
