@@ -83,6 +83,9 @@ type Workload struct {
 	Bypass Bypass
 	// Ambient tells whether a ztunnel stands in for a sidecar.
 	Ambient bool
+	// Elsewhere tells that no object is the workload: it stands in for a gateway
+	// that is deployed from elsewhere, if there is one.
+	Elsewhere bool
 	// Idle tells that it has no pods: it is scaled to none.
 	Idle bool
 	// Waypoint is the name of the waypoint through which ambient callers reach

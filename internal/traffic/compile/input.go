@@ -78,6 +78,7 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	in.addEntries()
 	in.deployGateways()
 	in.deployWaypoints()
+	in.ingressClasses()
 	in.standIns(o.RootNamespace)
 	in.standInSidecars(o.Selections)
 	in.capture()

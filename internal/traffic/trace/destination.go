@@ -83,6 +83,8 @@ func (t *tracer) lose(l *leg, d *mizzen.TraceDestination, status int, why string
 func (t *tracer) missing(d *mizzen.TraceDestination) string {
 	ports := t.mesh.Hosts[d.Host]
 	switch {
+	case d.Host == "":
+		return "a backend of the route does not exist, or no ReferenceGrant of its namespace allows the route to refer to it"
 	case len(ports) == 0:
 		return fmt.Sprintf("no Service or ServiceEntry has the host %s", d.Host)
 	case !slices.Contains(ports, d.Port):

@@ -1,0 +1,87 @@
+package effect
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
+)
+
+// unknownService is istiod's name for a backend that a route of the Gateway API
+// may not refer to, or that is not there.
+const unknownService = "UnknownService"
+
+// named says why a route has no backend, in the place of istiod's name for it.
+func (m *meeting) named(words string, f fate, objects map[mizzen.Ref]mizzen.Object) string {
+	const told = unknownService + " does not exist"
+	if !strings.Contains(words, told) {
+		return words
+	}
+	rule, _ := traffic.RuleOfRoute(f.Route)
+	return strings.ReplaceAll(words, told, cmp.Or(notGranted(objects, rule.Ref), "a backend of the route does not exist"))
+}
+
+// notGranted names the first backend of another namespace that no ReferenceGrant
+// lets a route refer to; empty if there is none.
+func notGranted(objects map[mizzen.Ref]mizzen.Object, route mizzen.Ref) string {
+	o, there := objects[route]
+	if !there {
+		return ""
+	}
+	rules, _, err := unstructured.NestedSlice(o.Object, "spec", "rules")
+	if err != nil {
+		return ""
+	}
+	for _, r := range rules {
+		rule, _ := r.(map[string]any)
+		backends, _, err := unstructured.NestedSlice(rule, "backendRefs")
+		if err != nil {
+			continue
+		}
+		for _, b := range backends {
+			backend, _ := b.(map[string]any)
+			namespace, _ := backend["namespace"].(string)
+			name, _ := backend["name"].(string)
+			if namespace != "" && namespace != route.Namespace && !granted(objects, route, namespace, name) {
+				return fmt.Sprintf("no ReferenceGrant in %s lets %s of %s refer to the Service %s", namespace, route.Kind, route.Namespace, name)
+			}
+		}
+	}
+	return ""
+}
+
+// granted tells whether a ReferenceGrant of a namespace lets a route refer to a
+// Service of it.
+// https://gateway-api.sigs.k8s.io/api-types/referencegrant/
+func granted(objects map[mizzen.Ref]mizzen.Object, route mizzen.Ref, namespace, service string) bool {
+	has := func(o mizzen.Object, field string, fits func(map[string]any) bool) bool {
+		list, _, err := unstructured.NestedSlice(o.Object, "spec", field)
+		if err != nil {
+			return false
+		}
+		for _, item := range list {
+			if entry, ok := item.(map[string]any); ok && fits(entry) {
+				return true
+			}
+		}
+		return false
+	}
+	for ref, o := range objects {
+		if ref.Kind != "ReferenceGrant" || ref.Namespace != namespace {
+			continue
+		}
+		from := has(o, "from", func(e map[string]any) bool { return e["kind"] == route.Kind && e["namespace"] == route.Namespace })
+		to := has(o, "to", func(e map[string]any) bool {
+			name, _ := e["name"].(string)
+			return e["kind"] == "Service" && (name == "" || name == service)
+		})
+		if from && to {
+			return true
+		}
+	}
+	return false
+}
