@@ -5,9 +5,9 @@ import (
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
-// tunnelled are the workloads of a namespace for which a ztunnel takes the place
+// rehoused are the workloads of a namespace for which a ztunnel takes the place
 // of a sidecar, or the other way round.
-func (c *comparison) tunnelled(namespace string) (names []string) {
+func (c *comparison) rehoused(namespace string) (names []string) {
 	for _, name := range sortedKeys(c.after.proxies) {
 		b, a := c.before.proxies[name], c.after.proxies[name]
 		if b != nil && a.Workload.Namespace == namespace && a.Role != b.Role && a.Role.ForWorkload() && b.Role.ForWorkload() {
@@ -28,20 +28,20 @@ func (c *comparison) tunnels() {
 		if b, known := c.before.Injected[ns]; known && b != c.after.Injected[ns] {
 			continue
 		}
-		for _, name := range c.tunnelled(ns) {
+		for _, name := range c.rehoused(ns) {
 			w := c.after.proxies[name].Workload
 			f := found{code: mizzen.EffectInjectionOff, subjects: []string{name}, namespace: ns, group: ns, cause: c.captureCause(w)}
 			sidecar := c.after.proxies[name].Role == traffic.Sidecar
 			if sidecar {
 				f.code = mizzen.EffectInjectionOn
 			}
-			c.out.add(tunnelling(f, sidecar))
+			c.out.add(rehousing(f, sidecar))
 		}
 	}
 }
 
-// tunnelling says what a ztunnel does of what a sidecar did, or the opposite.
-func tunnelling(f found, sidecar bool) found {
+// rehousing says what a ztunnel does of what a sidecar did, or the opposite.
+func rehousing(f found, sidecar bool) found {
 	const (
 		tunnel = "ztunnel: mTLS and policies of connections"
 		proxy  = "sidecar: mTLS, routes, and policies of requests"

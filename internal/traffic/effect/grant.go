@@ -3,6 +3,7 @@ package effect
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -58,30 +59,24 @@ func notGranted(objects map[mizzen.Ref]mizzen.Object, route mizzen.Ref) string {
 // Service of it.
 // https://gateway-api.sigs.k8s.io/api-types/referencegrant/
 func granted(objects map[mizzen.Ref]mizzen.Object, route mizzen.Ref, namespace, service string) bool {
-	has := func(o mizzen.Object, field string, fits func(map[string]any) bool) bool {
-		list, _, err := unstructured.NestedSlice(o.Object, "spec", field)
-		if err != nil {
-			return false
-		}
-		for _, item := range list {
-			if entry, ok := item.(map[string]any); ok && fits(entry) {
-				return true
-			}
-		}
-		return false
+	from := func(e map[string]any) bool { return e["kind"] == route.Kind && e["namespace"] == route.Namespace }
+	to := func(e map[string]any) bool {
+		name, _ := e["name"].(string)
+		return e["kind"] == "Service" && (name == "" || name == service)
 	}
 	for ref, o := range objects {
-		if ref.Kind != "ReferenceGrant" || ref.Namespace != namespace {
-			continue
-		}
-		from := has(o, "from", func(e map[string]any) bool { return e["kind"] == route.Kind && e["namespace"] == route.Namespace })
-		to := has(o, "to", func(e map[string]any) bool {
-			name, _ := e["name"].(string)
-			return e["kind"] == "Service" && (name == "" || name == service)
-		})
-		if from && to {
+		if ref.Kind == "ReferenceGrant" && ref.Namespace == namespace && lists(o, "from", from) && lists(o, "to", to) {
 			return true
 		}
 	}
 	return false
+}
+
+// lists tells whether an element of a list of an object's spec fits.
+func lists(o mizzen.Object, field string, fits func(map[string]any) bool) bool {
+	list, _, err := unstructured.NestedSlice(o.Object, "spec", field)
+	return err == nil && slices.ContainsFunc(list, func(item any) bool {
+		entry, ok := item.(map[string]any)
+		return ok && fits(entry)
+	})
 }

@@ -73,8 +73,8 @@ func (c *comparison) injection() {
 				f.callers = append(f.callers, w.Name)
 			}
 		}
-		if moved := c.tunnelled(ns); len(moved) > 0 {
-			f = tunnelling(f, a)
+		if moved := c.rehoused(ns); len(moved) > 0 {
+			f = rehousing(f, a)
 			f.callers = moved
 		}
 		c.out.add(f)

@@ -106,17 +106,15 @@ func (c *comparison) outbounds() {
 	for _, p := range c.pairs() {
 		before, after := c.hash.outbound(p.before), c.hash.outbound(p.after)
 		both := p.before != nil && p.after != nil
-		if both && p.before.Role != p.after.Role {
-			continue // a ztunnel for a sidecar, or the other way round: tunnelled tells
+		if p.rehoused() {
+			continue // tunnels tells
 		}
 		if both && (len(moved) > 0 || before.destinations != after.destinations) {
 			if all, first := p.join(callers, kind{before.destinations, after.destinations}); first {
 				c.mismatches(p.open(all), moved)
 			}
 		}
-		// A sidecar that is on one side only is no caller whose requests could
-		// change; a gateway that comes or goes exposes or withdraws what it serves.
-		if before.all == after.all || p.role.ForWorkload() && !both {
+		if p.skips(before, after) {
 			continue
 		}
 		if all, first := p.join(senders, kind{before.all, after.all}); first {
@@ -124,6 +122,21 @@ func (c *comparison) outbounds() {
 		}
 	}
 	c.out.settle()
+}
+
+// rehoused tells whether a ztunnel takes the place of a sidecar, or the other way
+// round.
+func (p *pair) rehoused() bool {
+	return p.before != nil && p.after != nil && p.before.Role != p.after.Role
+}
+
+// skips tells whether nothing can differ for what a pair sends, or nobody sends
+// it on both sides: a sidecar that is on one side only is no caller whose
+// requests could change; a gateway that comes or goes exposes or withdraws what
+// it serves.
+func (p *pair) skips(before, after sums) bool {
+	both := p.before != nil && p.after != nil
+	return before.all == after.all || p.role.ForWorkload() && !both
 }
 
 // sender compares what becomes of requests from one vantage point.
