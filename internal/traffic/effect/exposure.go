@@ -39,12 +39,11 @@ func (c *comparison) exposures() {
 	for _, key := range keys {
 		b, had := before[key]
 		a, has := after[key]
-		w := c.after.workload(key.workload)
-		was := c.before.workload(key.workload)
-		if (b.Outside == "") == (a.Outside == "") || w == nil || was == nil {
+		if (b.Outside == "") == (a.Outside == "") {
 			continue
 		}
-		if gateway := c.isGateway(key.workload); !gateway || had && has {
+		w, was := c.after.workload(key.workload), c.before.workload(key.workload)
+		if gateway := c.isGateway(key.workload); w != nil && was != nil && (!gateway || had && has) {
 			c.exposed(key, w, gateway, [2]string{b.Outside, a.Outside})
 		}
 	}
