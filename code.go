@@ -30,6 +30,9 @@ const (
 	CodeOptionIgnored Code = "MZ1010"
 	// CodeNotJudged: what a change does could not be found out.
 	CodeNotJudged Code = "MZ1011"
+	// CodeUnseen: something changes where the review cannot look: below an
+	// Application that cannot be rendered, or below what is not covered.
+	CodeUnseen Code = "MZ1012"
 
 	// CodeUnknownField: the kind's schema does not know the field.
 	CodeUnknownField Code = "MZ2001"

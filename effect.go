@@ -65,8 +65,13 @@ type Witness struct {
 	Method  string            `json:"method"`
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers,omitempty"`
-	Before  string            `json:"before"`
-	After   string            `json:"after"`
+	// Claims are those of the valid token that comes with the request; none if
+	// there is no token, or one that is not valid.
+	Claims map[string]any `json:"claims,omitempty"`
+	// Address is where From calls from, if a rule asks for that; empty for any.
+	Address string `json:"address,omitempty"`
+	Before  string `json:"before"`
+	After   string `json:"after"`
 }
 
 // SortEffects orders by impact, the worst first, then by code, subject and

@@ -105,10 +105,24 @@ func (r *Review) Counts() Counts {
 	return sum
 }
 
-// Changed tells whether anything is different: an object, an effect, or that
-// something cannot be rendered any more.
+// Changed tells whether anything is different: an object, an effect, that
+// something cannot be rendered any more or again, or something that the Review
+// cannot look into.
 func (r *Review) Changed() bool {
-	return len(r.Effects) > 0 || slices.ContainsFunc(r.Items, func(i ReviewItem) bool { return len(i.Changes) > 0 || i.Broken() })
+	return len(r.Effects)+r.Unseen() > 0 || slices.ContainsFunc(r.Items, func(i ReviewItem) bool {
+		return len(i.Changes) > 0 || i.Failed != i.FailedBefore
+	})
+}
+
+// Unseen counts what changes and what the Review cannot look into.
+func (r *Review) Unseen() int {
+	n := 0
+	for _, f := range r.AllFindings() {
+		if f.Code == CodeUnseen {
+			n++
+		}
+	}
+	return n
 }
 
 // Fatal tells whether the change must not be synced as it is: an Application

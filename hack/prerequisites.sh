@@ -10,6 +10,13 @@ case ${TRACING:-} in
 	exit 2
 	;;
 esac
+case ${JOINED:-} in
+"" | 0 | 1) ;;
+*)
+	echo "JOINED=$JOINED: want 1 for clusters whose pods reach each other, or 0" >&2
+	exit 2
+	;;
+esac
 # An ordinary user's PATH may lack where nft and iptables are.
 PATH=$PATH:/usr/sbin:/sbin
 missing=

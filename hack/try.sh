@@ -34,7 +34,7 @@ TEXT
 else
 	cat <<TEXT
 1. Put the shop under load, and see who answers: v1 of reviews nine times in ten.
-     lab load start --qps 50
+     lab load start --qps 50; sleep 10
      lab load report
 2. Send half of it to v2: see what that does before you push it, push, look again.
      sed -i 's/weight: 90/weight: 50/; s/weight: 10/weight: 50/' mesh/reviews.yaml

@@ -3,8 +3,9 @@
 # synced and the shop answers. What runs already is kept; what was killed is
 # started again. State and logs are in .lab (or $MIZZEN_LAB). `make up` builds
 # first. LAB=kwok takes simulated nodes, on which no pod runs; TRACING=1 adds
-# Jaeger, and TRACING=0 takes it away from a lab that runs; WAIT=10m waits longer
-# for the demo than 5 minutes.
+# Jaeger, and TRACING=0 takes it away from a lab that runs; CLUSTERS=2 adds a
+# cluster, which is empty, and JOINED=1 lets the pods of both reach each other;
+# WAIT=10m waits longer for the demo than 5 minutes.
 set -eu
 cd "$(dirname "$0")/.."
 MIZZEN_LAB=${MIZZEN_LAB:-$PWD/.lab}
@@ -21,8 +22,8 @@ fail() { # fail CODE MESSAGE
 
 nodes=${LAB:-live}
 case $nodes in
-live) live=--live ;;
-kwok) live= ;;
+live) live=--live=true ;;
+kwok) live=--live=false ;;
 *) fail 2 "LAB=$nodes: want live, or kwok for pods that do not run" ;;
 esac
 
@@ -31,13 +32,27 @@ case ${TRACING:-} in
 *) fail 2 "TRACING=$TRACING: want 1 for Jaeger, or 0" ;;
 esac
 
+case ${JOINED:-},$nodes in
+,* | 0,*) joined= ;;
+1,live) joined=--joined ;;
+1,*) fail 2 "JOINED=1 is for pods that run: leave out LAB=$nodes" ;;
+*) fail 2 "JOINED=$JOINED: want 1 for clusters whose pods reach each other, or 0" ;;
+esac
+
+# running: whether a lab runs, ready or not; $said is then what `lab status` says
+# of it, whose exit code is 0 for one that is ready.
+running() {
+	said=$(bin/lab status -o json 2>/dev/null) || :
+	echo "$said" | grep -qE '^  "state": "(starting|ready|failed)"'
+}
+
 # examine: whether the machine has what a lab needs that is to start. One that
 # runs has it, and leaves less to others.
 examine() {
-	bin/lab status -o json 2>/dev/null | grep -qE '^  "state": "(starting|ready|failed)"' && return
+	running && return
 	answer=$(mktemp)
-	# shellcheck disable=SC2086 # $live is one flag or none
-	bin/lab doctor $live >"$answer" || {
+	# shellcheck disable=SC2086 # $joined is one flag or none
+	bin/lab doctor $live $joined >"$answer" || {
 		grep -v '^ok' "$answer" >&2
 		rm -f "$answer"
 		fail 2 "this machine lacks what the lab needs, see above"
@@ -56,9 +71,9 @@ unset LAB_UP_LOCKED
 
 # The nodes of a lab that runs stay what they are.
 started=1
-if runs=$(bin/lab status -o json); then
+if running; then
 	started=
-	case $nodes,$runs in
+	case $nodes,$said in
 	kwok,*'"live": true'*) fail 2 "the lab that runs has live nodes; run 'make down' first" ;;
 	kwok,* | live,*'"live": true'*) ;;
 	live,*) fail 2 "the nodes of the lab that runs are simulated; run 'make down' first" ;;
@@ -66,8 +81,8 @@ if runs=$(bin/lab status -o json); then
 fi
 
 step "starting Kubernetes and a Git server"
-# shellcheck disable=SC2086 # $live is one flag or none
-bin/lab up $live ${IDLE:+--idle "$IDLE"} --serving >/dev/null
+# shellcheck disable=SC2086 # $joined is one flag or none
+bin/lab up $live ${CLUSTERS:+--clusters "$CLUSTERS"} $joined ${IDLE:+--idle "$IDLE"} --serving >/dev/null
 ln -sfn clusters/cluster-1/kubeconfig "$kubeconfig"
 
 # Mizzen needs no more than the API: it starts while the node does. It is
@@ -84,7 +99,7 @@ case ${TRACING:-} in
 0) tracing=--tracing=false ;;
 *) [ -x bin/jaeger ] || tracing=--tracing=false ;; # nothing could run there
 esac
-# shellcheck disable=SC2086 # each is one flag or none
+# shellcheck disable=SC2086 # $tracing is one flag or none
 bin/lab up $live --demo $tracing >/dev/null || {
 	code=$?
 	[ -z "$started" ] || bin/lab down # nothing stays of a lab that cannot start

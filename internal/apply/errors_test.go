@@ -57,7 +57,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:serv
 
 func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatal("never came true")
@@ -191,7 +191,7 @@ func TestFinalizersAreNamed(t *testing.T) {
 	c.sync(obj)
 	c.remove(obj)
 	p := &mizzen.Plan{Changes: []mizzen.Change{{Ref: obj.Ref(), APIVersion: "v1", Action: mizzen.Update, Desired: &obj}}}
-	_, err := c.writer.Run(t.Context(), p, apply.RunOptions{WaveTimeout: 300 * time.Millisecond})
+	_, err := c.writer.Run(t.Context(), p, apply.RunOptions{WaveTimeout: 5 * time.Second})
 	if mizzen.KindOf(err) != mizzen.Timeout || !strings.Contains(err.Error(), "example.com/hold") {
 		t.Errorf("error: %v", err)
 	}

@@ -226,7 +226,7 @@ func TestDefinitionThatIsNeverServed(t *testing.T) {
 	names["plural"] = "gadgets"
 	c.cleanup(other)
 	p := c.plan(other)
-	_, err := c.writer.Run(t.Context(), p, apply.RunOptions{WaveTimeout: 500 * time.Millisecond})
+	_, err := c.writer.Run(t.Context(), p, apply.RunOptions{WaveTimeout: 5 * time.Second})
 	if mizzen.KindOf(err) != mizzen.Timeout || !strings.Contains(fmt.Sprint(err), "NamesAccepted") {
 		t.Errorf("error: %v", err)
 	}

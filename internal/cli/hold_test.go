@@ -83,7 +83,7 @@ func TestRollback(t *testing.T) {
 	mentions(t, must(t, ExitUnknown, "sync good --yes").err, "suspended")
 	must(t, ExitYes, "resume good")
 	labtest.Eventually(t, "good follows Git again", func(context.Context) bool { return s.value(t, "good") == "2" })
-	mentions(t, must(t, ExitYes, "status good --wait --timeout 30s").out, second[:8])
+	mentions(t, must(t, ExitYes, "status good --wait --timeout 5m").out, second[:8])
 	mentions(t, must(t, ExitYes, "resume good").out, "neither held nor suspended")
 
 	// A revision may be named as the history shows it.

@@ -9,10 +9,10 @@ import (
 // patience bounds a wait in a test that has no deadline of its own, or a
 // later one: a condition that does not come should fail its own test.
 // Kubelets on a busy machine take their time.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // Eventually waits until condition holds and fails the test, saying what was
-// awaited, if it does not within three minutes. It says nothing about speed.
+// awaited, if it does not within ten minutes. It says nothing about speed.
 func Eventually(t testing.TB, what string, condition func(context.Context) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

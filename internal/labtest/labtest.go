@@ -31,20 +31,24 @@ const (
 	ControlPlane Part = 1 << iota
 	// Git is the Git server.
 	Git
-	// SecondCluster is a further cluster, see Lab.Second.
+	// SecondCluster is a further cluster, see Lab.Second. With Live or Mesh its
+	// pods run too; what Mesh adds is in the first cluster alone.
 	SecondCluster
 	// Live is a node whose pods run, beside those whose pods do not.
 	Live
 	// Mesh is a Live cluster with Istio and the demo shop, synced from the Git
 	// repository "demo" by Mizzen, as `make up` starts it.
 	Mesh
+	// Joined is a SecondCluster whose pods and those of the first reach each
+	// other. Both are Live.
+	Joined
 )
 
 // live reports whether pods must run.
-func (p Part) live() bool { return p&(Live|Mesh) != 0 }
+func (p Part) live() bool { return p&(Live|Mesh|Joined) != 0 }
 
 func (p Part) clusters() int {
-	if p&SecondCluster != 0 {
+	if p&(SecondCluster|Joined) != 0 {
 		return 2
 	}
 	return 1
@@ -84,15 +88,19 @@ func Start(t testing.TB, parts Part) *Lab {
 }
 
 // sort tells labs apart that cannot be shared: who needs an API server only
-// does not wait for a mesh.
+// does not wait for a mesh, and clusters are joined when they start.
 func (p Part) sort() string {
+	sort := ""
 	switch {
 	case p&Mesh != 0:
-		return "-mesh"
-	case p&Live != 0:
-		return "-live"
+		sort = "-mesh"
+	case p.live():
+		sort = "-live"
 	}
-	return ""
+	if p&Joined != 0 {
+		sort += "-joined"
+	}
+	return sort
 }
 
 // Private returns a lab of this test alone, for tests that stop clusters or
@@ -119,14 +127,7 @@ func Private(t testing.TB, parts Part) *Lab {
 // open makes sure that the lab in dir runs and has parts.
 func open(t testing.TB, tools tools, dir string, parts Part, idle int) *Lab {
 	t.Helper()
-	up := tools.lab(dir, "up", "--clusters", strconv.Itoa(parts.clusters()), "--idle", strconv.Itoa(idle)+"s")
-	switch {
-	case parts&Mesh != 0:
-		up = tools.mesh(dir, idle)
-	case parts.live():
-		up.Args = append(up.Args, "--live")
-	}
-	if out, err := exclusively(dir, up); err != nil {
+	if out, err := exclusively(dir, tools.up(dir, parts, idle)); err != nil {
 		t.Fatalf("lab up: %v\n%s", err, out)
 	}
 	l := &Lab{Dir: dir, tools: tools}
@@ -142,6 +143,13 @@ func open(t testing.TB, tools tools, dir string, parts Part, idle int) *Lab {
 func (l *Lab) Second(t testing.TB) *Cluster {
 	t.Helper()
 	return l.cluster(t, 1)
+}
+
+// Addresses returns the URLs of the first cluster as `lab status` says them now:
+// "tracing" is there while traces are kept.
+func (l *Lab) Addresses(t testing.TB) map[string]string {
+	t.Helper()
+	return l.status(t).Clusters[0].URLs
 }
 
 // Stop plays an outage of a cluster: connections are refused until Resume. Only
@@ -220,11 +228,26 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// mesh is the command that starts a lab in dir as `make up` does.
-func (t tools) mesh(dir string, idle int) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(t.root, "hack", "up.sh"))
-	cmd.Env = append(os.Environ(), "MIZZEN_LAB="+dir, "IDLE="+strconv.Itoa(idle)+"s", "LAB=live")
-	return cmd
+// up is the command that starts a lab in dir that has parts: `lab up`, or for a
+// mesh what `make up` does.
+func (t tools) up(dir string, parts Part, idle int) *exec.Cmd {
+	clusters, limit := strconv.Itoa(parts.clusters()), strconv.Itoa(idle)+"s"
+	if parts&Mesh != 0 {
+		cmd := exec.Command(filepath.Join(t.root, "hack", "up.sh"))
+		cmd.Env = append(os.Environ(), "MIZZEN_LAB="+dir, "LAB=live", "CLUSTERS="+clusters, "JOINED=", "IDLE="+limit)
+		if parts&Joined != 0 {
+			cmd.Env = append(cmd.Env, "JOINED=1")
+		}
+		return cmd
+	}
+	args := []string{"up", "--clusters", clusters, "--idle", limit}
+	if parts.live() {
+		args = append(args, "--live")
+	}
+	if parts&Joined != 0 {
+		args = append(args, "--joined")
+	}
+	return t.lab(dir, args...)
 }
 
 // exclusively runs a command that starts the lab in dir, one process at a time.

@@ -220,7 +220,7 @@ func (l *lab) eventually(what string, condition func(context.Context) bool) {
 
 func patience(t testing.TB) <-chan struct{} {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx.Done()
 }

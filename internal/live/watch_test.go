@@ -297,21 +297,24 @@ func TestQuietClusterCostsNothing(t *testing.T) {
 	if err := w.Ensure(t.Context(), resources...); err != nil {
 		t.Fatal(err)
 	}
-	before := requests.Load()
-	for range 1000 {
-		if err := w.Ensure(t.Context(), resources...); err != nil {
-			t.Fatal(err)
+	// Other tests make CRDs meanwhile, and what they bring is asked for.
+	labtest.Eventually(t, "1000 questions that cost at most 3 requests", func(context.Context) bool {
+		before := requests.Load()
+		for range 1000 {
+			if err := w.Ensure(t.Context(), resources...); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Resource(t.Context(), configMaps); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := c.Capabilities(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if _, err := c.Resource(t.Context(), configMaps); err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := c.Capabilities(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := requests.Load() - before; n > 3 {
-		t.Errorf("%d requests for nothing", n)
-	}
+		n := requests.Load() - before
+		t.Logf("%d requests", n)
+		return n <= 3
+	})
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -9,8 +10,23 @@ import (
 	"mizzen.dev/mizzen/internal/policy/owners"
 )
 
-// incomplete finds Applications that cannot be planned, and a missing model of
-// the mesh.
+// unreadable finds a policy file that cannot be read.
+func unreadable(f *facts, _ *Policy) []hit {
+	if f.in.Unreadable == nil {
+		return nil
+	}
+	return []hit{findingHit("", f.in.Unreadable)}
+}
+
+// saysUnreadable tells whether a Finding is what policy-unreadable is about: one
+// cause is told once.
+func (f *facts) saysUnreadable(found *mizzen.Finding) bool {
+	known := f.in.Unreadable
+	return known != nil && known.Code == found.Code && known.Message == found.Message && known.Origin.String() == found.Origin.String()
+}
+
+// incomplete finds Applications that cannot be planned any more, and a missing
+// model of the mesh.
 func incomplete(f *facts, _ *Policy) []hit {
 	var hits []hit
 	for _, item := range f.in.Items {
@@ -27,12 +43,30 @@ func incomplete(f *facts, _ *Policy) []hit {
 	return hits
 }
 
+// notCovered finds what changes where nobody can look: that is no fault of the
+// change, and whoever reads it may agree.
+func notCovered(f *facts, _ *Policy) []hit {
+	var hits []hit
+	for _, item := range f.in.Items {
+		for i := range item.Findings {
+			if found := &item.Findings[i]; found.Code == mizzen.CodeUnseen {
+				h := findingHit(item.Application, found)
+				h.trigger.Subject = cmp.Or(subjectOf(found.Ref), item.Application)
+				// What it is about is in no namespace that anybody knows.
+				h.at.namespaces = nil
+				hits = append(hits, h)
+			}
+		}
+	}
+	return hits
+}
+
 func errorFindings(f *facts, _ *Policy) []hit {
 	var hits []hit
 	for _, item := range f.in.Items {
 		for i := range item.Findings {
-			if item.Findings[i].Severity == mizzen.Fatal {
-				hits = append(hits, findingHit(item.Application, &item.Findings[i]))
+			if found := &item.Findings[i]; found.Severity == mizzen.Fatal && !f.saysUnreadable(found) {
+				hits = append(hits, findingHit(item.Application, found))
 			}
 		}
 	}

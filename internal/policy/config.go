@@ -1,11 +1,14 @@
 package policy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/cel-go/cel"
@@ -40,7 +43,7 @@ func Parse(name string, document []byte) (*Policy, error) {
 	p.policy.source = name
 	if len(document) > maxFile {
 		return nil, &mizzen.Error{
-			Kind: mizzen.TooLarge, Object: FileName, Err: errors.New("has more than 256 KiB"), Remedy: "shorten the file",
+			Kind: mizzen.TooLarge, Origin: mizzen.Origin{File: FileName}, Err: errors.New("has more than 256 KiB"), Remedy: "shorten the file",
 		}
 	}
 	var err error
@@ -64,7 +67,7 @@ func (p *parser) document(content []byte) (*yaml.Node, error) {
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
-		return nil, &mizzen.Error{Kind: mizzen.Invalid, Object: FileName, Err: err, Remedy: "correct the YAML"}
+		return nil, notYAML(content, err)
 	}
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
 		return nil, p.fail(&doc, "keep one document, without ---", "there is a second document")
@@ -74,6 +77,26 @@ func (p *parser) document(content []byte) (*yaml.Node, error) {
 		return nil, nil
 	}
 	return root, nil
+}
+
+// lineOf is how the YAML library tells the line, if it does.
+var lineOf = regexp.MustCompile(`^yaml: line (\d+): `)
+
+// notYAML is the error of a file that is no YAML, with the line; at its end, the
+// last one.
+func notYAML(content []byte, err error) error {
+	e := &mizzen.Error{Kind: mizzen.Invalid, Origin: mizzen.Origin{File: FileName}, Err: err, Remedy: "correct the YAML"}
+	if m := lineOf.FindStringSubmatch(err.Error()); m != nil {
+		if line, convErr := strconv.Atoi(m[1]); convErr == nil {
+			text := strings.TrimPrefix(err.Error(), m[0])
+			if strings.HasPrefix(text, "did not find expected") {
+				line++ // the library's parser counts from 0, its scanner from 1
+			}
+			last := bytes.Count(bytes.TrimRight(content, "\n"), []byte("\n")) + 1
+			e.Origin.Line, e.Err = min(line, last), errors.New("it is no YAML: "+text)
+		}
+	}
+	return e
 }
 
 func (p *parser) parsePolicy(n *yaml.Node) error {

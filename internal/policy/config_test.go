@@ -38,7 +38,8 @@ func TestParseRefuses(t *testing.T) {
 		{rule("name: x, level: deny, message: m, expression: true"), "is no text", 3},
 		{rule("name: x, level: deny, message: " + strings.Repeat("m", maxText+1) + ", expression: 'true'"), "more than 500", 3},
 		{"policy:\n  rules: [" + strings.Repeat("a,", maxRules+1) + "]\n", "more than 100", 2},
-		{"policy: {\n", "yaml", 0},
+		{"policy: {\n", "no YAML", 1},
+		{"policy:\n  rules:\n  - a: [\n", "no YAML", 3},
 		{"#" + strings.Repeat("x", maxFile), "256 KiB", 0},
 	} {
 		_, err := Parse(FileName, []byte(c.document))

@@ -18,13 +18,18 @@ func TestReference(t *testing.T) {
 	}
 	text := string(content)
 	for _, g := range Guardrails() {
-		row := fmt.Sprintf("| `%s` | %s | %s | %s |\n", g.Name, g.Level, g.Message, g.Remedy)
+		row := fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", g.Name, g.Level, g.Message, g.Effects, g.Remedy)
 		if !strings.Contains(text, row) {
 			t.Errorf("docs/reference/policy.md lacks the row\n%s", row)
 		}
 	}
-	if rows := strings.Count(text[strings.Index(text, "## Guardrails"):strings.Index(text, "## Rules")], "\n| `"); rows != len(Guardrails()) {
+	if rows := strings.Count(text[strings.Index(text, "## Guardrails"):strings.Index(text, "### Effects that pass")], "\n| `"); rows != len(Guardrails()) {
 		t.Errorf("%d rows for %d guardrails", rows, len(Guardrails()))
+	}
+	for code, why := range letPass {
+		if row := fmt.Sprintf("| `%s` | %s |\n", code, why); !strings.Contains(text, row) {
+			t.Errorf("docs/reference/policy.md lacks the row\n%s", row)
+		}
 	}
 	// The example parses, and so do the expressions.
 	blocks := regexp.MustCompile("(?s)```(yaml|cel)\n(.*?)```").FindAllStringSubmatch(text, -1)

@@ -9,6 +9,7 @@ package policy
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"mizzen.dev/mizzen"
@@ -35,6 +36,9 @@ type Input struct {
 	Files []string
 	// FilesOmitted tells that more files change than Files names.
 	FilesOmitted bool
+	// Unreadable says why the policy file that ought to judge, or the one that the
+	// change brings, cannot be read, and where; nil if both can.
+	Unreadable *mizzen.Finding
 	// Owners is CODEOWNERS of the base revision; nil if there is none.
 	Owners *owners.File
 	// Where tells where a workload ("shop/web") or a host ("reviews.shop:80") is
@@ -65,6 +69,15 @@ type Policy struct {
 
 // Default returns the guardrails at their built-in levels.
 func Default() *Policy { return &Policy{levels: builtInLevels()} }
+
+// Mending returns the policy for a change that brings it in the place of one
+// that cannot be read: that the guard changes needs approval, whatever it says.
+func (p *Policy) Mending() *Policy {
+	mending := *p
+	mending.levels = maps.Clone(p.levels)
+	mending.levels[guardChangedName] = p.levels[guardChangedName].Stricter(mizzen.LevelApproval)
+	return &mending
+}
 
 // Judge asks every check. It fills in the Owners of in.Effects. The same input
 // gives the same Verdict. A rule that cannot be evaluated counts as triggered.

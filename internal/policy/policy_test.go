@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -100,7 +102,9 @@ func judge(t *testing.T, policy string, in *Input) string {
 
 func TestEveryGuardrail(t *testing.T) {
 	inputs := map[string]*Input{
+		"policy-unreadable":      {Unreadable: &mizzen.Finding{Code: mizzen.CodeNotJudged, Origin: mizzen.Origin{File: FileName, Line: 2}}},
 		"plan-incomplete":        {Items: []Item{{Application: app("web"), Failed: "no such chart"}}},
+		"not-covered":            {Items: []Item{{Application: app("web"), Findings: []mizzen.Finding{{Code: mizzen.CodeUnseen, Severity: mizzen.Warning}}}}},
 		"error-findings":         {Items: []Item{{Application: app("web"), Findings: []mizzen.Finding{{Code: "MZ2001", Severity: mizzen.Fatal}}}}},
 		"stateful-deleted":       {Items: []Item{{Changes: []mizzen.Change{change(mizzen.Delete, "PersistentVolumeClaim web/data", "a.yaml")}}}},
 		"network-policy-deleted": {Items: []Item{{Changes: []mizzen.Change{change(mizzen.Delete, "networking.k8s.io/NetworkPolicy web/deny", "a.yaml")}}}},
@@ -118,12 +122,16 @@ func TestEveryGuardrail(t *testing.T) {
 		"sidecar-bypassed": mizzen.EffectBypass,
 		"host-exposed":     mizzen.EffectExposed, "certificate-changed": mizzen.EffectCertificate,
 		"egress-opened": mizzen.EffectEgressOpened, "fault-injected": mizzen.EffectFault,
-		"rule-shadowed": mizzen.EffectShadowed, "object-ignored": mizzen.EffectIgnored,
+		"authorization-narrowed": mizzen.EffectAuthorizationNarrower,
+		"rule-shadowed":          mizzen.EffectShadowed, "object-ignored": mizzen.EffectIgnored,
 		"host-conflict": mizzen.EffectConflict, "telemetry-changed": mizzen.EffectTracing,
 		"not-understood": mizzen.EffectUnknown,
 	} {
-		inputs[name] = &Input{Effects: []mizzen.Effect{effect(code, mizzen.ImpactDanger, "web/web")}}
+		inputs[name] = &Input{Effects: []mizzen.Effect{effect(code, mizzen.ImpactWarning, "web/web")}}
 	}
+	// What is less protected is a change, too, and each can be switched off.
+	inputs["tls-weakened"] = &Input{Effects: []mizzen.Effect{effect(mizzen.EffectCertificate, mizzen.ImpactDanger, "shop.example.com:443")}}
+	beside := map[string]string{"tls-weakened": "warn certificate-changed (MT4003 shop.example.com:443)\n"}
 	for _, g := range Guardrails() {
 		in := inputs[g.Name]
 		if in == nil {
@@ -132,13 +140,73 @@ func TestEveryGuardrail(t *testing.T) {
 		}
 		in.Where = shop().Where
 		v := Default().Judge(t.Context(), in)
-		if len(v.Reasons) != 1 || v.Reasons[0].Rule != g.Name || v.Decision != g.Level.Decision() {
+		if v.Reasons[0].Rule != g.Name || v.Decision != g.Level.Decision() || len(v.Reasons) != 1+strings.Count(beside[g.Name], "\n") {
 			t.Errorf("%s: %s", g.Name, say(v))
 		}
 		off := fmt.Sprintf("policy: {guardrails: {%s: off}}", g.Name)
-		if got := judge(t, off, in); got != "allow\n" {
+		if got := judge(t, off, in); got != "allow\n"+beside[g.Name] {
 			t.Errorf("%s off: %s", g.Name, got)
 		}
+	}
+}
+
+// letPass are the effects that no guardrail holds although they were a danger,
+// and why. The reference says the same.
+var letPass = map[mizzen.EffectCode]string{
+	mizzen.EffectMTLSStronger:          "more is protected",
+	mizzen.EffectAuthorizationNarrower: "to allow less is a decision; `authorization-narrowed` says it",
+	mizzen.EffectInjectionOn:           "more is protected",
+	mizzen.EffectAccessLog:             "no request fails by it; `telemetry-changed` says it",
+	mizzen.EffectMetrics:               "no request fails by it; `telemetry-changed` says it",
+	mizzen.EffectTracing:               "no request fails by it; `telemetry-changed` says it",
+	mizzen.EffectVersion:               "what is known of it the other effects tell",
+	mizzen.EffectFlag:                  "what is known of it the other effects tell",
+}
+
+// effectCodes are all that there are.
+func effectCodes(t *testing.T) []mizzen.EffectCode {
+	t.Helper()
+	source, err := os.ReadFile("../../effectcode.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []mizzen.EffectCode
+	for _, m := range regexp.MustCompile(`EffectCode = "(MT\d{4})"`).FindAllStringSubmatch(string(source), -1) {
+		all = append(all, mizzen.EffectCode(m[1]))
+	}
+	return all
+}
+
+// No danger passes: whatever code tells it, somebody has to agree at least.
+func TestEveryDangerIsHeld(t *testing.T) {
+	codes := effectCodes(t)
+	if len(codes) < 40 {
+		t.Fatalf("only %v", codes)
+	}
+	for _, code := range codes {
+		got := judge(t, "", &Input{Effects: []mizzen.Effect{effect(code, mizzen.ImpactDanger, "web/web")}})
+		if passes := strings.HasPrefix(got, "allow\n"); passes != (letPass[code] != "") {
+			t.Errorf("%s is let pass: %v, and the reason for it is %q\n%s", code, passes, letPass[code], got)
+		}
+	}
+}
+
+// Requests that are no longer served are held, whatever code tells of them: by a
+// host that the gateway gave up, one that is no longer known, one outside of the
+// mesh, and by a failure that is injected.
+func TestRequestsFailByAnyCode(t *testing.T) {
+	for _, code := range []mizzen.EffectCode{
+		mizzen.EffectFails, mizzen.EffectWithdrawn, mizzen.EffectEgressClosed, mizzen.EffectHostAdded, mizzen.EffectHostRemoved, mizzen.EffectFault,
+	} {
+		got := judge(t, "", &Input{Effects: []mizzen.Effect{effect(code, mizzen.ImpactDanger, "web.web:80", "orders/orders")}})
+		if want := "needsApproval\napproval requests-fail (" + string(code) + " web.web:80)\n"; !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", code, got)
+		}
+	}
+	// One that is forgotten, and reached all the same, only warns.
+	want := "allow\nwarn host-removed (MT1006 web.web:80)\n"
+	if got := judge(t, "", &Input{Effects: []mizzen.Effect{effect(mizzen.EffectHostRemoved, mizzen.ImpactWarning, "web.web:80")}}); got != want {
+		t.Error(got)
 	}
 }
 

@@ -67,6 +67,14 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// What is found of the repository as a whole is of no Application.
+func TestFindingsOfTheRepositoryAreOfNoApplication(t *testing.T) {
+	in := &Input{Items: []Item{{Findings: []mizzen.Finding{{Code: "MZ1011", Severity: mizzen.Warning}}}, {Application: app("web")}}}
+	if got := judge(t, withRule("warn", `application == "mizzen-system/web" && size(applications) == 1 && size(findings) == 1`, ""), in); got != "allow\nwarn house\n" {
+		t.Error(got)
+	}
+}
+
 // A rule that fails, or that would take too long, is triggered.
 func TestRuleThatCannotBeEvaluated(t *testing.T) {
 	nested := `changes.all(a, changes.all(b, changes.all(c, changes.all(d, a.name + b.name + c.name + d.name != "x"))))`

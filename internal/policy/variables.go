@@ -32,7 +32,7 @@ func (f *facts) variables(s selector) (vars map[string]any, elements map[string]
 			g := &item.Findings[i]
 			findings = add(findings, "finding", findingHit(item.Application, g), findingFields(item.Application, g))
 		}
-		if selectsAny(s.applications, []string{item.Application}, matchApplication) == yes {
+		if item.Application != "" && selectsAny(s.applications, []string{item.Application}, matchApplication) == yes {
 			apps[item.Application] = true
 		}
 	}

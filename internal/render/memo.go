@@ -64,22 +64,22 @@ func NewMemo(config MemoConfig) *Memo {
 // Render returns the objects for the Options at the Snapshot; see Pool.Render
 // for the errors. The caller owns the Result.
 func (m *Memo) Render(ctx context.Context, s mizzen.Snapshot, o Options) (*Result, error) {
-	if r, ok := m.recall(s, o); ok {
-		return r, nil
-	}
-	request := requestDigest(o)
-	if err := m.failures.recall(request, s, o, m.config.Now()); err != nil {
-		return nil, err
+	if l := m.known(s, o); l != nil {
+		return m.deliver(l, false)
 	}
 	// A working tree has no commit, so that nothing is known to be equal.
 	commit := s.Commit().ID
 	if commit == "" {
-		return m.run(ctx, s, o).result(false)
+		return m.deliver(m.run(ctx, s, o), false)
 	}
 	l, shared := m.flights.do(ctx, digest(commit, canonical(o), o.Scope), func(ctx context.Context) *landing {
+		// An equal run may have ended after we looked.
+		if l := m.known(s, o); l != nil {
+			return l
+		}
 		return m.run(ctx, s, o)
 	})
-	return l.result(shared)
+	return m.deliver(l, shared)
 }
 
 // Holding returns the Key of the kept result that Render would answer with,
@@ -100,6 +100,14 @@ func (m *Memo) Holding(s mizzen.Snapshot, o Options) (Key, bool) {
 // Lookup returns the kept result of a Key by its digest, whatever Git says by
 // now. With it a drift is restored without rendering.
 func (m *Memo) Lookup(digest string) (*Result, bool) {
+	l, ok := m.lookup(digest)
+	if !ok {
+		return nil, false
+	}
+	return &Result{Output: l.rendering.out, Key: l.key, FromCache: true}, true
+}
+
+func (m *Memo) lookup(digest string) (*landing, bool) {
 	if m.config.Cache == nil {
 		return nil, false
 	}
@@ -111,40 +119,46 @@ func (m *Memo) Lookup(digest string) (*Result, bool) {
 	if err != nil {
 		return nil, false // written under other bounds, or by another version
 	}
-	return &Result{Output: out, Key: *key, FromCache: true}, true
+	return &landing{rendering: &rendering{raw: raw, out: out}, key: *key, kept: true}, true
 }
 
-func (m *Memo) recall(s mizzen.Snapshot, o Options) (*Result, bool) {
-	key, ok := m.Holding(s, o)
-	if !ok {
-		return nil, false
+// known returns what an earlier run brought back, if that is the answer; else
+// nil.
+func (m *Memo) known(s mizzen.Snapshot, o Options) *landing {
+	if key, ok := m.Holding(s, o); ok {
+		if l, ok := m.lookup(key.Digest()); ok {
+			return l
+		}
 	}
-	r, ok := m.Lookup(key.Digest())
-	if ok && m.config.Hooks.Kept != nil {
-		m.config.Hooks.Kept(key.Renderer)
+	if err := m.failures.recall(requestDigest(o), s, o, m.config.Now()); err != nil {
+		return &landing{err: err}
 	}
-	return r, ok
+	return nil
 }
 
 // landing is what a run brings back, for everybody who waits for it.
 type landing struct {
 	rendering *rendering
 	key       Key
-	objects   int
 	err       error
+	// kept is whether it was kept from an earlier run.
+	kept bool
 }
 
-// result returns what the caller then owns: who shares a run decodes anew.
-func (l *landing) result(shared bool) (*Result, error) {
+// deliver returns what the caller then owns: who shares a run decodes anew.
+func (m *Memo) deliver(l *landing, shared bool) (*Result, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	r := &Result{Output: l.rendering.out, Key: l.key}
+	r := &Result{Output: l.rendering.out, Key: l.key, FromCache: l.kept}
+	if l.kept && m.config.Hooks.Kept != nil {
+		m.config.Hooks.Kept(l.key.Renderer)
+	}
 	if !shared {
 		return r, nil
 	}
 	var err error
-	r.Output, err = DecodeOutput(l.rendering.raw, l.objects)
+	r.Output, err = DecodeOutput(l.rendering.raw, m.config.Pool.config.Objects)
 	return r, err
 }
 
@@ -153,7 +167,7 @@ func (m *Memo) run(ctx context.Context, s mizzen.Snapshot, o Options) *landing {
 	start := m.config.Now()
 	r, err := m.config.Pool.render(ctx, s, o)
 	end := m.config.Now()
-	l := &landing{rendering: r, key: newKey(o, r), objects: m.config.Pool.config.Objects, err: err}
+	l := &landing{rendering: r, key: newKey(o, r), err: err}
 	renderer := o.Renderer
 	if err == nil {
 		renderer = r.out.Renderer

@@ -288,6 +288,42 @@ func TestMemoFlight(t *testing.T) {
 	}
 }
 
+// hesitant is a Snapshot that does something before it says what commit it is:
+// between the look at what is kept and the run.
+type hesitant struct {
+	memtree.Tree
+	first func()
+}
+
+func (h hesitant) Commit() mizzen.Commit {
+	h.first()
+	return h.Tree.Commit()
+}
+
+// TestMemoLooksAgain: an equal run may end after a request has looked at what is
+// kept, and before it starts a run of its own.
+func TestMemoLooksAgain(t *testing.T) {
+	m := newMemo(t, 1<<20)
+	for content, kind := range map[string]mizzen.Kind{"x": "", "fail": mizzen.Invalid} {
+		before := m.runs.Load()
+		tree := memtree.Tree{"a/b": content}
+		ask := func(s mizzen.Snapshot) (*render.Result, error) {
+			r, err := m.Render(t.Context(), s, appA)
+			if mizzen.KindOf(err) != kind {
+				t.Errorf("%s: got %v", content, err)
+			}
+			return r, err
+		}
+		r, err := ask(hesitant{tree, sync.OnceFunc(func() { _, _ = ask(tree) })})
+		if err == nil && !r.FromCache {
+			t.Errorf("%s: the kept result is not the answer", content)
+		}
+		if n := m.runs.Load() - before; n != 1 {
+			t.Errorf("%s: %d runs for equal requests", content, n)
+		}
+	}
+}
+
 // TestMemoFlightCancel: a request that gives up must not take others along.
 func TestMemoFlightCancel(t *testing.T) {
 	m := newMemo(t, 1<<20)

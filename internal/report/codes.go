@@ -20,6 +20,7 @@ var codes = map[mizzen.Code]string{
 	mizzen.CodeElsewhere:              "The application's content is not in this repository",
 	mizzen.CodeOptionIgnored:          "An option of another tool has no part in the rendering",
 	mizzen.CodeNotJudged:              "What a change does could not be found out",
+	mizzen.CodeUnseen:                 "Something changes where the review cannot look",
 	mizzen.CodeUnknownField:           "The kind has no such field",
 	mizzen.CodeWrongType:              "A value has the wrong type",
 	mizzen.CodeMissingField:           "A required field is missing",

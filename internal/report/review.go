@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -77,18 +78,15 @@ func reviewSummary(r *mizzen.Review) string {
 	if n := len(r.AllFindings()); n > 0 {
 		parts = append(parts, count(n, "finding"))
 	}
-	broken, changed := 0, 0
-	for i := range r.Items {
-		if r.Items[i].Broken() {
-			broken++
-		}
-		if len(r.Items[i].Changes) > 0 {
-			changed++
+	broken, mended, changed := tallyItems(r.Items)
+	add := func(n int, format string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf(format, count(n, "application")))
 		}
 	}
-	if broken > 0 {
-		parts = append(parts, count(broken, "application")+" cannot be rendered")
-	}
+	add(broken, "%s cannot be rendered")
+	add(mended, "%s could not be rendered before")
+	add(r.Unseen(), "what %s does is not known")
 	c := r.Counts()
 	c.Unchanged = 0
 	switch {
@@ -101,6 +99,23 @@ func reviewSummary(r *mizzen.Review) string {
 		parts = append(parts, decisionWords[r.Verdict.Decision])
 	}
 	return strings.Join(parts, "; ") + fmt.Sprintf(" (%s unchanged)", count(r.Unchanged, "application"))
+}
+
+// tallyItems counts the Applications that cannot be rendered any more, those that
+// could not be before, and those of which objects change.
+func tallyItems(items []mizzen.ReviewItem) (broken, mended, changed int) {
+	for i := range items {
+		switch item := &items[i]; {
+		case item.Broken():
+			broken++
+		case item.Failed != item.FailedBefore:
+			mended++
+		}
+		if len(items[i].Changes) > 0 {
+			changed++
+		}
+	}
+	return broken, mended, changed
 }
 
 // tallyImpacts is "2 effects: 1 danger, 1 notice".
@@ -172,11 +187,24 @@ func callers(list []string) string {
 	return text
 }
 
-// witness is a request as `mizzen trace` takes it.
+// witness is a request as `mizzen trace` takes it: who calls, from where if that
+// decides, and the claims of the token in the place of the token.
 func witness(w *mizzen.Witness) string {
-	text := fmt.Sprintf("%s: %s %s", w.From, w.Method, w.URL)
+	from := w.From
+	switch {
+	case w.Address != "" && from == "outside":
+		from = w.Address
+	case w.Address != "":
+		from += " at " + w.Address
+	}
+	text := fmt.Sprintf("%s: %s %s", from, w.Method, w.URL)
 	for _, name := range slices.Sorted(maps.Keys(w.Headers)) {
-		text += fmt.Sprintf(" -H '%s: %s'", name, w.Headers[name])
+		if len(w.Claims) == 0 || name != "Authorization" {
+			text += fmt.Sprintf(" -H '%s: %s'", name, w.Headers[name])
+		}
+	}
+	if claims, err := json.Marshal(w.Claims); err == nil && len(w.Claims) > 0 {
+		text += fmt.Sprintf(" --claims '%s'", claims)
 	}
 	return text
 }
@@ -200,6 +228,8 @@ func itemFate(i *mizzen.ReviewItem) string {
 		return "cannot be rendered, as before"
 	case i.Failed != "":
 		return "cannot be rendered"
+	case i.FailedBefore != "" && i.Action == mizzen.Delete:
+		return "application removed; it could not be rendered, so that what goes is not known"
 	case i.FailedBefore != "":
 		return "can be rendered again, so that there is nothing to compare with"
 	}

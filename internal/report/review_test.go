@@ -33,6 +33,14 @@ func sampleReview() *mizzen.Review {
 					From: "shop/web", Method: "GET", URL: "http://orders.shop/", Headers: map[string]string{"b": "2", "a": "1"}, Before: "200 of v1", After: "503",
 				},
 			},
+			{
+				Code: mizzen.EffectAuthorizationWider, Impact: mizzen.ImpactDanger, Subject: "shop/orders", Message: "more may call it",
+				Before: "GET /: nobody", After: "GET /: everyone", Cause: route, Origin: at,
+				Witness: &mizzen.Witness{
+					From: "outside", Method: "GET", URL: "http://shop/orders:8080/", Headers: map[string]string{"Authorization": "Bearer a token of me/somebody", "a": "1"},
+					Claims: map[string]any{"iss": "me", "group": "dev"}, Address: "203.0.113.1", Before: "denied", After: "allowed",
+				},
+			},
 			{Code: mizzen.EffectUnknown, Impact: mizzen.ImpactInfo, Subject: "*", Message: markdownHostile},
 		},
 		Findings: []mizzen.Finding{{Code: mizzen.CodeNotJudged, Severity: mizzen.Warning, Message: "cluster east: out of order"}},
@@ -68,6 +76,21 @@ func TestNothingChanges(t *testing.T) {
 		if !strings.Contains(got, "nothing changes (3 applications unchanged)") || strings.Contains(got, "details") {
 			t.Error(got)
 		}
+	}
+}
+
+// What nobody can look into is not taken for nothing.
+func TestUnseenIsNotNothing(t *testing.T) {
+	r := &mizzen.Review{
+		Items: []mizzen.ReviewItem{{
+			Application: "web", Path: "web", Failed: "no", FailedBefore: "no",
+			Findings: []mizzen.Finding{{Code: mizzen.CodeUnseen, Severity: mizzen.Warning, Message: "m"}},
+		}},
+		Verdict: &mizzen.Verdict{Decision: mizzen.Deny},
+	}
+	r.Finish()
+	if got, want := reviewSummary(r), "1 finding; what 1 application does is not known; denied (0 applications unchanged)"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -45,6 +45,14 @@ type Mesh struct {
 	// Hosts are the names that Services and ServiceEntries have, with their
 	// ports, sorted.
 	Hosts map[string][]uint32
+	// Addresses are those of the hosts, where they have any. Where Git does not
+	// say one it is invented, anew for each mesh.
+	Addresses map[string][]string
+	// Aliases are the names that the hosts of ExternalName Services stand for.
+	Aliases map[string]string
+	// Contested are the hosts for which several VirtualServices of one age speak,
+	// with these, sorted: which one decides hangs on their names.
+	Contested map[string][]mizzen.Ref
 	// Rejected are the objects, or parts of them, that istiod ignores.
 	Rejected []Rejection
 	// Origins says where an object was written.
@@ -72,6 +80,8 @@ type Workload struct {
 	// Address is the invented address of its only pod; endpoints of Clusters
 	// point at it.
 	Address string
+	// Entry tells that it is a WorkloadEntry, whose address is a real one.
+	Entry bool
 	// Ports says where the ports of the Services in front of it lead to.
 	Ports []ServicePort
 	// OnNode tells whether its pods are reached at ports of the node, without a

@@ -41,7 +41,7 @@ import (
 )
 
 // patience bounds every wait of a scenario. Nothing is said about speed.
-var patience = flag.Duration("patience", 90*time.Second, "how long a scenario waits for what is to come")
+var patience = flag.Duration("patience", 5*time.Minute, "how long a scenario waits for what is to come")
 
 // secret signs the webhooks of all scenarios.
 const secret = "e2e-webhook-secret"

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/util/retry"
 
 	"mizzen.dev/mizzen/internal/labtest"
 )
@@ -310,13 +311,18 @@ func (f *fuzz) edit(o edited, mutation func(map[string]any) string) verdict {
 	ctx := f.t.Context()
 	client := f.client.Resource(o.resource).Namespace(o.namespace)
 	f.edits[o.String()]++
-	before, err := client.Get(ctx, o.name, metav1.GetOptions{})
-	if err != nil {
-		f.t.Fatalf("%s: %v", o, err)
-	}
-	changed := before.DeepCopy()
-	what := mutation(changed.Object)
-	_, err = client.Update(ctx, changed, metav1.UpdateOptions{FieldManager: "fuzz"})
+	var before *unstructured.Unstructured
+	var what string
+	// Controllers write too, between our reading and our writing.
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() (err error) {
+		if before, err = client.Get(ctx, o.name, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		changed := before.DeepCopy()
+		what = mutation(changed.Object)
+		_, err = client.Update(ctx, changed, metav1.UpdateOptions{FieldManager: "fuzz"})
+		return err
+	})
 	switch {
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err), apierrors.IsConflict(err):
 		return refused

@@ -38,7 +38,8 @@ func many(prefix string, n int, value string) string {
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 0)
-	s.publish(map[string]string{"app/all.yaml": many("cm", 300, "1")})
+	const all = 1500 // more than are written while the process is asked to end
+	s.publish(map[string]string{"app/all.yaml": many("cm", all, "1")})
 	first := launch(t, s.lab, s.state).ready()
 	s.app("app", "app")
 	labtest.Eventually(t, "the sync is under way", func(ctx context.Context) bool {
@@ -46,11 +47,11 @@ func TestGracefulStop(t *testing.T) {
 	})
 	code, took := first.stop()
 	written := s.count(t.Context())
-	t.Logf("ended after %s with %d of 300 objects written", took.Round(time.Millisecond), written)
+	t.Logf("ended after %s with %d of %d objects written", took.Round(time.Millisecond), written, all)
 	if code != 0 || took > 10*time.Second {
 		t.Errorf("exit code %d after %s, want 0 within 10s", code, took)
 	}
-	if written >= 300 {
+	if written >= all {
 		t.Error("the sync was over before the process was asked to end: nothing is proved")
 	}
 	if holder := s.holder(t.Context()); holder != "" {
@@ -65,8 +66,8 @@ func TestGracefulStop(t *testing.T) {
 	second.says("msg=leading")
 	t.Logf("the next process leads after %s", time.Since(begin).Round(time.Millisecond))
 	s.until("app", "Synced", metav1.ConditionTrue, "")
-	if n := s.count(t.Context()); n != 300 {
-		t.Errorf("%d objects, want 300", n)
+	if n := s.count(t.Context()); n != all {
+		t.Errorf("%d objects, want %d", n, all)
 	}
 }
 

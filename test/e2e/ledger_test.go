@@ -120,12 +120,38 @@ func (l *ledger) killWithin(random *rand.Rand, p *process, value string) int {
 
 // check makes sure that no write left an object's content as it was: what is
 // right already is not written again, by whichever process. It returns how many
-// writes had an effect. A status is written by others.
-func (l *ledger) check(t *testing.T) (writes int) {
+// writes had an effect, once that is as many as were answered: watches may be
+// behind.
+func (l *ledger) check(t *testing.T, answered int) (writes int) {
 	t.Helper()
+	var kinds map[string]int
+	var wrong []string
+	for deadline := time.Now().Add(*patience); ; time.Sleep(pause) {
+		writes = 0
+		kinds, wrong = l.effects()
+		for _, n := range kinds {
+			writes += n
+		}
+		if writes >= answered || time.Now().After(deadline) {
+			break
+		}
+	}
+	for _, w := range wrong {
+		t.Error(w)
+	}
+	t.Logf("%d writes with effect: %v", writes, kinds)
+	if len(kinds) != len(crashKinds) {
+		t.Errorf("objects of %d kinds were written, want %d", len(kinds), len(crashKinds))
+	}
+	return writes
+}
+
+// effects counts the writes that had an effect by kind, and names those that
+// ought not to have been. A status is written by others.
+func (l *ledger) effects() (kinds map[string]int, wrong []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	kinds := map[string]int{}
+	kinds = map[string]int{}
 	for name, revisions := range l.saw {
 		for i, r := range revisions {
 			last := revisionOfObject{event: string(watch.Deleted)}
@@ -136,19 +162,14 @@ func (l *ledger) check(t *testing.T) (writes int) {
 			if same && last.status != r.status {
 				continue
 			}
-			writes++
 			kinds[strings.Fields(name)[0]]++
 			if same {
-				t.Errorf("%s was written twice with one content: %v", name, []revisionOfObject{last, r})
+				wrong = append(wrong, fmt.Sprintf("%s was written twice with one content: %v", name, []revisionOfObject{last, r}))
 			}
 			if r.event == string(watch.Added) && last.event != string(watch.Deleted) {
-				t.Errorf("%s was created twice: %v", name, revisions)
+				wrong = append(wrong, fmt.Sprintf("%s was created twice: %v", name, revisions))
 			}
 		}
 	}
-	t.Logf("%d writes with effect on %d objects: %v", writes, len(l.saw), kinds)
-	if len(kinds) != len(crashKinds) {
-		t.Errorf("objects of %d kinds were written, want %d", len(kinds), len(crashKinds))
-	}
-	return writes
+	return kinds, wrong
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -152,7 +153,7 @@ func TestSteadyState(t *testing.T) {
 	for i := range steadyApplications {
 		s.until(fmt.Sprintf("app-%02d", i), "Ready", metav1.ConditionTrue, "")
 	}
-	time.Sleep(5 * time.Second) // until the Events of the syncs are written
+	s.announced(steadyApplications)
 
 	audit, renders, cpu := s.lab.Audit(t), p.metric(`mizzen_renders_total{result="succeeded"}`), p.cpu()
 	time.Sleep(steadyFor)
@@ -175,6 +176,29 @@ func TestSteadyState(t *testing.T) {
 		t.Errorf("%v renders of %d Applications", renders, steadyApplications)
 	}
 	s.metrics(p)
+}
+
+// announced waits until the Event of the only commit tells of so many
+// Applications, or is written a second time because some came later: a third
+// time is not written.
+func (s *stage) announced(applications int) {
+	s.test.Helper()
+	var notes []string
+	s.wait("the Event of the syncs", func(ctx context.Context) bool {
+		list, err := s.core.EventsV1().Events(s.ns).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false
+		}
+		notes = notes[:0]
+		for _, e := range list.Items {
+			notes = append(notes, e.Note)
+			all := strings.Contains(e.Note, fmt.Sprintf(" synced %d applications", applications))
+			if e.Reason == "Synced" && (all || e.Series != nil) {
+				return true
+			}
+		}
+		return false
+	}, func() string { return fmt.Sprint(notes) })
 }
 
 // metrics checks what /metrics shows of Applications that are well.

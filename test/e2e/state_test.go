@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,9 +26,10 @@ func TestLostState(t *testing.T) {
 	s.shows("cm", "value", "0")
 
 	for i, lost := range []string{"git", "renders", ""} {
-		if err := os.RemoveAll(filepath.Join(s.state, lost)); err != nil {
-			t.Fatal(err)
-		}
+		// The process may write into a directory while it is removed.
+		labtest.Eventually(t, "the loss of "+strconv.Quote(lost), func(context.Context) bool {
+			return os.RemoveAll(filepath.Join(s.state, lost)) == nil
+		})
 		value := strings.Repeat("x", i+1)
 		commit := s.push("Without "+lost, map[string]string{"app/cm.yaml": configMap("cm", value)})
 		s.shows("cm", "value", value)

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +25,7 @@ import (
 type lab struct {
 	*testing.T
 	root, dir string
+	noted     noted
 }
 
 // newLab returns a lab that is not started, and is down when the test ends.
@@ -33,6 +33,7 @@ func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{T: t, root: checkout(t), dir: filepath.Join(t.TempDir(), "lab")}
 	t.Cleanup(func() {
+		l.note()
 		if out, err := l.script("down.sh").CombinedOutput(); err != nil {
 			t.Errorf("down: %v\n%s", err, out)
 		}
@@ -122,7 +123,7 @@ func (l *lab) file(name string) string {
 	return string(out)
 }
 
-// shopAnswers asks the gateway.
+// shopAnswers asks the gateway, behind which is web.
 func (l *lab) shopAnswers() {
 	l.Helper()
 	res, err := http.Get(l.status().Clusters[0].URLs["gateway"] + "/")
@@ -130,29 +131,10 @@ func (l *lab) shopAnswers() {
 		l.Fatal(err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		l.Errorf("the shop answers %s", res.Status)
-	}
-}
-
-// nothingLeft fails if a process works in the lab's directory or names it, or
-// if something is mounted there.
-func (l *lab) nothingLeft() {
-	l.Helper()
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil || len(processes) == 0 {
-		l.Fatalf("the processes cannot be listed: %v", err)
-	}
-	for _, p := range processes {
-		command, _ := os.ReadFile(filepath.Join(p, "cmdline")) // others end while we look
-		cwd, _ := os.Readlink(filepath.Join(p, "cwd"))
-		if bytes.Contains(command, []byte(l.dir)) || strings.HasPrefix(cwd, l.dir) {
-			l.Errorf("%s is left in %s: %q", p, cwd, command)
-		}
-	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil || bytes.Contains(mounts, []byte(l.dir)) {
-		l.Errorf("mounts are left: %v\n%s", err, mounts)
+	var answer struct{ App string }
+	err = json.NewDecoder(res.Body).Decode(&answer)
+	if res.StatusCode != http.StatusOK || err != nil || answer.App != "web" {
+		l.Errorf("the shop answers %s from %q, %v; want 200 from web", res.Status, answer.App, err)
 	}
 }
 
@@ -183,7 +165,7 @@ func TestLife(t *testing.T) {
 	if diff := cmp.Diff(before, l.status()); diff != "" {
 		t.Errorf("what ran was not left alone (-before +after):\n%s", diff)
 	}
-	l.run(0, "down.sh")
+	l.down()
 
 	l.twoAtOnce()
 	l.contains(l.file("apps/values.yaml"), "\nnodes: live\n")
@@ -197,9 +179,8 @@ func TestLife(t *testing.T) {
 	l.contains(l.file("apps/values.yaml"), "\nnodes: live\n")
 	l.shopAnswers()
 	l.killed()
+	l.down()
 	l.run(0, "down.sh")
-	l.run(0, "down.sh")
-	l.nothingLeft()
 
 	l.run(0, "up.sh", "LAB=kwok")
 	l.contains(l.file("apps/values.yaml"), "\nnodes: kwok\n")
@@ -274,10 +255,12 @@ func (l *lab) killed() {
 		{"the supervisor", func(s status) int { return s.Supervisor.PID }},
 	} {
 		before := l.status()
+		inside := family(before.Clusters[0].Process.PID)
 		if err := syscall.Kill(victim.pid(before), syscall.SIGKILL); err != nil {
 			l.Fatalf("kill %s: %v", victim.name, err)
 		}
 		l.run(0, "up.sh")
+		l.ended(inside)
 		after := l.status()
 		if before.Clusters[0].Process == after.Clusters[0].Process {
 			l.Errorf("%s was killed, and process 1 of the cluster goes on", victim.name)
@@ -292,17 +275,10 @@ func (l *lab) killed() {
 // child is the child of a process that executes a program.
 func (l *lab) child(parent int, program string) int {
 	l.Helper()
-	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
-	if err != nil {
-		l.Fatal(err)
-	}
-	for _, list := range lists {
-		children, _ := os.ReadFile(list) // threads end while we look
-		for _, child := range strings.Fields(string(children)) {
-			comm, _ := os.ReadFile(filepath.Join("/proc", child, "comm")) // and so do others
-			if pid, err := strconv.Atoi(child); err == nil && strings.TrimSpace(string(comm)) == program {
-				return pid
-			}
+	for _, pid := range children(parent) {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // others end while we look
+		if strings.TrimSpace(string(comm)) == program {
+			return pid
 		}
 	}
 	l.Fatalf("process %d has no child %s", parent, program)

@@ -1,7 +1,9 @@
 package life
 
 import (
-	"bytes"
+	"bufio"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,20 +63,55 @@ func ordinary(t *testing.T, ranges, commands string) *exec.Cmd {
 	return cmd
 }
 
-// TestOrdinaryUser starts all of it without any right, until the shop answers.
+// TestOrdinaryUser starts all of it without any right, until the shop answers,
+// pushes to the demo, and ends it.
 func TestOrdinaryUser(t *testing.T) {
+	const runs = "all of it runs; press Enter to end it"
 	cmd := ordinary(t, ranges, `
 		trap mizzen/hack/down.sh EXIT
 		mizzen/hack/up.sh
-		mizzen/bin/lab status`)
+		mizzen/bin/lab status
+		git clone -q "$(mizzen/bin/lab demo)" home/demo
+		git -C home/demo -c user.name=Ada -c user.email=ada@example.test commit -q --allow-empty -m Mine
+		git -C home/demo push -q
+		echo '`+runs+`'
+		read -r _`)
 	if cmd == nil {
 		return
 	}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("  shop         http://127.0.0.1:")) {
+	l := &lab{T: t, root: checkout(t), dir: filepath.Join(cmd.Dir, "home", "lab")}
+	out, err := answered(cmd, runs, l.note)
+	if err != nil || !strings.Contains(out, "  shop         http://127.0.0.1:") || len(l.noted.processes) == 0 {
 		t.Errorf("as an ordinary user: %v\n%s", err, out)
 	}
-	(&lab{T: t, dir: cmd.Dir}).nothingLeft()
+	l.dir = cmd.Dir
+	l.nothingLeft()
+}
+
+// answered runs a command that prints a line and waits for Enter, which it gets
+// when do is done. It returns all that the command has printed.
+func answered(cmd *exec.Cmd, line string, do func()) (string, error) {
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return "", err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	var said strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		fmt.Fprintln(&said, lines.Text())
+		if lines.Text() == line {
+			do()
+			_, err = fmt.Fprintln(in)
+		}
+	}
+	return said.String(), errors.Join(err, cmd.Wait())
 }
 
 // TestUserWithoutRanges gets the one line that mends it, and nothing is

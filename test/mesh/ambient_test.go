@@ -28,9 +28,10 @@ func TestWaypoint(t *testing.T) {
 
 	repo.revert(1)
 	m.settled("waypoint", false)
-	if a := m.becomes("200", "stranger-v1", shop, "-H", "Host: ambient.lab"); a.App != "web" {
-		t.Errorf("without the waypoint its host is answered by %s, want web", a.App)
-	}
+	// The gateway hears of the route's end after the Applications are Ready.
+	labtest.Eventually(t, "web to answer for the waypoint's host", func(context.Context) bool {
+		return m.becomes("200", "stranger-v1", shop, "-H", "Host: ambient.lab").App == "web"
+	})
 }
 
 // answered waits until the answer for the host of the example, with its header,
@@ -58,6 +59,13 @@ func (m *team) settled(application string, there bool) {
 		return err == nil && strings.Contains(env, "PILOT_ENABLE_AMBIENT") == there
 	})
 	m.kubectl("rollout", "status", "-n", "istio-system", "deployment/istiod", "--timeout=2m")
+	m.applications(application, there)
+}
+
+// applications waits until the demo has an Application or not, and all of its
+// Applications are Ready.
+func (m *team) applications(application string, there bool) {
+	m.Helper()
 	labtest.Eventually(m.T, "all Applications to be Ready", func(context.Context) bool {
 		out, err := m.try("get", "applications", "-n", "mizzen-system", "-o",
 			`jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)

@@ -30,6 +30,9 @@ spec:
   - match: [{uri: {prefix: /teapot}}]
     fault: {abort: {percentage: {value: 100}, httpStatus: 418}}
     route: [{destination: {host: server, subset: v1}}]
+  - match: [{uri: {prefix: /known}}]
+    fault: {abort: {percentage: {value: 100}, httpStatus: 410}}
+    route: [{destination: {host: server, subset: v1}}]
   - route: [{destination: {host: server, subset: v1}}]`) + `
 ---
 apiVersion: security.istio.io/v1
@@ -40,7 +43,11 @@ spec:
   action: DENY
   rules: [{to: [{operation: {paths: [/secret]}}]}]
 `)
-	// What the caller's proxy has now, it was told after the Services above.
+	// What the caller's proxy has now, it was told after the Services above. It
+	// may know the rules before the subset is ready: until then nobody could tell
+	// for whom the answer of a fault was meant.
+	m.becomes("410", "caller-v1", "http://server/known")
+	m.becomes("200", "caller-v1", "http://server/")
 	m.becomes("418", "caller-v1", "http://server/teapot")
 	m.becomes("403", "caller-v1", "http://server/secret")
 

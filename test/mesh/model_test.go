@@ -32,7 +32,7 @@ import (
 
 // settling is how long istiod may take to send what was applied; the whole
 // comparison shares it.
-const settling = 40 * time.Second
+const settling = 5 * time.Minute
 
 // TestModel holds what Mizzen compiles offline to what the proxies of the shop
 // have, and to what the live istiod sends to proxies in the namespaces of the

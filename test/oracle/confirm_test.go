@@ -40,7 +40,7 @@ func (e *errand) differs(b, a *portrait) error {
 	case mizzen.EffectDestination, mizzen.EffectHostAdded, mizzen.EffectHostRemoved:
 		ok = !slices.Equal(b.servers.names(), a.servers.names())
 	case mizzen.EffectWeights:
-		ok = slices.Equal(b.servers.names(), a.servers.names()) && !cmp.Equal(b.clusters, a.clusters)
+		ok = slices.Equal(b.servers.names(), a.servers.names()) && (!cmp.Equal(b.clusters, a.clusters) || e.visits[0].bytes && !cmp.Equal(b.servers, a.servers))
 	case mizzen.EffectFails, mizzen.EffectAuthorizationNarrower, mizzen.EffectMTLSStronger, mizzen.EffectWithdrawn, mizzen.EffectEgressClosed,
 		mizzen.EffectTLSMismatch:
 		ok = b.refused() < a.refused()
@@ -113,7 +113,7 @@ func whole(words string) claim {
 		}
 	case strings.HasPrefix(words, "allowed"), strings.HasPrefix(words, "reaches "), words == "the token is not looked at", words == "the token is believed":
 		return func(v *visit, _ string) error { return errorIf(v.seen.served != sends, "served", v.seen.served) }
-	case strings.HasPrefix(words, "refused"), strings.HasSuffix(words, "the connection is closed"), strings.HasSuffix(words, "the connection is refused"):
+	case words == "denied", strings.HasPrefix(words, "refused"), strings.HasSuffix(words, "the connection is closed"), strings.HasSuffix(words, "the connection is refused"):
 		return func(v *visit, _ string) error { return errorIf(v.seen.closed != sends, "closed", v.seen.closed) }
 	case strings.HasPrefix(words, "passed "):
 		return func(v *visit, _ string) error {
@@ -150,7 +150,7 @@ func answer(v *visit, words string) error {
 	details := map[string]string{
 		"injected": "fault_filter_abort", "answered with": "direct_response", "denied with": "rbac_access_denied", "Unauthorized": "jwt_authn_access_denied",
 		"no rule matches": "route_not_found", "the host is not known": "route_not_found", "has no workload": "no_healthy_upstream",
-		"underscore": "http1.unexpected_underscore", " is no ": "cluster_not_found",
+		"underscore": "http1.unexpected_underscore", " is no ": "cluster_not_found", "no ReferenceGrant": "cluster_not_found",
 	}
 	for part, detail := range details {
 		if strings.Contains(words, part) {
@@ -253,7 +253,7 @@ func crossed(v *visit, words string) error {
 			origin = h[1]
 		}
 	}
-	allowed := strings.Contains(words, `"`+origin+`"`) || strings.Contains(words, `"*"`)
+	allowed := strings.Contains(words, `"`+origin+`"`) || strings.Contains(words, `"*"`) || strings.Contains(words, `".*"`)
 	credentials := allowed && strings.Contains(words, "credentials allowed")
 	methods := ""
 	if m := regexp.MustCompile(`methods ([A-Z,]+)`).FindStringSubmatch(words); m != nil && v.call.Method == http.MethodOptions {
@@ -300,7 +300,7 @@ func shares(v *visit, words string) error {
 			n = v.got(name)
 		}
 		group += n
-		if want >= 0 && group != want || n == 0 {
+		if want >= 0 && (group < want-v.chance() || group > want+v.chance()) || n == 0 {
 			return fmt.Errorf("%d of %d go to %s: %v, answers %v", n, sends, name, v.seen.places, v.seen.own)
 		}
 		rest -= n
@@ -309,6 +309,15 @@ func shares(v *visit, words string) error {
 		}
 	}
 	return errorIf(rest != 0, "to others go", rest)
+}
+
+// chance is by how much a share may be missed: of requests none, as they are
+// dealt out; of connections by five times what is usual.
+func (v *visit) chance() int {
+	if v.bytes {
+		return sends / 4
+	}
+	return 0
 }
 
 // got is how many requests went to what a reader calls by a name.

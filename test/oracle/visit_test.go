@@ -1,13 +1,13 @@
 package oracle
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,9 +79,13 @@ func (w *world) visit(e mizzen.Effect, other *world) (visit, bool) {
 		v.call.Method, v.bytes = http.MethodGet, true // any bytes do
 	}
 	v.headers(e.Witness.Headers)
+	v.claims(e.Witness.Claims)
 	var ok bool
 	if server, port, path := serverOf(rest); w.proxies[server] != nil || other.proxies[server] != nil {
 		ok = w.receive(&v, e.Witness.From, server, port)
+		if e.Witness.Address != "" {
+			v.call.Address = e.Witness.Address
+		}
 		v.call.Path = path
 	} else {
 		host, path, _ := strings.Cut(rest, "/")
@@ -96,20 +100,41 @@ func (w *world) visit(e mizzen.Effect, other *world) (visit, bool) {
 	return v, true
 }
 
-// headers adds a witness's headers; a token in words becomes one.
+// headers adds a witness's headers; a token in words is that of its claims.
 func (v *visit) headers(list map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(list)) {
-		token, ok := strings.CutPrefix(list[name], "Bearer a token of ")
 		switch {
-		case ok:
-			i := strings.LastIndexByte(token, '/')
-			v.call.Token = &generate.Token{Issuer: token[:max(i, 0)], Subject: token[i+1:]}
+		case strings.HasPrefix(list[name], "Bearer a token of "):
 		case strings.EqualFold(name, "host"):
 			v.call.Host = list[name]
 		default:
 			v.call.Header = append(v.call.Header, [2]string{name, list[name]})
 		}
 	}
+}
+
+// claims adds the token that has a witness's claims.
+func (v *visit) claims(list map[string]any) {
+	if list == nil {
+		return
+	}
+	t := &generate.Token{Claims: map[string]any{}}
+	for name, value := range list {
+		text, _ := value.(string)
+		switch name {
+		case "iss":
+			t.Issuer = text
+		case "sub":
+			t.Subject = text
+		case "aud":
+			if t.Audiences = []string{text}; text == "" {
+				t.Audiences, _ = value.([]string)
+			}
+		default:
+			t.Claims[name] = value
+		}
+	}
+	v.call.Token = t
 }
 
 // serverOf reads a URL that names a workload: "shop/orders:8080/path".
@@ -133,6 +158,8 @@ func (w *world) receive(v *visit, from, server, port string) bool {
 	v.call.Caller = generate.Caller{Trust: generate.Plaintext, Address: outsider}
 	if caller := w.workloads[from]; caller != nil {
 		v.call.Caller = generate.Caller{Trust: generate.OfMesh, Identity: caller.Identity, Sidecar: true, Address: caller.Address}
+	} else if identity, ok := w.foreigner(from); ok {
+		v.call.Caller = generate.Caller{Trust: generate.OfMesh, Identity: identity, Sidecar: true, Address: outsider}
 	} else if from != "outside" {
 		return false
 	}
@@ -148,6 +175,18 @@ func (w *world) receive(v *visit, from, server, port string) bool {
 	}
 	v.call.Destination = net.JoinHostPort(address, port)
 	return true
+}
+
+// foreigner is the identity of a caller that no workload is: "billing/api (not in
+// this repository)".
+func (w *world) foreigner(from string) (identity string, ok bool) {
+	name, ok := strings.CutSuffix(from, " (not in this repository)")
+	name, domain, _ := strings.Cut(name, " of the trust domain ")
+	namespace, account, found := strings.Cut(name, "/")
+	if !found {
+		namespace, account = strings.TrimPrefix(name, "a workload of "), "any-other"
+	}
+	return cmp.Or(domain, w.TrustDomain) + "/ns/" + namespace + "/sa/" + account, ok && !strings.Contains(namespace, " ") && !strings.Contains(account, " ")
 }
 
 // send is for what the caller's proxy decides, or a gateway.
@@ -180,7 +219,7 @@ func (w *world) send(v *visit, e mizzen.Effect, scheme, hostPort string, other *
 			return false
 		}
 		v.view, v.side = v.proxy.View(), runnable.Outbound
-		v.call.Destination = fmt.Sprintf("%s:%d", addressFor(v.view, host, uint32(n)), n)
+		v.call.Destination = fmt.Sprintf("%s:%d", w.addressFor(v.view, host, uint32(n)), n)
 		return true
 	}
 	if len(e.Callers) == 0 || w.proxies[e.Callers[0]] == nil {
@@ -207,7 +246,7 @@ func (w *world) tunnel(v *visit, host string, port uint16) bool {
 	}
 	caller := v.proxy.Workload
 	v.call.Caller = generate.Caller{Trust: generate.OfMesh, Identity: caller.Identity, Address: caller.Address}
-	v.call.Destination = fmt.Sprintf("%s:%d", addressFor(v.proxy.View(), host, uint32(port)), port)
+	v.call.Destination = fmt.Sprintf("%s:%d", w.addressFor(v.proxy.View(), host, uint32(port)), port)
 	v.proxy, v.side = w.proxies[shares[0].Waypoint], runnable.Waypoint
 	v.view = v.proxy.View()
 	return true
@@ -230,6 +269,9 @@ func (w *world) handshake(e mizzen.Effect, words string) (visit, bool) {
 			from = e.Witness.From
 		}
 		if w.receive(&v, from, server, "") {
+			if strings.HasPrefix(words, "callers speak TLS without") {
+				v.call.Trust = generate.Anonymous
+			}
 			v.behind = w.behind(v.view)
 			v.key = v.fingerprint()
 			return v, true
@@ -238,21 +280,11 @@ func (w *world) handshake(e mizzen.Effect, words string) (visit, bool) {
 	return visit{}, false
 }
 
-// addressFor is what DNS answers for a host, as far as a proxy knows it: an
-// address among the names of its virtual host, or of the listener that leads to
-// it.
-func addressFor(view *traffic.View, host string, port uint32) string {
-	for _, name := range slices.Sorted(maps.Keys(view.Routes)) {
-		for _, vh := range view.Routes[name].GetVirtualHosts() {
-			if !slices.Contains(vh.GetDomains(), host) {
-				continue
-			}
-			for _, d := range vh.GetDomains() {
-				if ip, err := netip.ParseAddr(d); err == nil {
-					return ip.String()
-				}
-			}
-		}
+// addressFor is what DNS answers for a host: its address, or for one without,
+// that of a listener that leads to it.
+func (w *world) addressFor(view *traffic.View, host string, port uint32) string {
+	if own := w.Addresses[host]; len(own) > 0 {
+		return own[0]
 	}
 	for _, l := range view.Outbound {
 		at := l.GetAddress().GetSocketAddress()

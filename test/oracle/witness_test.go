@@ -27,20 +27,29 @@ type unconfirmed struct {
 }
 
 var unconfirmedEffects = []unconfirmed{
+	{
+		mizzen.EffectDestination, "the port of a server, and what is beyond a name or a pod's proxy, show in no answer",
+		"default-endpoint entry-address external-name-enters external-name-outside service-entry-target-port target-port",
+	},
 	{mizzen.EffectFails, "Envoy takes none of it (TestLargeExpression), or says UnknownService", "gateway-api-grant regex-too-large"},
 	{mizzen.EffectShadowed, "no request comes to the rule", "order-of-rules shadowed-prefix"},
 	{mizzen.EffectIgnored, "istiod does not send it to Envoy", "bad-regex cyclic-delegate delegate-circle delegate-missing ignored unknown-version"},
 	{mizzen.EffectConflict, "istiod does not send what loses to Envoy", "conflict conflict-both-held conflict-both-live conflict-both-new conflict-live-loses conflict-live-older conflict-new-loses"},
 	{mizzen.EffectMirror, "a copy to nowhere arrives nowhere", "mirror-broken"},
-	{mizzen.EffectCircuitBreaker, "limits show under load alone", "circuit-breaker"},
+	{mizzen.EffectCircuitBreaker, "limits show under load alone, and the version of HTTP to a server in no answer", "cause-merged-rule circuit-breaker protocol-grpc"},
 	{mizzen.EffectOutlier, "it takes many requests that fail", "outlier"},
 	{mizzen.EffectLoadBalancing, "any endpoint is one that may be chosen", "load-balancing load-balancing-hash locality"},
-	{mizzen.EffectRoutePolicy, "a priority shows under load alone", "route-priority"},
+	{
+		mizzen.EffectRoutePolicy, "a priority shows under load alone, and whether bytes are read in no answer",
+		"protocol-detected protocol-grpc protocol-http protocol-ingress protocol-tcp protocol-tcp-policy protocol-told route-priority",
+	},
 	{mizzen.EffectArrival, "it is settings, and what they do to requests is told beside it", "edge-profile path-normalization-off path-normalization-stricter trusted-proxies"},
 	{mizzen.EffectMTLSWeaker, "no proxy is left to ask", "bypass-inbound-include bypass-inbound-policy bypass-node-network injection-pod-revision injector-never sidecar-off sidecar-off-caller"},
 	{mizzen.EffectTLSMismatch, "a process alone has no iptables, and no proxy is left to ask", "bypass-inbound bypass-inbound-include bypass-inbound-policy bypass-node-network bypass-outbound"},
 	{mizzen.EffectAuthorizationNarrower, "no proxy is left to ask", "sidecar-off-caller"},
-	{mizzen.EffectClientTLS, "how callers connect is no matter of one request", "client-tls-simple egress-tls-origination"},
+	{mizzen.EffectAuthorizationWider, "the caller is not there before, or Envoy takes none of its certificates", "authorization-trust-domain identity-new-workload"},
+	{mizzen.EffectJWT, "a header that is added is no matter of who is refused, or another policy refuses all tokens", "jwt-claim-header jwt-removed-denies"},
+	{mizzen.EffectClientTLS, "how callers connect is no matter of one request", "client-tls-simple client-tls-without-certificate egress-tls-origination"},
 	{mizzen.EffectInjectionOff, "no proxy is left to ask", "injection-off injection-tag-renamed"},
 	{mizzen.EffectInjectionOn, "there is no proxy to ask before", "injection-on sidecar-gone-namespace"},
 	{mizzen.EffectBypass, "a process alone has no iptables", "bypass-injector bypass-outbound bypass-outbound-range"},
@@ -51,7 +60,7 @@ var unconfirmedEffects = []unconfirmed{
 	{mizzen.EffectAccessLog, "no request looks otherwise", "access-log-client access-log-off access-log-on"},
 	{mizzen.EffectMetrics, "no request looks otherwise", "metrics-off"},
 	{mizzen.EffectTracing, "no request looks otherwise", "tracing-off tracing-on"},
-	{mizzen.EffectUnknown, "it is not understood", "envoy-filter envoy-filter-fault envoy-filter-host envoy-filter-many-domains envoy-filter-route outbound-envoy-filter wasm"},
+	{mizzen.EffectUnknown, "it is not understood, or was not tried", "envoy-filter envoy-filter-fault envoy-filter-host envoy-filter-many-domains envoy-filter-route outbound-envoy-filter wasm"},
 }
 
 var unconfirmedInAmbient = []unconfirmed{
@@ -230,6 +239,9 @@ var beyond = map[string][]mizzen.EffectCode{
 func (e *errand) plan(worlds [2]*world) bool {
 	// What is not seen in one request's fate is in the table.
 	if e.effect.Witness == nil || e.effect.Code == mizzen.EffectRoutePolicy || slices.Contains(beyond[e.scenario], e.effect.Code) {
+		return false
+	}
+	if strings.Contains(e.effect.Message, "arrive at another port or address") {
 		return false
 	}
 	if strings.Contains(e.effect.After, "to nowhere") && e.effect.Code == mizzen.EffectMirror {

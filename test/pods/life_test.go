@@ -44,14 +44,14 @@ echo sidecar starts >> /shared/order; touch /shared/up; while :; do sleep 0.1; d
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
-	liveness := "livenessProbe: {exec: {command: ['false']}, periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 1}"
+	deaf := "livenessProbe: {exec: {command: ['false']}, periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 1}"
 	y.apply(
 		pod("three", never, containers(sh("main", "exit 3"))),
 		pod("zero", never, containers(sh("main", "true"))),
 		pod("child", never, containers(sh("main", "sleep 1000 & kill -9 $!; wait $!"))),
-		pod("deadline", never, "activeDeadlineSeconds: 2", containers(sh("main", "trap '' TERM; while :; do sleep 0.1; done"))),
-		pod("killed", containers(sh("main", "trap '' TERM; while :; do sleep 0.1; done", liveness))),
-		pod("handled", containers(sh("main", "trap 'exit 7' TERM; while :; do sleep 0.1; done", liveness))))
+		pod("deadline", never, impatient, "activeDeadlineSeconds: 2", containers(sh("main", "trap '' TERM; while :; do sleep 0.1; done"))),
+		pod("killed", impatient, containers(sh("main", "trap '' TERM; while :; do sleep 0.1; done", deaf))),
+		pod("handled", containers(sh("main", "trap 'exit 7' TERM; touch /tmp/broken; while :; do sleep 0.1; done", "livenessProbe: "+askShell))))
 	for name, want := range map[string]int32{"zero": 0, "three": 3, "child": 137, "deadline": 137} {
 		p := y.ended(name)
 		if end := p.Status.ContainerStatuses[0].State.Terminated; end == nil || end.ExitCode != want {
@@ -96,7 +96,7 @@ func TestGracefulStop(t *testing.T) {
 	y.apply(
 		pod("polite", containers(sh("main", `trap 'ls /tmp/asked; sleep 0.3; echo good bye; exit 0' TERM
 echo ready; while :; do sleep 0.1; done`, hook))),
-		pod("deaf", containers(sh("main", "trap 'echo ignored' TERM; echo ready; while :; do sleep 0.1; done"))))
+		pod("deaf", impatient, containers(sh("main", "trap 'echo ignored' TERM; echo ready; while :; do sleep 0.1; done"))))
 	for name, want := range map[string]string{
 		"polite": "ready\n/tmp/asked\ngood bye\n",
 		"deaf":   "ready\nignored\n",

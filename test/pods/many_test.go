@@ -27,10 +27,10 @@ func TestTwentyCyclesLeaveNothing(t *testing.T) {
 			sh("main", "(setsid sleep 1000 &); echo x > /shared/x; echo x > /etc/x"+idle, sees), shop("shop")))); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
-		if out, err := y.command("wait", "--for=condition=Ready", "pod/"+name, "--timeout=1m").CombinedOutput(); err != nil {
+		if out, err := y.command("wait", "--for=condition=Ready", "pod/"+name, "--timeout=5m").CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
-		if out, err := y.command("delete", "pod", name, "--timeout=1m").CombinedOutput(); err != nil {
+		if out, err := y.command("delete", "pod", name, "--timeout=5m").CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
 		return nil

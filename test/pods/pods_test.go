@@ -40,14 +40,21 @@ const idle = "; trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
 
 const never = "restartPolicy: Never"
 
+// impatient ends a pod that ignores that it is asked to end. Others have time
+// to do what they do then, also on a busy machine.
+const impatient = "terminationGracePeriodSeconds: 2"
+
 // pod is the manifest of a pod on the live node; spec are entries of its spec.
 func pod(name string, spec ...string) string {
+	if !slices.Contains(spec, impatient) {
+		spec = append(spec, "terminationGracePeriodSeconds: 60")
+	}
 	return fmt.Sprintf(`
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: %[1]s, labels: {app: %[1]s}}
-spec: {terminationGracePeriodSeconds: 2, %[2]s}
+spec: {%[2]s}
 `, name, strings.Join(spec, ", "))
 }
 

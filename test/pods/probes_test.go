@@ -9,11 +9,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// How a container is asked, and how soon a failure counts.
+// How a container is asked, and how soon a failure counts. An answer may take
+// long on a busy machine, which is no failure.
 const (
-	soon     = "periodSeconds: 1, failureThreshold: 1"
+	soon     = "periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 30"
 	askHTTP  = "{httpGet: {path: /healthz, port: 8080}, " + soon + "}"
 	askTCP   = "{tcpSocket: {port: 8080}, " + soon + "}"
+	askGRPC  = "{grpc: {port: 9000}, " + soon + "}"
 	askShell = "{exec: {command: [test, '!', -e, /tmp/broken]}, " + soon + "}"
 )
 
@@ -25,6 +27,7 @@ func TestLivenessRestarts(t *testing.T) {
 		"exec": {sh("main", "true"+idle, "livenessProbe: {exec: {command: [sh, -c, 'echo I am ill; exit 1']}, "+soon+"}"), "I am ill"},
 		"http": {shop("main", "env: [{name: ERRORS, value: '1:503'}]", "livenessProbe: {httpGet: {path: /, port: 8080}, "+soon+"}"), "503"},
 		"tcp":  {sh("main", "true"+idle, "livenessProbe: "+askTCP), "connection refused"},
+		"grpc": {sh("main", "true"+idle, "livenessProbe: "+askGRPC), ":9000"},
 	}
 	for name, c := range cases {
 		y.apply(pod(name, containers(c.container)))
@@ -44,7 +47,7 @@ func TestLivenessRestarts(t *testing.T) {
 func TestStartupComesFirst(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
-	up := "exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1"
+	up := "exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1, timeoutSeconds: 30"
 	y.apply(
 		pod("slow", containers(sh("main", "sleep 3; touch /tmp/up"+idle,
 			"startupProbe: {"+up+", failureThreshold: 60}", "livenessProbe: {"+up+", failureThreshold: 1}"))),
@@ -71,6 +74,7 @@ spec: {selector: {probed: "yes"}, ports: [{port: 80, targetPort: 8080}]}
 		"exec": sh("main", "true"+idle, "readinessProbe: "+askShell),
 		"http": shop("main", "readinessProbe: "+askHTTP),
 		"tcp":  shop("main", "readinessProbe: "+askTCP),
+		"grpc": shop("main", "readinessProbe: "+askGRPC),
 	}
 	manifests := pod("closed", containers(sh("main", "true"+idle, "readinessProbe: "+askTCP)))
 	for name, c := range probes {
@@ -82,12 +86,12 @@ spec: {selector: {probed: "yes"}, ports: [{port: 80, targetPort: 8080}]}
 		y.ready(name)
 	}
 	y.event("closed", "Unhealthy", "Readiness probe failed", "connection refused")
-	y.endpoints("exec", "http", "tcp")
+	y.endpoints("exec", "grpc", "http", "tcp")
 	y.kubectl("exec", "exec", "--", "touch", "/tmp/broken")
-	y.endpoints("http", "tcp")
+	y.endpoints("grpc", "http", "tcp")
 	y.event("exec", "Unhealthy", "Readiness probe failed")
 	y.kubectl("exec", "exec", "--", "rm", "/tmp/broken")
-	y.endpoints("exec", "http", "tcp")
+	y.endpoints("exec", "grpc", "http", "tcp")
 }
 
 // endpoints waits until the Service "probed" leads to these pods and no other.

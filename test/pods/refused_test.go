@@ -22,6 +22,9 @@ func TestRefusals(t *testing.T) {
 	plain := containers(sh("main", "true"))
 	with := func(fields ...string) string { return containers(sh("main", "true", fields...)) }
 	mount := "volumeMounts: [{name: shared, mountPath: /shared, mountPropagation: HostToContainer}]"
+	hostPath := func(path string) string {
+		return "volumes: [{name: host, hostPath: {path: " + path + "}}], " + with("volumeMounts: [{name: host, mountPath: /data}]")
+	}
 	cases := []struct{ name, reason, names, spec string }{
 		{"privileged", podRefused, "securityContext.privileged", with("securityContext: {privileged: true}")},
 		{"host-pid", podRefused, "hostPID", "hostPID: true, " + plain},
@@ -33,6 +36,10 @@ func TestRefusals(t *testing.T) {
 		{"selinux", podRefused, "securityContext.seLinuxOptions", "securityContext: {seLinuxOptions: {level: s0}}, " + plain},
 		{"tty", containerRefused, "tty", with("tty: true")},
 		{"stdin", containerRefused, "stdin", with("stdin: true")},
+		{"socket", containerRefused, "volumes: hostPath /run/lab/cri.sock", hostPath("/run/lab/cri.sock, type: Socket")},
+		{"device", containerRefused, "volumes: hostPath /dev/null", hostPath("/dev/null, type: CharDevice")},
+		{"processes", containerRefused, "volumes: hostPath /proc", hostPath("/proc")},
+		{"capability", containerRefused, "securityContext.capabilities.add: SYS_ADMIN", with("securityContext: {capabilities: {add: [SYS_ADMIN]}}")},
 		{"propagation", containerRefused, "mountPropagation of /shared", shared + ", " + with(mount)},
 	}
 	var manifests []string

@@ -28,7 +28,7 @@ spec:
       - name: shop
         image: lab/shop:v1
         env: [{name: APP, value: %s}, {name: VERSION, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
-        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, timeoutSeconds: 30}
         lifecycle: {preStop: {sleep: {seconds: 2}}}
 ---
 apiVersion: v1
@@ -49,7 +49,7 @@ func TestServices(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
 	y.apply(servers(3, "server"), pod("client", containers(sh("main", "true"+idle))))
-	y.kubectl("rollout", "status", "deployment/server", "--timeout=1m")
+	y.kubectl("rollout", "status", "deployment/server", "--timeout=5m")
 	y.ready("client")
 	var pods, addresses []string
 	list, err := y.core.CoreV1().Pods(y.ns).List(t.Context(), metav1.ListOptions{LabelSelector: "server=yes"})
@@ -81,7 +81,7 @@ func TestRollingUpdate(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
 	y.apply(servers(2, "old"), pod("client", containers(sh("main", "true"+idle))))
-	y.kubectl("rollout", "status", "deployment/server", "--timeout=1m")
+	y.kubectl("rollout", "status", "deployment/server", "--timeout=5m")
 	y.ready("client")
 	load := y.command("exec", "client", "--", "sh", "-c", `touch /tmp/on; while test -e /tmp/on; do
   curl -sS --max-time 30 http://server/ >/tmp/answer || echo failed; sleep 0.05; done; cat /tmp/answer`)
@@ -94,7 +94,7 @@ func TestRollingUpdate(t *testing.T) {
 		return y.command("exec", "client", "--", "test", "-s", "/tmp/answer").Run() == nil
 	})
 	y.kubectl("set", "env", "deployment/server", "APP=new")
-	y.kubectl("rollout", "status", "deployment/server", "--timeout=1m")
+	y.kubectl("rollout", "status", "deployment/server", "--timeout=5m")
 	y.eventually("only new pods to be left", func(ctx context.Context) bool {
 		list, err := y.core.CoreV1().Pods(y.ns).List(ctx, metav1.ListOptions{LabelSelector: "server=yes"})
 		return err == nil && len(list.Items) == 2

@@ -86,21 +86,37 @@ func TestConfigMapsFollow(t *testing.T) {
 	y.succeeded("follows")
 }
 
-// TestHostPathsAreSafe has root write to a directory of the machine: one that
-// every machine has, and that the lab does not replace by its own, as /tmp.
+// TestHostPathsAreSafe has root write to what it can see of the machine: to a
+// directory that every machine has, and that the lab does not replace by its
+// own, as /tmp; and to the lab's own directory, where the cluster writes. No
+// pod sees that, whichever way it asks.
 func TestHostPathsAreSafe(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
 	const host, written = "/usr/bin", "mizzen-test-written"
-	y.apply(pod("host", never, "volumes: [{name: host, hostPath: {path: "+host+", type: Directory}}]",
-		containers(sh("main", "ls /host/env; touch /host/"+written+" 2>/dev/null; echo done",
-			"volumeMounts: [{name: host, mountPath: /host}]"))))
+	cluster := y.node().dir
+	if _, err := os.Stat(y.lab.Kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	script := "ls /host/env; for d in /host /all" + cluster + " /all/run/lab/config /all/sys/fs/cgroup; do touch $d/" + written + " 2>/dev/null; done\n" +
+		"cat /all" + y.lab.Kubeconfig + " " + y.lab.Kubeconfig + " 2>/dev/null; ls -A /all/proc; echo done"
+	all := "volumes: [{name: host, hostPath: {path: " + host + ", type: Directory}}, {name: all, hostPath: {path: /}}]"
+	y.apply(
+		pod("host", never, all, containers(sh("main", script, "volumeMounts: [{name: host, mountPath: /host}, {name: all, mountPath: /all}]",
+			"securityContext: {capabilities: {add: [SYS_PTRACE]}}"))),
+		pod("direct", never, "volumes: [{name: lab, hostPath: {path: "+cluster+"}}]",
+			containers(sh("main", "true", "volumeMounts: [{name: lab, mountPath: /lab}]"))),
+		pod("part", never, all, containers(sh("main", "true", "volumeMounts: [{name: all, mountPath: /lab, subPath: "+cluster[1:]+"}]"))))
 	if diff := cmp.Diff("/host/env\ndone\n", y.succeeded("host")); diff != "" {
 		t.Errorf("the pod sees (-want +got):\n%s", diff)
 	}
-	if err := os.Remove(filepath.Join(host, written)); err == nil {
-		t.Errorf("the pod has written to %s", host)
+	for _, dir := range []string{host, cluster} {
+		if err := os.Remove(filepath.Join(dir, written)); err == nil {
+			t.Errorf("the pod has written to %s", dir)
+		}
 	}
+	y.event("direct", "Failed", "volumes: hostPath "+cluster+": not supported", "the lab keeps its own directory from pods")
+	y.waits("part", "CreateContainerConfigError")
 }
 
 // TestTokenIsKnown asks the API server, from a pod and by its name, who the pod is.

@@ -25,11 +25,10 @@ var update = flag.Bool("update", false, "write the real outputs into the tutoria
 
 const (
 	document = "../../docs/tutorial.md"
-	// patience bounds a block of commands, and the wait for what it shows.
+	// patience bounds a block of commands. A query is repeated for as long until
+	// it shows what the document says: a reader is slower than Mizzen, this test
+	// may be faster.
 	patience = 5 * time.Minute
-	// settle is how long a query is repeated until it shows what the document
-	// says: a reader is slower than Mizzen, this test may be faster.
-	settle = time.Minute
 )
 
 func TestTutorial(t *testing.T) {
@@ -66,7 +65,7 @@ func TestTutorial(t *testing.T) {
 // follow runs a part's commands and compares their output. Queries are
 // repeated for a while.
 func (s *shell) follow(t *testing.T, p *part) {
-	deadline := time.Now().Add(settle)
+	deadline := time.Now().Add(patience)
 	for {
 		output, code := s.run(t, p.commands)
 		if !p.shows {

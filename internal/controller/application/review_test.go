@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/client-go/tools/events"
 
+	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/api/v1alpha1"
 	"mizzen.dev/mizzen/internal/render/memtree"
 )
@@ -63,5 +64,21 @@ func TestHeldIsLookedAtAgain(t *testing.T) {
 	s := x.m.settled()
 	if !s.done || !s.gated || s.expired(now.Add(lookAgain-time.Second)) || !s.expired(now.Add(lookAgain)) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Who reads the status alone learns what is wrong, and where: of an Effect the
+// rule says it, of a Finding only the Finding does.
+func TestReasonText(t *testing.T) {
+	for want, trigger := range map[string]mizzen.Trigger{
+		"r: m (shop/web)": {Code: "MT3001", Subject: "shop/web", Message: "plaintext is accepted", Origin: mizzen.Origin{File: "a.yaml", Line: 1}},
+		`r: m (.mizzen.yaml:3: unknown field "x")`: {
+			Code: "MZ1011", Subject: ".mizzen.yaml", Message: `unknown field "x"`, Origin: mizzen.Origin{File: ".mizzen.yaml", Line: 3},
+		},
+		"r: m (ConfigMap shop/web: no such field)": {Code: "MZ2001", Subject: "ConfigMap shop/web", Message: "no such field", Origin: mizzen.Origin{File: "a.yaml", Line: 1}},
+	} {
+		if got := reasonText(mizzen.Reason{Rule: "r", Message: "m", Triggers: []mizzen.Trigger{trigger}}); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }

@@ -71,13 +71,25 @@ func effectCounts(effects []mizzen.Effect) v1alpha1.EffectCounts {
 func reasonText(r mizzen.Reason) string {
 	text := r.Rule + ": " + r.Message
 	if len(r.Triggers) > 0 {
-		text += " (" + r.Triggers[0].Subject
+		text += " (" + triggerText(r.Triggers[0])
 		if more := len(r.Triggers) - 1 + r.More; more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}
 		text += ")"
 	}
 	return text
+}
+
+// triggerText is what triggered a rule. What a Finding is about does not tell what
+// is wrong with it.
+func triggerText(t mizzen.Trigger) string {
+	switch {
+	case !strings.HasPrefix(t.Code, "MZ") || t.Message == "":
+		return t.Subject
+	case t.Origin.File == t.Subject:
+		return t.Origin.String() + ": " + t.Message
+	}
+	return t.Subject + ": " + t.Message
 }
 
 // texts are the reasons of a level.

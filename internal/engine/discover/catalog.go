@@ -59,6 +59,10 @@ func (c *Catalog) Remember(m Manifest) {
 		for _, s := range argoSources(m.Object) {
 			c.address(s.RepoURL)
 		}
+	case kindArgoSet:
+		for _, url := range setAddresses(m) {
+			c.address(url)
+		}
 	}
 }
 
@@ -76,7 +80,7 @@ func (c *Catalog) address(url string) {
 // Read returns the Application that a manifest declares; neither is nil if it
 // declares one that is not of this repository, and both are if it declares
 // none.
-func (c *Catalog) Read(m Manifest, home string) (*Application, *mizzen.Finding) {
+func (c *Catalog) Read(m Manifest, home string) (*Application, *Omitted) {
 	a := &Application{Ref: m.Ref(), Home: home, Origin: m.Origin, Prune: true}
 	a.Name = strings.TrimPrefix(a.Ref.Namespace+"/"+a.Ref.Name, "/")
 	var err error
@@ -101,11 +105,11 @@ func (c *Catalog) Read(m Manifest, home string) (*Application, *mizzen.Finding) 
 		}
 		return a, nil
 	}
-	f := &mizzen.Finding{Code: mizzen.CodeElsewhere, Severity: mizzen.Info, Ref: a.Ref, Origin: a.Origin, Message: err.Error()}
+	f := mizzen.Finding{Code: mizzen.CodeElsewhere, Severity: mizzen.Info, Ref: a.Ref, Origin: a.Origin, Message: err.Error()}
 	if errors.Is(err, errNotExpanded) {
 		f.Code, f.Remedy = mizzen.CodeNotExpanded, "review what it generates in a cluster"
 	}
-	return nil, f
+	return nil, c.omitted(m, f)
 }
 
 var errNotExpanded = errors.New("an ApplicationSet is not expanded: only Argo CD knows what it generates")

@@ -59,7 +59,7 @@ func manifests(t *testing.T, text string) []Manifest {
 }
 
 // readOne reads the last of the manifests.
-func readOne(t *testing.T, text string) (*Application, *mizzen.Finding) {
+func readOne(t *testing.T, text string) (*Application, *Omitted) {
 	t.Helper()
 	c := NewCatalog(tree, []string{ours})
 	all := manifests(t, gitRepository+"---\n"+text)

@@ -73,7 +73,7 @@ func (x *run) item(ctx context.Context, before, after *deployed) (mizzen.ReviewI
 	item.Findings = news(known, found)
 	item.Failed, item.FailedBefore = failure(after), failure(before)
 	if item.Failed != "" || item.FailedBefore != "" {
-		return item, nil
+		return item, x.unseenIn(ctx, &item, before, after)
 	}
 	item.Changes, item.Unchanged = x.changes(before, after)
 	return item, nil

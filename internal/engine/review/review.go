@@ -85,6 +85,10 @@ type run struct {
 	review  *mizzen.Review
 	// single: the Review is about one Application.
 	single bool
+	// changed are the files that differ and count; nil until somebody asks.
+	changed *changedFiles
+	// taken tells whose a file is at either side; nil until somebody asks.
+	taken []readers
 }
 
 // Review compares the two revisions. An Application that cannot be rendered is
@@ -98,7 +102,7 @@ func (r *Reviewer) Review(ctx context.Context, request Request) (*mizzen.Review,
 		review: &mizzen.Review{Base: request.Base.Commit(), Head: request.Head.Commit()},
 	}
 	for _, step := range []func(context.Context) error{
-		x.collect, x.sharpen, x.prepare, x.compare, x.judge, x.rule,
+		x.collect, x.sharpen, x.prepare, x.compare, x.beside, x.judge, x.rule,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -107,7 +111,10 @@ func (r *Reviewer) Review(ctx context.Context, request Request) (*mizzen.Review,
 			return nil, err
 		}
 	}
-	x.review.Omitted = news(nil, x.after.omitted)
+	for _, o := range x.after.omitted {
+		x.review.Omitted = append(x.review.Omitted, o.Finding)
+	}
+	x.review.Omitted = news(nil, x.review.Omitted)
 	x.review.Finish()
 	return x.review, nil
 }

@@ -25,7 +25,7 @@ type side struct {
 	apps map[string]*deployed
 	// omitted is what is left out; unread are those of it that stand in a file,
 	// which may turn out to be a part of something else.
-	omitted, unread []mizzen.Finding
+	omitted, unread []discover.Omitted
 	// full: there are more Applications than are looked at.
 	full bool
 }
@@ -243,7 +243,9 @@ func (s *side) dropParts() {
 		}
 	}
 	for _, d := range s.apps {
-		s.omitted = append(s.omitted, d.Notes...)
+		for _, note := range d.Notes {
+			s.omitted = append(s.omitted, discover.Omitted{Finding: note})
+		}
 	}
 }
 

@@ -122,9 +122,7 @@ func (x *run) ruleTwice(ctx context.Context) error {
 	if err := x.rule(ctx); err != nil {
 		return err
 	}
-	was, wasErr := x.request.Base.ID(policy.FileName)
-	is, isErr := x.request.Head.ID(policy.FileName)
-	if was == is && (wasErr == nil) == (isErr == nil) {
+	if !x.changesPolicy() || !x.readable() {
 		return nil
 	}
 	old := x.review.Verdict
@@ -144,6 +142,14 @@ func (x *run) ruleTwice(ctx context.Context) error {
 	}
 	x.review.Verdict = old
 	return nil
+}
+
+// readable tells whether there are two policies. Where one of them cannot be read,
+// all that can be judged is.
+func (x *run) readable() bool {
+	_, was := policyOf(x.request.Base)
+	_, is := policyOf(x.request.Head)
+	return was == nil && is == nil
 }
 
 func stricter(a, b mizzen.Decision) bool {

@@ -38,22 +38,21 @@ func (x *run) rule(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, omitted, err := differing(ctx, x.before.snapshot, x.after.snapshot, x.reads())
+	changed, err := x.files(ctx)
 	if err != nil {
 		return err
 	}
+	files := changed.names
+	if guard.mended {
+		// Whoever mends the policy decides on it, also in a Review of one
+		// Application, which does not read that file.
+		files = append(slices.Clone(files), policy.FileName)
+	}
 	mizzen.SortEffects(x.review.Effects)
 	in := &policy.Input{
-		Items:   []policy.Item{{Findings: x.review.Findings}},
-		Effects: x.review.Effects, EffectsUnknown: x.review.EffectsUnknown, Files: files, FilesOmitted: omitted, Owners: owned,
-	}
-	for i := range x.review.Items {
-		item := &x.review.Items[i]
-		judged := policy.Item{Application: item.Application, Changes: item.Changes, Findings: item.Findings}
-		if item.Broken() {
-			judged.Failed = item.Failed
-		}
-		in.Items = append(in.Items, judged)
+		Items:   x.judged(),
+		Effects: x.review.Effects, EffectsUnknown: x.review.EffectsUnknown, Files: files, FilesOmitted: changed.omitted,
+		Unreadable: guard.unreadable, Owners: owned,
 	}
 	if len(in.Effects) > 0 {
 		in.Where = policy.NewPlaces(x.before.all(), x.after.all()).Where
@@ -61,6 +60,51 @@ func (x *run) rule(ctx context.Context) error {
 	verdict := guard.Judge(ctx, in)
 	x.review.Verdict = &verdict
 	return nil
+}
+
+// judged are the Items as policy sees them.
+func (x *run) judged() []policy.Item {
+	var items []policy.Item
+	for _, f := range x.review.Findings {
+		// What is not looked into has a name, by which scopes select it.
+		items = append(items, policy.Item{Application: nameOf(f), Findings: []mizzen.Finding{f}})
+	}
+	for i := range x.review.Items {
+		item := &x.review.Items[i]
+		judged := policy.Item{Application: item.Application, Changes: item.Changes, Findings: item.Findings}
+		if item.Broken() {
+			judged.Failed = item.Failed
+		}
+		items = append(items, judged)
+	}
+	return items
+}
+
+// nameOf is the Application that a Finding about the repository is about, if it
+// is about one that is not looked into.
+func nameOf(f mizzen.Finding) string {
+	if f.Code != mizzen.CodeUnseen {
+		return ""
+	}
+	return f.Ref.Namespace + "/" + f.Ref.Name
+}
+
+// changedFiles are the names of files, sorted; omitted tells that there are more.
+type changedFiles struct {
+	names   []string
+	omitted bool
+}
+
+// files are those that differ between the two sides and count.
+func (x *run) files(ctx context.Context) (*changedFiles, error) {
+	if x.changed == nil {
+		names, omitted, err := differing(ctx, x.before.snapshot, x.after.snapshot, x.reads())
+		if err != nil {
+			return nil, err
+		}
+		x.changed = &changedFiles{names, omitted}
+	}
+	return x.changed, nil
 }
 
 // all are the objects of every Application, sorted, so that what is found first
@@ -74,22 +118,60 @@ func (s *side) all() []mizzen.Object {
 	return all
 }
 
-// policy reads the policy file of the base, and looks whether that of the head
-// can be read. A base whose file cannot be read is judged by the guardrails
-// alone, or else nobody could mend it by a pull request.
-func (x *run) policy() (*policy.Policy, error) {
+// guarding is the policy that judges.
+type guarding struct {
+	*policy.Policy
+	// unreadable says why a policy file cannot be read, so that nothing passes.
+	unreadable *mizzen.Finding
+	// mended: the file cannot be read, and that of the head judges in its place.
+	mended bool
+}
+
+// policy reads the policy file of the base, and that of the head if it is
+// another one. Where the first cannot be read, its rules cannot be asked, and
+// nothing passes: a file that breaks after its rules were agreed to must not take
+// them away. A change that mends it is judged by what it brings, and needs
+// approval for that, or else nobody could mend it by a pull request.
+func (x *run) policy() (guarding, error) {
 	guard, err := policyOf(x.guard())
-	if err != nil {
-		if mizzen.KindOf(err) != mizzen.Invalid && mizzen.KindOf(err) != mizzen.TooLarge {
-			return nil, err
-		}
-		x.review.Findings = append(x.review.Findings, policyFinding(mizzen.Warning, "the base is judged by the built-in guardrails alone: ", err))
-		guard = policy.Default()
+	if err != nil && !blamesFile(err) {
+		return guarding{}, err
 	}
-	if _, after := policyOf(x.after.snapshot); after != nil && err == nil {
-		x.review.Findings = append(x.review.Findings, policyFinding(mizzen.Fatal, "", after))
+	head, headErr := guard, error(nil)
+	changes := x.changesPolicy()
+	if changes {
+		head, headErr = policyOf(x.after.snapshot)
 	}
-	return guard, nil
+	switch {
+	case err != nil && changes && headErr == nil:
+		x.find(policyFinding(mizzen.Warning, "the policy of the base cannot be read, and the change mends it: ", err))
+		return guarding{Policy: head.Mending(), mended: true}, nil
+	case err != nil:
+		x.find(policyFinding(mizzen.Warning, "the policy of the base cannot be read: ", err))
+		f := policyFinding(mizzen.Warning, "", err)
+		return guarding{Policy: policy.Default(), unreadable: &f}, nil
+	case headErr != nil:
+		f := policyFinding(mizzen.Fatal, "", headErr)
+		x.find(f)
+		return guarding{Policy: guard, unreadable: &f}, nil
+	}
+	return guarding{Policy: guard}, nil
+}
+
+// find adds a Finding, unless it is there.
+func (x *run) find(f mizzen.Finding) {
+	x.review.Findings = append(x.review.Findings, news(x.review.Findings, []mizzen.Finding{f})...)
+}
+
+// changesPolicy tells whether the policy file is another one at the head.
+func (x *run) changesPolicy() bool {
+	was, wasErr := x.before.snapshot.ID(policy.FileName)
+	is, isErr := x.after.snapshot.ID(policy.FileName)
+	return was != is || (wasErr == nil) != (isErr == nil)
+}
+
+func blamesFile(err error) bool {
+	return mizzen.KindOf(err) == mizzen.Invalid || mizzen.KindOf(err) == mizzen.TooLarge
 }
 
 func policyOf(s mizzen.Snapshot) (*policy.Policy, error) {

@@ -10,6 +10,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/engine/review"
+	"mizzen.dev/mizzen/internal/render/memtree"
 )
 
 const claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n"
@@ -54,16 +55,89 @@ func TestPolicyOfTheBase(t *testing.T) {
 	if diff := cmp.Diff([]string{"deny stateful-deleted", "approval guard-changed"}, reasons(r)); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
-	// One that cannot be read any more is not merged, and one that could not be
-	// read before can be mended.
-	wrong := edited(guarded, map[string]string{".mizzen.yaml": "polcy: {}\n"})
-	r = b.review(t, guarded, wrong)
-	if !r.Fatal() || r.Findings[0].Origin.String() != ".mizzen.yaml:1" {
-		t.Errorf("%+v", r.Findings)
+}
+
+// broken cannot be read, by its third line.
+const broken = "policy:\n  guardrails: {stateful-deleted: deny}\n  guardrail: {}\n"
+
+// A policy that breaks takes no rule away: nothing passes until it is mended,
+// and then what it says counts, and its owners agree.
+func TestPolicyThatCannotBeRead(t *testing.T) {
+	b := newBench(t)
+	mended := "policy:\n  guardrails: {stateful-deleted: deny, guard-changed: \"off\"}\n"
+	good := edited(shop, map[string]string{"db/claim.yaml": claim, ".mizzen.yaml": mended, "CODEOWNERS": ".mizzen.yaml @security\n"})
+	wrong := edited(good, map[string]string{".mizzen.yaml": broken})
+	web := map[string]string{"web/cm.yaml": configMap("web", "2")}
+	mend := map[string]string{".mizzen.yaml": mended}
+	for _, c := range []struct {
+		name      string
+		before    memtree.Tree
+		change    map[string]string
+		want      []string
+		single    bool
+		approvers string
+		fatal     bool
+	}{
+		{name: "it breaks", before: good, change: map[string]string{".mizzen.yaml": broken}, want: []string{"deny policy-unreadable"}, fatal: true},
+		{name: "it is broken", before: wrong, change: web, want: []string{"deny policy-unreadable"}},
+		{name: "it breaks otherwise", before: wrong, change: map[string]string{".mizzen.yaml": "polcy: {}\n"}, want: []string{"deny policy-unreadable", "approval guard-changed"}},
+		{name: "it is mended", before: wrong, change: mend, want: []string{"approval guard-changed"}, approvers: "@security"},
+		{name: "it goes", before: wrong, change: map[string]string{".mizzen.yaml": ""}, want: []string{"approval guard-changed"}, approvers: "@security"},
+		{
+			name: "it is mended, and denies", before: wrong, change: map[string]string{".mizzen.yaml": mended, "db/claim.yaml": ""},
+			want: []string{"deny stateful-deleted", "approval guard-changed"},
+		},
+		{name: "a gate, and it breaks", single: true, before: good, change: map[string]string{".mizzen.yaml": broken, "web/cm.yaml": web["web/cm.yaml"]}, want: []string{"deny policy-unreadable"}, fatal: true},
+		{name: "a gate, and it is broken", single: true, before: wrong, change: web, want: []string{"deny policy-unreadable"}},
+		{name: "a gate, and it is mended", single: true, before: wrong, change: mend, want: []string{"approval guard-changed"}, approvers: "@security"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			after := edited(c.before, c.change)
+			var r *mizzen.Review
+			if c.single {
+				var err error
+				if r, err = b.Single(t.Context(), review.Single{Application: singleApp("web"), Base: c.before, Head: after}); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				r = b.review(t, c.before, after)
+			}
+			if diff := cmp.Diff(c.want, reasons(r)); diff != "" || r.Fatal() != c.fatal {
+				t.Errorf("fatal %v, reasons (-want +got):\n%s", r.Fatal(), diff)
+			}
+			approvers := ""
+			for _, a := range r.Verdict.Approvals {
+				approvers += strings.Join(a.Owners, " ")
+			}
+			if approvers != c.approvers || len(r.Findings) != 1 || r.Findings[0].Origin.File != ".mizzen.yaml" || r.Findings[0].Remedy == "" {
+				t.Errorf("approval of %q, want %q; findings %+v", approvers, c.approvers, r.Findings)
+			}
+		})
 	}
-	r = b.review(t, wrong, guarded)
-	if r.Fatal() || len(r.Findings) != 1 || r.Verdict.Decision == mizzen.Deny {
-		t.Errorf("%+v, %+v", r.Findings, r.Verdict)
+	r := b.review(t, wrong, edited(wrong, web))
+	want := mizzen.Trigger{Code: "MZ1011", Subject: ".mizzen.yaml", Message: `unknown field "guardrail"`, Origin: mizzen.Origin{File: ".mizzen.yaml", Line: 3}}
+	if diff := cmp.Diff([]mizzen.Trigger{want}, r.Verdict.Reasons[0].Triggers); diff != "" {
+		t.Errorf("triggers (-want +got):\n%s", diff)
+	}
+}
+
+// The policy at the tip of the branch judges. What it mended since the change
+// parted from it is no matter of the change, and what it broke is.
+func TestPolicyOfTheTip(t *testing.T) {
+	b := newBench(t)
+	good := edited(shop, map[string]string{".mizzen.yaml": "policy: {}\n"})
+	wrong := edited(shop, map[string]string{".mizzen.yaml": broken})
+	for _, c := range []struct {
+		base, tip memtree.Tree
+		want      mizzen.Decision
+	}{{wrong, good, mizzen.Allow}, {good, wrong, mizzen.Deny}, {good, good, mizzen.Allow}} {
+		r, err := b.Review(t.Context(), review.Request{Base: c.base, Guard: c.tip, Head: edited(c.base, map[string]string{"web/cm.yaml": configMap("web", "2")})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict.Decision != c.want || r.Fatal() {
+			t.Errorf("%+v, %+v", r.Verdict, r.Findings)
+		}
 	}
 }
 

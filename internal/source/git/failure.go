@@ -131,19 +131,23 @@ var noise = regexp.MustCompile(`^(@+$|@ +|and the repository exists|Please make 
 var fickle = regexp.MustCompile(` after \d+ (ms|milliseconds)|[; ]*\(?\d+ bytes[^;,)]*\)?|, \d+ out of \d+ bytes[^;,]*`)
 
 // hungUp is how it is said, depending on who was faster, that a server closes
-// the connection at once.
-var hungUp = regexp.MustCompile(`Empty reply from server|(Recv|Send) failure: (Connection reset by peer|Broken pipe)|OpenSSL SSL_(connect|read): (Connection reset by peer|SSL_ERROR_SYSCALL)[^;]*`)
+// the connection instead of an answer. What else is said depends on which
+// request of a fetch that was: nothing else is told.
+var hungUp = regexp.MustCompile(`Empty reply from server|(Recv|Send) failure: (Connection reset by peer|Broken pipe)|OpenSSL SSL_(connect|read): (Connection reset by peer|SSL_ERROR_SYSCALL)`)
 
 // salient returns the lines of a command's complaint that say something, on
 // one line of at most 300 bytes.
 func salient(stderr string) string {
+	if hungUp.MatchString(stderr) {
+		return "the server hung up"
+	}
 	var lines []string
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(printable(line, 300))
 		for _, prefix := range []string{"fatal: ", "error: ", "warning: "} {
 			line = strings.TrimPrefix(line, prefix)
 		}
-		line = hungUp.ReplaceAllString(fickle.ReplaceAllString(line, ""), "the server hung up")
+		line = fickle.ReplaceAllString(line, "")
 		if line != "" && !noise.MatchString(line) {
 			lines = append(lines, strings.TrimSuffix(line, "."))
 		}

@@ -35,8 +35,9 @@ func TestSymptomsAreFirstMatch(t *testing.T) {
 func TestSalient(t *testing.T) {
 	cases := map[string]string{
 		"fatal: unable to access 'https://x/': Failed to connect to x port 443 after 131 ms: Couldn't connect to server\n":                                                          "unable to access 'https://x/': Failed to connect to x port 443: Couldn't connect to server",
-		"fatal: unable to access 'https://x/': Empty reply from server\n":                                                                                                           "unable to access 'https://x/': the server hung up",
-		"fatal: unable to access 'https://x/': Recv failure: Connection reset by peer\n":                                                                                            "unable to access 'https://x/': the server hung up",
+		"fatal: unable to access 'https://x/': Empty reply from server\n":                                                                                                           "the server hung up",
+		"fatal: unable to access 'https://x/': Recv failure: Connection reset by peer\n":                                                                                            "the server hung up",
+		"error: RPC failed; curl 56 Recv failure: Connection reset by peer\nfatal: expected flush after ref listing\n":                                                              "the server hung up",
 		"error: RPC failed; curl 18 transfer closed with outstanding read data remaining\nerror: 5421 bytes of body are still expected\nfatal: early EOF\n":                         "RPC failed; curl 18 transfer closed with outstanding read data remaining; early EOF",
 		"git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n": "git@x: Permission denied (publickey); Could not read from remote repository",
 		"\x1b[31mred\x1b[0m\n": "[31mred[0m",

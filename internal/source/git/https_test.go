@@ -62,7 +62,7 @@ func serveTLS(t testing.TB, h http.Handler) (*httptest.Server, []byte) {
 // readable tells whether a remote can be fetched with these credentials.
 func readable(t testing.TB, url string, c git.Credentials) error {
 	t.Helper()
-	m, err := newStore(t, git.Options{}).Open(git.Remote{URL: url, Credentials: c, Timeout: 30 * time.Second})
+	m, err := newStore(t, git.Options{}).Open(git.Remote{URL: url, Credentials: c, Timeout: 5 * time.Minute})
 	if err != nil {
 		return err
 	}
@@ -207,6 +207,35 @@ func TestUnreachable(t *testing.T) {
 	wantError(t, readable(t, web.URL+"/x.git", git.Credentials{}), mizzen.NotFound, "what answers there is no Git repository")
 }
 
+// TestHangUpIsSaidAlike: a fetch asks several times, and at which of them the
+// server goes away, and how, is chance.
+func TestHangUpIsSaidAlike(t *testing.T) {
+	u := newUpstream(t)
+	u.push("a", "1")
+	inner := backend(t, filepath.Dir(u.dir))
+	const want = "the server does not answer as it should (the server hung up)"
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, linger := range []int{-1, 0} { // the end of a connection, and its reset
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != method {
+					inner.ServeHTTP(w, r)
+					return
+				}
+				c, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = c.(*net.TCPConn).SetLinger(linger)
+				_ = c.Close()
+			}))
+			t.Cleanup(server.Close)
+			err := readable(t, server.URL+"/upstream.git", git.Credentials{})
+			wantError(t, err, mizzen.Unreachable, want)
+		}
+	}
+}
+
 // TestLoginPageDeletesNothing: a page in the place of the repository, or an
 // empty answer, is not a repository whose branches are all gone.
 func TestLoginPageDeletesNothing(t *testing.T) {
@@ -252,9 +281,9 @@ func TestTimeoutEndsAllProcesses(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(hang) })
-	m := open(t, newStore(t, git.Options{}), git.Remote{URL: server.URL + "/slow.git", Timeout: 500 * time.Millisecond})
+	m := open(t, newStore(t, git.Options{}), git.Remote{URL: server.URL + "/slow.git", Timeout: 5 * time.Second})
 	_, err := m.Fetch(t.Context())
-	wantError(t, err, mizzen.Timeout, "the fetch took longer than 500ms", "raise the timeout")
+	wantError(t, err, mizzen.Timeout, "the fetch took longer than 5s", "raise the timeout")
 	if !asked.Load() {
 		t.Error("the server was never asked")
 	}

@@ -187,7 +187,7 @@ func wantError(t testing.TB, err error, kind mizzen.Kind, words ...string) {
 // eventually waits for something that happens beside the test.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

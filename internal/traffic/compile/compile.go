@@ -69,7 +69,7 @@ func build(ctx context.Context, t test.Failer, objects []mizzen.Object, o Option
 		return nil, err
 	}
 	mesh = &traffic.Mesh{
-		Proxies: proxies, Hosts: e.hosts(), Rejected: in.rejected, Origins: in.origins, Injected: in.injected,
+		Proxies: proxies, Hosts: e.hosts(), Addresses: e.addresses(), Aliases: e.aliases(), Contested: in.contested(), Rejected: in.rejected, Origins: in.origins, Injected: in.injected,
 		TrustDomain: trustDomain(in.mesh), RootNamespace: in.mesh.RootNamespace,
 	}
 	if e.tunnels != nil {

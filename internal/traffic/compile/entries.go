@@ -51,7 +51,7 @@ func (in *input) entryWorkload(c config.Config, spec *networking.WorkloadEntry) 
 	ref := mizzen.Ref{Group: c.GroupVersionKind.Group, Kind: "WorkloadEntry", Namespace: c.Namespace, Name: c.Name}
 	w := &workload{
 		Workload: traffic.Workload{
-			Name: c.Namespace + "/" + c.Name, Namespace: c.Namespace, Labels: maps.Clone(spec.Labels), Address: spec.Address,
+			Name: c.Namespace + "/" + c.Name, Namespace: c.Namespace, Labels: maps.Clone(spec.Labels), Address: spec.Address, Entry: true,
 			Origin: in.origins[ref].Object,
 		},
 		serviceAccount: spec.ServiceAccount, annotations: c.Annotations, entry: spec,

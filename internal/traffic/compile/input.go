@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -27,7 +28,9 @@ type input struct {
 	mesh       *meshconfig.MeshConfig
 	namespaces map[string]*corev1.Namespace
 	services   []*corev1.Service
-	workloads  []*workload
+	// slices are the addresses behind Services without a selector.
+	slices    []*discoveryv1.EndpointSlice
+	workloads []*workload
 	// configs are Istio's own objects, kube those of the Gateway API and what
 	// its controller reads beside them.
 	configs  []config.Config
@@ -134,6 +137,8 @@ func (in *input) add(object mizzen.Object) {
 		if ref.Kind == "Ingress" || ref.Kind == "IngressClass" {
 			in.addKube(object)
 		}
+	case "discovery.k8s.io":
+		in.addEndpoints(object)
 	case "":
 		in.addCore(object)
 	case "apps", "batch", "argoproj.io":
@@ -151,6 +156,8 @@ func (in *input) addCore(object mizzen.Object) {
 		if svc, ok := decode[*corev1.Service](in, object); ok {
 			in.services = append(in.services, svc)
 		}
+	case "Endpoints":
+		in.addEndpoints(object)
 	case "Pod", "ReplicationController":
 		in.addWorkload(object)
 	case "ConfigMap", "Secret":

@@ -55,6 +55,7 @@ func newRegistry(in *input) *registry {
 		}
 		r.services = append(r.services, converted)
 		r.byHost[converted.Hostname] = converted
+		r.attachSlices(svc, converted, in.slices)
 		for _, w := range byNamespace[svc.Namespace] {
 			if behind(svc, w) {
 				r.attach(svc, converted, w)

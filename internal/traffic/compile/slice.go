@@ -86,6 +86,9 @@ func (r *reach) begin(o mizzen.Object, lists ...[]mizzen.Object) (ok bool) {
 	if target := scaleTarget(o); target.Name != "" {
 		return r.scales(target, lists)
 	}
+	if accountDiffers(o, lists[len(lists)-1]) {
+		return false // policies may decide anew wherever it calls
+	}
 	return r.workload(o, lists) && !recaptured(o, lists)
 }
 
@@ -162,6 +165,24 @@ func captures(o mizzen.Object) []string {
 		}
 	}
 	return out
+}
+
+// accountDiffers tells whether another version of a workload, among the changed
+// objects, runs as another service account.
+func accountDiffers(o mizzen.Object, changed []mizzen.Object) bool {
+	return slices.ContainsFunc(changed, func(other mizzen.Object) bool {
+		return other.GetName() == o.GetName() && other.Ref() == o.Ref() && accountOf(other) != accountOf(o)
+	})
+}
+
+// accountOf is the service account of a workload's pods, "" for the default one.
+func accountOf(o mizzen.Object) string {
+	path := append(append([]string{}, podTemplates[o.GetKind()]...), "spec", "serviceAccountName")
+	account, _, err := unstructured.NestedString(o.Object, path...)
+	if err != nil {
+		return ""
+	}
+	return account
 }
 
 // add adds hosts; a wildcard is none of them.
@@ -311,7 +332,12 @@ func delegate(o mizzen.Object) bool {
 func hostsOf(o mizzen.Object) []string {
 	ns := o.GetNamespace()
 	if o.GetKind() == "Service" {
-		return []string{o.GetName() + "." + ns + ".svc." + domain}
+		hosts := []string{o.GetName() + "." + ns + ".svc." + domain}
+		// Another name stands beside that of the Service that it is for.
+		if alias, _, err := unstructured.NestedString(o.Object, "spec", "externalName"); err == nil && alias != "" {
+			hosts = append(hosts, alias)
+		}
+		return hosts
 	}
 	var out []string
 	for host := range ownHosts(o.Unstructured) {

@@ -32,3 +32,22 @@ func TestSliceVantage(t *testing.T) {
 		})
 	}
 }
+
+// TestSliceOfAccounts holds that a workload with another service account leaves
+// nothing out: any server's policy may decide anew.
+func TestSliceOfAccounts(t *testing.T) {
+	other := parse(t, []byte("apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: shop}\nspec: {selector: {app: other}}"))
+	web := func(account string) string {
+		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n" +
+			"spec: {template: {metadata: {labels: {app: web}}, spec: {" + account + "containers: []}}}\n---\n"
+	}
+	for text, want := range map[string]int{
+		web("") + web(""):                          0,
+		web("") + web("serviceAccountName: web, "): 1,
+		web("serviceAccountName: a, ") + web("hostNetwork: true, serviceAccountName: a, "): 0,
+	} {
+		if kept, _ := Slice(other, parse(t, []byte(text)), DefaultRoot); len(kept) != want {
+			t.Errorf("%s: %d objects are kept, want %d", text, len(kept), want)
+		}
+	}
+}

@@ -300,7 +300,7 @@ func rest(r *routev3.Route) *routev3.Route {
 		return r
 	}
 	action := &routev3.RouteAction{
-		ClusterNotFoundResponseCode: a.ClusterNotFoundResponseCode, MetadataMatch: a.MetadataMatch, Priority: a.Priority,
+		MetadataMatch: a.MetadataMatch, Priority: a.Priority,
 		RateLimits: a.RateLimits, UpgradeConfigs: a.UpgradeConfigs, InternalRedirectPolicy: a.InternalRedirectPolicy,
 		EarlyDataPolicy: a.EarlyDataPolicy, HedgePolicy: a.HedgePolicy, AppendXForwardedHost: a.AppendXForwardedHost,
 	}

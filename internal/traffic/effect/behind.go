@@ -23,10 +23,28 @@ func (c *comparison) service(host string) (cause, bool) {
 			return c.cause(traffic.Rule{Ref: ref}, hints{"selector", "ports"}), true
 		}
 	}
+	if found, ok := c.endpoints(host); ok {
+		return found, true
+	}
 	for _, kind := range []string{"ServiceEntry", "VirtualService", "Sidecar", "Gateway"} {
 		for _, ref := range c.changes.ofKind(kind) {
 			if c.speaksOf(ref, host) {
 				return c.cause(traffic.Rule{Ref: ref}, hints{"hosts", "exportTo"}), true
+			}
+		}
+	}
+	return cause{}, false
+}
+
+// endpoints names the changed object that says what is behind a Service without
+// a selector.
+func (c *comparison) endpoints(host string) (cause, bool) {
+	name, namespace, _ := strings.Cut(strings.TrimSuffix(host, clusterDomain), ".")
+	for _, ref := range c.changes.ofKinds("EndpointSlice", "Endpoints") {
+		for _, objects := range []map[mizzen.Ref]mizzen.Object{c.changes.before, c.changes.after} {
+			o, there := objects[ref]
+			if there && ref.Namespace == namespace && (ref.Name == name || o.GetLabels()["kubernetes.io/service-name"] == name) {
+				return c.cause(traffic.Rule{Ref: ref}, hints{"addresses", "endpoints", "ports"}), true
 			}
 		}
 	}
@@ -85,21 +103,12 @@ func fullHost(host, namespace string) string {
 // workloadKinds have pods.
 var workloadKinds = []string{"Deployment", "StatefulSet", "DaemonSet", "Rollout", "Pod", "ReplicaSet", "Job", "CronJob", "WorkloadEntry"}
 
-// moved names the workload that joined or left the destinations.
+// moved names the workload that joined or left the destinations, or is found at
+// another address.
 func (c *comparison) moved(b, a fate) (cause, bool) {
-	before, after := map[string]bool{}, map[string]bool{}
-	for _, s := range b.shares {
-		for _, w := range s.workloads {
-			before[w] = true
-		}
-	}
-	for _, s := range a.shares {
-		for _, w := range s.workloads {
-			after[w] = true
-		}
-	}
+	before, after := placesOf(b), placesOf(a)
 	for _, name := range union(before, after) {
-		if before[name] == after[name] {
+		if slices.Equal(before[name], after[name]) {
 			continue
 		}
 		if found, ok := c.workload(name); ok {
@@ -109,13 +118,26 @@ func (c *comparison) moved(b, a fate) (cause, bool) {
 	return cause{}, false
 }
 
+// placesOf are where requests arrive, by workload.
+func placesOf(f fate) map[string][]place {
+	out := map[string][]place{}
+	for _, s := range f.shares {
+		for _, p := range s.places {
+			if p.name != "" {
+				out[p.name] = append(out[p.name], p)
+			}
+		}
+	}
+	return out
+}
+
 // workload names the changed object that a workload is made by.
 func (c *comparison) workload(workload string) (cause, bool) {
 	namespace, name, _ := strings.Cut(workload, "/")
 	for _, kind := range workloadKinds {
 		for _, ref := range c.changes.ofKind(kind, namespace) {
 			if ref.Name == name {
-				return c.cause(traffic.Rule{Ref: ref}, hints{"template.metadata.labels", "labels"}), true
+				return c.cause(traffic.Rule{Ref: ref}, hints{"template.metadata.labels", "labels", "address"}), true
 			}
 		}
 	}

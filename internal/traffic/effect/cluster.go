@@ -7,6 +7,8 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
 )
@@ -28,7 +30,7 @@ var clusterAspects = []clusterAspect{
 
 // clusters tells how the treatment of destinations changes. Clusters that are
 // on one side only are no change of treatment: their routes tell.
-func (c *comparison) clusters(v *vantage) {
+func (c *comparison) clusters(v *crossing) {
 	for _, name := range sortedKeys(v.before.Clusters) {
 		b, a := v.before.Clusters[name], v.after.Clusters[name]
 		n, known := parseCluster(name)
@@ -39,9 +41,13 @@ func (c *comparison) clusters(v *vantage) {
 	}
 }
 
-func (c *comparison) cluster(v *vantage, n clusterName, b, a *clusterv3.Cluster) {
+func (c *comparison) cluster(v *crossing, n clusterName, b, a *clusterv3.Cluster) {
 	for _, aspect := range clusterAspects {
-		before, after := changed(aspect.words(b), aspect.words(a))
+		x, y := aspect.words(b), aspect.words(a)
+		if v.turned(n) {
+			x, y = x.besides(protocolFields), y.besides(protocolFields)
+		}
+		before, after := changed(x, y)
 		tls := aspect.code == mizzen.EffectClientTLS
 		if before == after || tls && !c.chosen(b, a) {
 			continue
@@ -74,10 +80,46 @@ func (c *comparison) clusterCause(b, a *clusterv3.Cluster, h hints) cause {
 	after, _ := traffic.RuleOfCluster(a)
 	before, _ := traffic.RuleOfCluster(b)
 	rule, ok := c.firstChanged(after, before)
+	if ok && c.changes.changed(rule.Ref) {
+		return c.cause(rule, h)
+	}
+	// istiod names the first of those that it merges.
+	n, _ := parseCluster(a.GetName())
+	if found, other := c.destinationRule(n.host, h); other {
+		return found
+	}
+	if refs := append(c.changes.ofKind("ServiceEntry"), c.meshConfig()...); len(refs) > 0 {
+		return c.oneOf(refs, "", append(h, "mesh"))
+	}
 	if !ok {
-		return c.oneOf(c.changes.ofKind("ServiceEntry"), "", h)
+		return cause{}
 	}
 	return c.cause(rule, h)
+}
+
+// destinationRule is a changed DestinationRule that speaks of a host: for it
+// alone before for others, too.
+func (c *comparison) destinationRule(host string, h hints) (cause, bool) {
+	var all []mizzen.Ref
+	for _, ref := range c.changes.ofKind("DestinationRule") {
+		for _, objects := range []map[mizzen.Ref]mizzen.Object{c.changes.before, c.changes.after} {
+			o, there := objects[ref]
+			if !there {
+				continue
+			}
+			of, _, err := unstructured.NestedString(o.Object, "spec", "host")
+			if of = fullHost(of, ref.Namespace); err == nil && of == host {
+				return c.cause(traffic.Rule{Ref: ref}, h), true
+			}
+			if suffix, wildcard := strings.CutPrefix(of, "*"); err == nil && wildcard && strings.HasSuffix(host, suffix) {
+				all = append(all, ref)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return cause{}, false
+	}
+	return c.oneOf(all, "", h), true
 }
 
 // chosen tells whether a changed object says how callers secure connections.

@@ -3,10 +3,12 @@ package effect
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
@@ -28,7 +30,7 @@ func (m *meeting) differ(b, a fate) {
 	case b.answered() || a.answered():
 		m.answers(b, a)
 	case !sameDestinations(b, a):
-		f := found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: "%s go to another destination"}
+		f := found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: "%s " + moves(b, a)}
 		m.tell(f, hints{"destination", "route"})
 	case !sameShares(b, a):
 		f := found{code: mizzen.EffectWeights, impact: mizzen.ImpactNotice, message: "the shares of the destinations change for %s"}
@@ -175,8 +177,8 @@ func (m *meeting) add(f found, r match.Request, b, a fate, h hints) {
 	if strings.Contains(f.message, "%") {
 		f.message = fmt.Sprintf(f.message, m.requestsOf(f.code, r, b, a, route))
 	}
-	b.words, a.words = m.named(b.words, b, m.c.changes.before), m.named(a.words, a, m.c.changes.after)
-	f.before, f.after = m.named(f.before, b, m.c.changes.before), m.named(f.after, a, m.c.changes.after)
+	b.words, a.words = m.backendless(b.words, b, m.c.changes.before), m.backendless(a.words, a, m.c.changes.after)
+	f.before, f.after = m.backendless(f.before, b, m.c.changes.before), m.backendless(f.after, a, m.c.changes.after)
 	f.from = m.all()
 	f.cause = m.causeOf(rule, b, a, h)
 	f.witness = m.witness(r, b, a)
@@ -201,7 +203,7 @@ func (m *meeting) subjects(r match.Request, b, a fate) []string {
 		return []string{m.subject(m.host)}
 	}
 	own := withoutPort(r.Host)
-	out := []string{m.subject(own)}
+	out := []string{m.subject(m.domain(own, b, a))}
 	if b.unknown || a.unknown || !slices.Contains(b.VirtualHost.GetDomains(), own) || !slices.Contains(a.VirtualHost.GetDomains(), own) {
 		return out
 	}
@@ -211,6 +213,26 @@ func (m *meeting) subjects(r match.Request, b, a fate) []string {
 		}
 	}
 	return distinct(out)
+}
+
+// domain is the name by which a reader knows a host: its own, if either side has
+// rules for it, else the one with an asterisk that takes it.
+func (m *meeting) domain(host string, fates ...fate) string {
+	found := host
+	for _, f := range fates {
+		if f.unknown {
+			continue
+		}
+		for _, d := range f.VirtualHost.GetDomains() {
+			if d = withoutPort(d); d == host {
+				return host
+			}
+			if suffix, wildcard := strings.CutPrefix(d, "*"); wildcard && suffix != "" && strings.HasSuffix(host, suffix) {
+				found = d
+			}
+		}
+	}
+	return found
 }
 
 func (m *meeting) subject(host string) string {
@@ -271,7 +293,7 @@ func (m *meeting) requestsOf(code mizzen.EffectCode, r match.Request, b, a fate,
 	case words != "":
 		return some + "requests " + words
 	case m.role == traffic.Gateway:
-		return some + "requests for " + withoutPort(shortHost(r.Host)) + "/*"
+		return some + "requests for " + m.domain(withoutPort(shortHost(r.Host)), b, a) + "/*"
 	case some != "":
 		return "some requests"
 	case notFirst(b) || notFirst(a):
@@ -296,7 +318,7 @@ func notFirst(f fate) bool {
 
 // witness is the request that shows the difference.
 func (m *meeting) witness(r match.Request, b, a fate) *mizzen.Witness {
-	w := &mizzen.Witness{From: m.names[0], Method: r.Method, Before: b.words, After: a.words}
+	w := &mizzen.Witness{From: m.names[0], Method: m.method(r, b, a), Before: b.words, After: a.words}
 	if m.role == traffic.Gateway {
 		w.From = "outside"
 	}
@@ -311,7 +333,41 @@ func (m *meeting) witness(r match.Request, b, a fate) *mizzen.Witness {
 		}
 		w.Headers[h.Name] = h.Value
 	}
+	bear(w, m.c.issued(r.Token, m.names[0]))
 	return w
+}
+
+// method is that of a witness: gRPC knows POST alone, if that makes no
+// difference here.
+func (m *meeting) method(r match.Request, b, a fate) string {
+	if r.Method != http.MethodGet || m.mannersOnly || m.x == nil || !m.c.speaksGRPC(m.host, m.port) {
+		return r.Method
+	}
+	r.Method = http.MethodPost
+	x, y := m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
+	if x.words != b.words || y.words != a.words {
+		return http.MethodGet
+	}
+	return http.MethodPost
+}
+
+// speaksGRPC tells whether a Service says of a port that it is for gRPC.
+func (c *comparison) speaksGRPC(host, port string) bool {
+	name, namespace, _ := strings.Cut(strings.TrimSuffix(host, clusterDomain), ".")
+	o, there := c.changes.after[mizzen.Ref{Kind: "Service", Namespace: namespace, Name: name}]
+	if !there {
+		return false
+	}
+	ports, _, err := unstructured.NestedSlice(o.Object, "spec", "ports")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(ports, func(p any) bool {
+		fields, _ := p.(map[string]any)
+		named, _ := fields["name"].(string)
+		protocol, _ := fields["appProtocol"].(string)
+		return fmt.Sprint(fields["port"]) == port && strings.HasPrefix(cmp.Or(protocol, named), "grpc")
+	})
 }
 
 // causeOf names the object and line. Where the rule did not change, what it
@@ -331,7 +387,7 @@ func (m *meeting) causeOf(rule traffic.Rule, b, a fate, h hints) cause {
 	}
 	// The rule is as before, or one that istiod made of another object, with a
 	// name of its own.
-	return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "IngressClass", "TCPRoute", "TLSRoute", "Gateway", "EnvoyFilter", "Service", "ReferenceGrant"), rule.Ref.Namespace, h)
+	return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "ReferenceGrant", "Gateway", "EnvoyFilter", "IngressClass", "Service"), rule.Ref.Namespace, h)
 }
 
 // behind looks for the cause among what the destinations are made of.
@@ -357,6 +413,9 @@ func (m *meeting) behind(b, a fate) (cause, bool) {
 	}
 	for _, host := range sortedKeys(hosts) {
 		if found, ok := c.service(host); ok {
+			return found, true
+		}
+		if found, ok := c.destinationRule(host, hints{"subsets", "labels"}); ok {
 			return found, true
 		}
 	}

@@ -145,5 +145,6 @@ func (c *comparison) policies(chain *listenerv3.FilterChain) string {
 }
 
 func decides(typeURL string) bool {
-	return strings.HasSuffix(typeURL, ".RBAC") || strings.HasSuffix(typeURL, ".ExtAuthz")
+	// Policies may ask for what a token says.
+	return strings.HasSuffix(typeURL, ".RBAC") || strings.HasSuffix(typeURL, ".ExtAuthz") || strings.HasSuffix(typeURL, ".JwtAuthentication")
 }

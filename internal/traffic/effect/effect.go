@@ -14,6 +14,8 @@
 // bypass and uncovered (what no sidecar sees), authorize and jwt (what servers accept), gateway, exposure (who comes in from outside), telemetry, object (what is
 // ignored or injected), untried (what the bounds leave out), and unknown (what nothing else explained). cause finds
 // the line, collect merges what is told by several proxies.
+//
+// Of authorize, callers is who asks, and matrix what they hear.
 package effect
 
 import (
@@ -41,6 +43,7 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 	}
 	c := newComparison(before, after, o)
 	c.outbounds()
+	c.aliases()
 	c.waypoints()
 	c.gateways()
 	c.exposures()
@@ -67,9 +70,15 @@ type comparison struct {
 	gates *[]gates
 	// met are the differences of virtual hosts that were compared.
 	met map[string][]found
+	// recasts are the ports at which another protocol is read, where that is told.
+	recasts map[at]bool
 	// residues are differences in Envoy's names, by the hashes of both sides:
 	// proxies share resources.
 	residues map[[2]uint64][2]string
+	// known are the callers that workloads are, of the ambient mesh or of all.
+	known map[bool][]caller
+	// issuers are those that gateways believe whose rules ask for claims.
+	issuers map[string]providers
 	// observations are what listeners tell about requests, by the listeners' hash.
 	observations map[uint64]observation
 }
@@ -77,7 +86,9 @@ type comparison struct {
 func newComparison(before, after *traffic.Mesh, o Options) *comparison {
 	c := &comparison{
 		before: newSide(before), after: newSide(after), o: o, hash: newHasher(), met: map[string][]found{},
+		recasts:  map[at]bool{},
 		residues: map[[2]uint64][2]string{}, observations: map[uint64]observation{},
+		known: map[bool][]caller{}, issuers: map[string]providers{},
 	}
 	c.changes = compareObjects(o.Before, o.After)
 	c.out = newCollector(c)

@@ -113,23 +113,35 @@ func (e *entry) takes(host string) bool {
 }
 
 // hostPort reads the name of a virtual host: "reviews.shop.svc.cluster.local:9080".
-func hostPort(vh *routev3.VirtualHost) (host, port string) {
-	i := strings.LastIndexByte(vh.GetName(), ':')
+func hostPort(vh *routev3.VirtualHost) (host, port string) { return splitPort(vh.GetName()) }
+
+func splitPort(name string) (host, port string) {
+	i := strings.LastIndexByte(name, ':')
 	if i < 0 {
-		return vh.GetName(), ""
+		return name, ""
 	}
-	return vh.Name[:i], vh.Name[i+1:]
+	return name[:i], name[i+1:]
 }
 
-// hosts returns the virtual hosts of an entry by name, without the fallback.
-func (e *entry) hosts() map[string]*routev3.VirtualHost {
+// hosts returns the virtual hosts of an entry by name, without the fallback. A
+// sidecar's are also there by the names of ExternalName Services that stand for
+// them.
+func (e *entry) hosts(role traffic.Role) map[string]*routev3.VirtualHost {
 	out := map[string]*routev3.VirtualHost{}
 	if e == nil {
 		return out
 	}
 	for _, vh := range e.rc.GetVirtualHosts() {
-		if !fallback(vh) {
-			out[vh.Name] = vh
+		if fallback(vh) {
+			continue
+		}
+		out[vh.Name] = vh
+		if host, port := hostPort(vh); role == traffic.Sidecar && strings.HasSuffix(host, clusterDomain) {
+			for _, d := range vh.GetDomains() {
+				if strings.HasSuffix(d, clusterDomain) && d != host && !strings.HasPrefix(d, "*") {
+					out[d+":"+port] = vh
+				}
+			}
 		}
 	}
 	return out
@@ -145,7 +157,7 @@ func (c *comparison) signature(x *index, vh *routev3.VirtualHost) string {
 		fmt.Fprintf(&b, " %x", c.hash.of(r))
 		for _, name := range clustersOf(r) {
 			d := x.destination(name)
-			fmt.Fprintf(&b, " %q%v%v", d.problem, d.workloads, d.outside)
+			fmt.Fprintf(&b, " %q%v%v", d.problem, d.places, d.outside)
 		}
 	}
 	return b.String()

@@ -25,7 +25,9 @@ type fate struct {
 	refused float64
 	// unknown says that the host is none that the proxy knows.
 	unknown bool
-	words   string
+	// bytes: nobody reads the requests, so that they have no answers.
+	bytes bool
+	words string
 }
 
 // fate decides about a request for a host at one entry; a nil entry is one that
@@ -127,6 +129,9 @@ func (f *fate) failing(status int) string {
 		return ""
 	}
 	words := strconv.Itoa(status)
+	if f.bytes {
+		words = "refused"
+	}
 	if percent < 99.995 {
 		words += " for " + number(percent) + " %"
 	}
@@ -139,17 +144,37 @@ func telling(b, a fate, host string) (before, after string) {
 	if b.words != a.words || b.refused > 0 || a.refused > 0 {
 		return b.words, a.words
 	}
-	return b.words + " (" + b.behind(host) + ")", a.words + " (" + a.behind(host) + ")"
+	x, y := b.behind(host), a.behind(host)
+	if x == y {
+		x, y = b.except(a), a.except(b)
+	}
+	return b.words + " (" + x + ")", a.words + " (" + y + ")"
+}
+
+// except tells where exactly requests arrive, of the places at which they do not
+// arrive on the other side: ports, and the addresses that are real ones.
+func (f *fate) except(other fate) string {
+	elsewhere := map[place]bool{}
+	for _, s := range served(other.shares) {
+		for _, p := range s.places {
+			elsewhere[p] = true
+		}
+	}
+	var out []string
+	for _, s := range served(f.shares) {
+		for _, p := range s.places {
+			if !elsewhere[p] {
+				out = append(out, p.at())
+			}
+		}
+	}
+	return list(distinct(out), 4)
 }
 
 func (f *fate) behind(host string) string {
 	var out []string
 	for _, s := range f.shares {
-		if len(s.workloads) > 0 {
-			out = append(out, s.pods(host))
-		} else {
-			out = append(out, list(s.outside, 3))
-		}
+		out = append(out, s.pods(host))
 	}
 	return strings.Join(distinct(out), ", ")
 }
@@ -159,13 +184,18 @@ func (f *fate) answered() bool { return f.Kind == match.Redirect || f.Kind == ma
 
 // sameDestinations tells whether two fates lead to the same, whatever the
 // shares.
-func sameDestinations(b, a fate) bool {
+func sameDestinations(b, a fate) bool { return equalDestinations(b, a, destination.same) }
+
+// sameWorkloads tells whether two fates lead to the same, but for the port there.
+func sameWorkloads(b, a fate) bool { return equalDestinations(b, a, destination.alike) }
+
+func equalDestinations(b, a fate, equal func(x, y destination) bool) bool {
 	if b.answered() || a.answered() {
 		return b.Kind == a.Kind && b.Status == a.Status
 	}
 	x, y := served(b.shares), served(a.shares)
 	in := func(all []share, s share) bool {
-		return slices.ContainsFunc(all, func(t share) bool { return s.same(t.destination) })
+		return slices.ContainsFunc(all, func(t share) bool { return equal(s.destination, t.destination) })
 	}
 	for _, s := range x {
 		if !in(y, s) {
@@ -182,6 +212,31 @@ func sameDestinations(b, a fate) bool {
 
 func served(shares []share) []share {
 	return slices.DeleteFunc(slices.Clone(shares), func(s share) bool { return s.percent == 0 || s.problem != "" })
+}
+
+// moves tells in words how the destinations of requests differ.
+func moves(b, a fate) string {
+	inside := slices.ContainsFunc(b.shares, func(s share) bool { return len(s.workloads) > 0 })
+	switch was, is := b.leaves(), a.leaves(); {
+	case sameWorkloads(b, a):
+		return "arrive at another port or address"
+	case inside && is > 99.99 && was < 99.99:
+		return "go to another destination, outside of the mesh"
+	case inside && is > 0 && was == 0:
+		return "go to another destination, partly outside of the mesh"
+	}
+	return "go to another destination"
+}
+
+// leaves is the part of the requests, 0..100, that goes to addresses of which
+// the mesh knows no workload.
+func (f *fate) leaves() (percent float64) {
+	for _, s := range served(f.shares) {
+		if n := len(s.outside); n > 0 && s.elsewhere() == "" {
+			percent += s.percent * float64(n) / float64(n+len(s.workloads))
+		}
+	}
+	return percent
 }
 
 // sameShares tells whether each destination gets the same part of the requests.

@@ -12,18 +12,14 @@ import (
 	"mizzen.dev/mizzen/internal/traffic"
 )
 
-// unknownService is istiod's name for a backend that a route of the Gateway API
-// may not refer to, or that is not there.
-const unknownService = "UnknownService"
-
-// named says why a route has no backend, in the place of istiod's name for it.
-func (m *meeting) named(words string, f fate, objects map[mizzen.Ref]mizzen.Object) string {
-	const told = unknownService + " does not exist"
+// backendless says why a route has no backend, in the place of istiod's name for it.
+func (m *meeting) backendless(words string, f fate, objects map[mizzen.Ref]mizzen.Object) string {
+	const told = "the backend of the rule is not there, or no ReferenceGrant lets the rule refer to it"
 	if !strings.Contains(words, told) {
 		return words
 	}
 	rule, _ := traffic.RuleOfRoute(f.Route)
-	return strings.ReplaceAll(words, told, cmp.Or(notGranted(objects, rule.Ref), "a backend of the route does not exist"))
+	return strings.ReplaceAll(words, told, cmp.Or(notGranted(objects, rule.Ref), told))
 }
 
 // notGranted names the first backend of another namespace that no ReferenceGrant

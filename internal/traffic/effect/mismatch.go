@@ -2,6 +2,7 @@ package effect
 
 import (
 	"fmt"
+	"net/netip"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -10,6 +11,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/match"
 )
 
 // movedGates are the workloads that accept something else than before.
@@ -125,14 +127,45 @@ func (s *side) talk(w *traffic.Workload, port uint32, speaks string) talk {
 	}
 	g := s.accepting(p, port)
 	t := talk{speaks: speaks, accepts: g.words()}
-	if p.Role.ForWorkload() {
-		t.refused = speaks == mtls && !g.secured || speaks != mtls && !g.plain
+	if !p.Role.ForWorkload() {
+		return t
+	}
+	switch speaks {
+	case mtls:
+		t.refused = !g.secured
+	case plainTLS:
+		t.refused = !takesTLS(p, port)
+	default: // of a certificate of their own nobody knows who signed it
+		t.refused = !g.plain
 	}
 	return t
 }
 
-// mtls is what callers speak within the mesh.
-const mtls = "mTLS"
+// takesTLS tells whether a workload takes TLS without a certificate of the
+// client: if it ends TLS and demands none, or passes the bytes on.
+func takesTLS(p *traffic.Proxy, port uint32) bool {
+	l := inbound(p)
+	address, err := netip.ParseAddr(p.Workload.Address)
+	if l == nil || err != nil {
+		return true
+	}
+	chain, _ := match.Chain(l, match.Connection{Destination: netip.AddrPortFrom(address, uint16(port)), TLS: true, ALPN: []string{"http/1.1"}})
+	if chain == nil {
+		return false
+	}
+	if t, ends := unpack(chain.GetTransportSocket().GetTypedConfig(), &tlsv3.DownstreamTlsContext{}); ends {
+		return !t.GetRequireClientCertificate().GetValue()
+	}
+	return httpManager(chain) == nil
+}
+
+// What callers speak beside plaintext: what is usual within the mesh, and TLS
+// with a certificate of another kind, or with none.
+const (
+	mtls     = "mTLS"
+	ownTLS   = "TLS with a certificate of their own"
+	plainTLS = "TLS without a certificate"
+)
 
 // spoken returns what a cluster speaks to an endpoint.
 func spoken(cl *clusterv3.Cluster, e *endpointv3.LbEndpoint) string {
@@ -149,8 +182,10 @@ func spoken(cl *clusterv3.Cluster, e *endpointv3.LbEndpoint) string {
 		return plaintext
 	case istioIssued(t.GetCommonTlsContext()):
 		return mtls
+	case len(t.GetCommonTlsContext().GetTlsCertificates())+len(t.GetCommonTlsContext().GetTlsCertificateSdsSecretConfigs()) > 0:
+		return ownTLS
 	}
-	return "TLS"
+	return plainTLS
 }
 
 // labels tells whether an endpoint's metadata has all that a match asks for.

@@ -20,44 +20,57 @@ func (c *comparison) policyCause(r row, w *traffic.Workload) cause {
 	if rule, ok := c.firstChanged(after, before); ok && c.changes.changed(rule.Ref) {
 		return c.cause(rule, h)
 	}
-	if found := c.policyFor("AuthorizationPolicy", w, h); found.ref.Kind != "" {
-		return found
+	for _, kind := range []string{"AuthorizationPolicy", "RequestAuthentication"} {
+		if found := c.policyFor(kind, w, append(h, "jwtRules")); found.ref.Kind != "" {
+			return found
+		}
 	}
 	return c.mannersCause(w.Name)
 }
 
+// identityCause names what gave a caller its identity.
+func (c *comparison) identityCause(k caller) cause {
+	for _, workload := range k.workloads {
+		namespace, name, _ := strings.Cut(workload, "/")
+		for _, kind := range workloadKinds {
+			for _, ref := range c.changes.ofKind(kind, namespace) {
+				if ref.Name == name {
+					return c.cause(traffic.Rule{Ref: ref}, hints{"serviceAccount"})
+				}
+			}
+		}
+	}
+	return c.oneOf(c.meshConfig(), "", hints{"mesh"})
+}
+
 // callWitness is the first request whose verdict differs.
 func (c *comparison) callWitness(r row, subject string) *mizzen.Witness {
-	from := "outside"
-	if r.by.identity != "" {
-		from = r.by.name
-		if names := c.workloadsOf([]caller{r.by}); len(names) > 0 {
-			from = names[0]
-		}
+	from := outside
+	if r.by.identities[1] != "" {
+		from = r.by.one()
 	}
 	host := subject
 	if i := slices.IndexFunc(r.ports, func(port uint32) bool { return port != others }); i >= 0 {
 		host = fmt.Sprintf("%s:%d", subject, r.ports[i])
 	}
+	request := r.example.Request
 	w := &mizzen.Witness{
-		From: from, Method: r.example.Method, URL: "http://" + host + r.example.Path,
+		From: from, Method: request.Method, URL: "http://" + host + request.Path,
 		Before: verdictWords(r.verdict[0]), After: verdictWords(r.verdict[1]),
 	}
-	set := func(name, value string) {
-		if w.Headers == nil {
-			w.Headers = map[string]string{}
-		}
-		w.Headers[name] = value
+	if r.by.fresh && r.reason == byIdentity {
+		w.Before = "it is not there"
 	}
-	if r.example.Host != anyHost {
-		set("Host", r.example.Host)
+	if source := r.example.Peer.Source.Addr(); r.from != "" && source != fromAnywhere {
+		w.Address = source.String()
 	}
-	for _, h := range r.example.Headers {
-		set(h.Name, h.Value)
+	if request.Host != anyHost {
+		setHeader(w, "Host", request.Host)
 	}
-	if t := r.example.Token; t != nil {
-		set("Authorization", strings.TrimSuffix("Bearer a token of "+t.Issuer+"/"+t.Subject, "/"))
+	for _, h := range request.Headers {
+		setHeader(w, h.Name, h.Value)
 	}
+	bear(w, request.Token)
 	return w
 }
 
@@ -74,6 +87,9 @@ func authorizers(clusters []string) string {
 }
 
 func verdictWords(v match.Verdict) string {
+	if v.Why == notTrusted {
+		return notTrusted
+	}
 	s := string(v.Decision)
 	if v.Decision == match.Undecided && len(v.Asks) > 0 {
 		s = "allowed if " + authorizers(v.Asks) + " agrees"

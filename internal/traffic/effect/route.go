@@ -2,6 +2,7 @@ package effect
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,7 +18,9 @@ import (
 // both sides. Either side may lack the entry or the virtual host.
 type meeting struct {
 	*vantage
-	c             *comparison
+	c *comparison
+	// x is what else is known at the vantage point; nil for a connection.
+	x             *crossing
 	before, after *index
 	from, to      *entry
 	host, port    string
@@ -29,21 +32,15 @@ type meeting struct {
 }
 
 // routes tells what becomes of requests whose virtual host differs.
-func (c *comparison) routes(v *vantage) {
-	before, after := c.before.index(v.before), c.after.index(v.after)
-	from, to := entries(v.before, v.role), entries(v.after, v.role)
-	for _, key := range union(from, to) {
-		b, a := from[key], to[key]
-		hostsB, hostsA := b.hosts(), a.hosts()
-		for _, name := range union(hostsB, hostsA) {
-			if v.role == traffic.Waypoint && (b == nil || a == nil) {
-				continue // waypoints tells who is led through it
-			}
-			m := &meeting{vantage: v, c: c, before: before, after: after, from: b, to: a, told: map[string]int{}}
-			m.host, m.port = hostPort(cmp.Or(hostsA[name], hostsB[name]))
-			if !m.hasNoService() {
-				m.meet(key, hostsB[name], hostsA[name])
-			}
+func (c *comparison) routes(x *crossing) {
+	for _, p := range x.pairs {
+		if x.role == traffic.Waypoint && (p.from == nil || p.to == nil) {
+			continue // waypoints tells who is led through it
+		}
+		m := &meeting{vantage: x.vantage, c: c, x: x, before: x.was.index, after: x.is.index, from: p.from, to: p.to, told: map[string]int{}}
+		m.host, m.port = splitPort(p.name)
+		if !m.hasNoService() {
+			m.meet(p.key, p.before, p.after)
 		}
 	}
 }
@@ -51,26 +48,28 @@ func (c *comparison) routes(v *vantage) {
 // meet compares a virtual host, unless the same has been compared: at another
 // vantage point, or for another host with the same rules.
 func (m *meeting) meet(entry string, vb, va *routev3.VirtualHost) {
+	defer m.tellAll()
 	if vb == nil || va == nil {
-		m.compare(vb, va)
-		m.tellAll()
+		m.once(vb, va)
 		return
 	}
 	b, a := m.c.signature(m.before, vb), m.c.signature(m.after, va)
-	domain := domains(vb)
-	if m.mannersOnly = b+domain == a+domains(va); m.mannersOnly && !m.mannersDiffer() {
+	was, is := domains(vb), domains(va)
+	if m.mannersOnly = b+was == a+is; m.mannersOnly && !m.mannersDiffer() {
 		return
 	}
-	key := strings.Join([]string{string(m.role), entry, m.port, b, a, domain, domains(va), m.mannersKey()}, "\x00")
-	alike := domain == domains(va) && m.single(vb)
-	if alike {
-		key = strings.Join([]string{string(m.role), entry, m.port, b, a, m.mannersKey()}, "\x00")
+	key := []string{string(m.role), entry, m.port, b, a, m.mannersKey()}
+	alike := was == is && m.single(vb)
+	if !alike {
+		key = append(key, was, is)
 	}
-	known, ok := m.c.met[key]
+	if m.named(vb, va) {
+		key = append(key, m.host)
+	}
+	known, ok := m.c.met[strings.Join(key, "\x00")]
 	if !ok {
 		m.compare(vb, va)
-		m.c.met[key] = m.found
-		m.tellAll()
+		m.c.met[strings.Join(key, "\x00")] = m.found
 		return
 	}
 	for _, f := range known {
@@ -79,7 +78,27 @@ func (m *meeting) meet(entry string, vb, va *routev3.VirtualHost) {
 		}
 		m.found = append(m.found, f)
 	}
-	m.tellAll()
+}
+
+// once compares a virtual host that one side alone has; vb or va is nil.
+func (m *meeting) once(vb, va *routev3.VirtualHost) {
+	if m.c.renamed(m.host) {
+		return // aliases tells
+	}
+	if k := m.crossed(va == nil); k != nil {
+		m.recast(vb, va, k)
+		return
+	}
+	m.compare(vb, va)
+}
+
+// named tells whether one of the virtual hosts is another host's, too: requests
+// are for the name of an ExternalName Service.
+func (m *meeting) named(vhosts ...*routev3.VirtualHost) bool {
+	return slices.ContainsFunc(vhosts, func(vh *routev3.VirtualHost) bool {
+		host, _ := hostPort(vh)
+		return host != m.host
+	})
 }
 
 // single tells whether a virtual host is for one host that is no Service's.
@@ -133,9 +152,18 @@ func (m *meeting) compare(vb, va *routev3.VirtualHost) {
 
 // try asks both sides about a request.
 func (m *meeting) try(r match.Request) (b, a fate) {
-	b, a = m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
+	b, a = m.before.fate(m.from, m.host, m.seen(0, r)), m.after.fate(m.to, m.host, m.seen(1, r))
 	m.trials = append(m.trials, trial{request: r, b: b, a: a})
 	return b, a
+}
+
+// seen is a request as the rules of a side see it: a gateway that looks at no
+// tokens knows no claims.
+func (m *meeting) seen(side int, r match.Request) match.Request {
+	if r.Token != nil && m.role == traffic.Gateway && len(m.c.tokensOf(side, m.names[0])) == 0 {
+		r.Token = nil
+	}
+	return r
 }
 
 // requests returns the requests to try, the simplest first.
@@ -214,8 +242,8 @@ func (m *meeting) elsewhere(requests []match.Request, vhosts ...*routev3.Virtual
 // authority turns the many names of a Service, one for each way to write it,
 // into the one that a reader knows.
 func (m *meeting) authority(host string, domains []string) string {
-	if strings.HasSuffix(m.host, clusterDomain) && slices.Contains(domains, m.host) {
-		return m.host
+	if strings.HasSuffix(m.host, clusterDomain) && (slices.Contains(domains, m.host) || m.role == traffic.Sidecar && slices.Contains(domains, "*")) {
+		return m.host // "*" stands for it where its address alone leads to the rules
 	}
 	return host
 }
@@ -233,8 +261,8 @@ func requestKey(r match.Request) string {
 	for _, h := range r.Headers {
 		b.WriteString("\x00" + h.Name + ":" + h.Value)
 	}
-	if r.Token != nil {
-		b.WriteString("\x00token " + r.Token.Issuer + r.Token.Subject)
+	if t := r.Token; t != nil {
+		fmt.Fprintf(&b, "\x00token %s %t", asJSON(claimsOf(t)), t.Valid)
 	}
 	return b.String()
 }
@@ -243,13 +271,22 @@ func requestKey(r match.Request) string {
 func simpler(a, b match.Request) int {
 	return cmp.Or(
 		cmp.Compare(len(a.Headers), len(b.Headers)),
+		cmp.Compare(btoi(strange(a)), btoi(strange(b))),
 		cmp.Compare(btoi(a.Token != nil), btoi(b.Token != nil)),
+		cmp.Compare(btoi(somebody(a)), btoi(somebody(b))),
+		cmp.Compare(claimed(a), claimed(b)),
 		cmp.Compare(btoi(a.Method != http.MethodGet), btoi(b.Method != http.MethodGet)),
 		cmp.Compare(btoi(strings.Contains(a.Path, "?")), btoi(strings.Contains(b.Path, "?"))),
 		cmp.Compare(len(a.Path), len(b.Path)),
 		cmp.Compare(capitals(a), capitals(b)),
 		cmp.Compare(requestKey(a), requestKey(b)),
 	)
+}
+
+// strange tells whether a request says that it comes from an origin such as no
+// browser has.
+func strange(r match.Request) bool {
+	return slices.ContainsFunc(r.Headers, func(h match.Header) bool { return h.Name == "origin" && !strings.Contains(h.Value, "://") })
 }
 
 // capitals counts the letters that nobody writes so: they are tried since cases
@@ -266,6 +303,12 @@ func capitals(r match.Request) (n int) {
 	count(r.Path)
 	for _, h := range r.Headers {
 		count(h.Value)
+	}
+	if r.Token != nil {
+		count(r.Token.Subject)
+		for _, name := range sortedKeys(r.Token.Claims) {
+			count(asJSON(r.Token.Claims[name]))
+		}
 	}
 	return n
 }

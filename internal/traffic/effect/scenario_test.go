@@ -1,6 +1,7 @@
 package effect_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -97,7 +98,15 @@ func checkWitnesses(t *testing.T, effects []mizzen.Effect) {
 
 func compare(t testing.TB, s *scenario.Scenario) []mizzen.Effect {
 	t.Helper()
-	var meshes [2]*traffic.Mesh
+	return compareMeshes(s, compiledSides(t, s))
+}
+
+func compareMeshes(s *scenario.Scenario, meshes [2]*traffic.Mesh) []mizzen.Effect {
+	return effect.Compare(meshes[0], meshes[1], effect.Options{Before: s.Before.Objects, After: s.After.Objects})
+}
+
+func compiledSides(t testing.TB, s *scenario.Scenario) (meshes [2]*traffic.Mesh) {
+	t.Helper()
 	selections := s.Selections()
 	newcomers := [2][]mizzen.Ref{1: compile.Newcomers(s.Before.Objects, s.After.Objects)}
 	for i, side := range []scenario.Side{s.Before, s.After} {
@@ -106,7 +115,7 @@ func compare(t testing.TB, s *scenario.Scenario) []mizzen.Effect {
 			t.Fatal(err)
 		}
 	}
-	return effect.Compare(meshes[0], meshes[1], effect.Options{Before: s.Before.Objects, After: s.After.Objects})
+	return meshes
 }
 
 func write(t *testing.T, dir string, s *scenario.Scenario, text string) {
@@ -131,9 +140,16 @@ func render(effects []mizzen.Effect) string {
 			fmt.Fprintf(&b, "    cause:   %s at %s\n", e.Cause, e.Origin)
 		}
 		if w := e.Witness; w != nil {
-			fmt.Fprintf(&b, "    witness: %s: %s %s", w.From, w.Method, w.URL)
+			from := w.From
+			if w.Address != "" {
+				from += " at " + w.Address
+			}
+			fmt.Fprintf(&b, "    witness: %s: %s %s", from, w.Method, w.URL)
 			for _, k := range keys(w.Headers) {
 				fmt.Fprintf(&b, " -H '%s: %s'", k, w.Headers[k])
+			}
+			if claims, err := json.Marshal(w.Claims); err == nil && len(w.Claims) > 0 {
+				fmt.Fprintf(&b, " --claims '%s'", claims)
 			}
 			fmt.Fprintf(&b, "\n             %s\n          -> %s\n", w.Before, w.After)
 		}

@@ -3,8 +3,10 @@ package effect
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -19,7 +21,11 @@ import (
 type side struct {
 	*traffic.Mesh
 	byAddress map[string]*traffic.Workload
-	proxies   map[string]*traffic.Proxy
+	// hosts are those of the addresses of Services.
+	hosts map[string]string
+	// addressless are the hosts without an address by port, as they were asked for.
+	addressless map[uint32][]string
+	proxies     map[string]*traffic.Proxy
 	// recent are the look-ups of the last views, accepts what was asked of
 	// workloads.
 	recent  *simplelru.LRU[*traffic.View, *index]
@@ -39,11 +45,18 @@ func newSide(m *traffic.Mesh) *side {
 		panic(err) // only for a size below 1
 	}
 	s := &side{
-		Mesh: m, byAddress: map[string]*traffic.Workload{}, proxies: map[string]*traffic.Proxy{}, recent: recent,
+		Mesh: m, byAddress: map[string]*traffic.Workload{}, hosts: map[string]string{}, addressless: map[uint32][]string{}, proxies: map[string]*traffic.Proxy{}, recent: recent,
 		accepts: map[at]acceptance{},
 	}
 	for _, w := range m.Workloads {
 		s.byAddress[w.Address] = w
+	}
+	for _, host := range sortedKeys(m.Addresses) {
+		for _, a := range m.Addresses[host] {
+			if s.hosts[a] == "" {
+				s.hosts[a] = host
+			}
+		}
 	}
 	for _, p := range m.Proxies {
 		s.proxies[p.Name] = p
@@ -56,6 +69,10 @@ const (
 	passthrough = "PassthroughCluster"
 	blackHole   = "BlackHoleCluster"
 )
+
+// unknownService is what istiod calls the backend of a route of the Gateway API
+// that is not there, or that the route may not refer to.
+const unknownService = "UnknownService"
 
 // clusterDomain is the suffix of the hosts of Kubernetes' Services.
 const clusterDomain = ".svc.cluster.local"
@@ -107,10 +124,33 @@ type destination struct {
 	// workloads are the names of what its endpoints are, sorted; outside are
 	// addresses that no workload has.
 	workloads, outside []string
+	// places are where exactly its requests arrive, sorted.
+	places []place
+	// original: its requests go to the address that the caller asked for.
+	original bool
 	// problem says why requests to it fail, "" if they do not; missing, that
 	// there is no such cluster.
 	problem string
 	missing bool
+}
+
+// place is a port of a workload, or of an address that no workload has. The
+// address of a workload counts where it is a real one.
+type place struct {
+	name, address string
+	port          uint32
+}
+
+// at tells the place within a workload whose name is told.
+func (p place) at() string {
+	if p.address == "" {
+		return fmt.Sprintf("port %d", p.port)
+	}
+	return net.JoinHostPort(p.address, strconv.FormatUint(uint64(p.port), 10))
+}
+
+func comparePlaces(a, b place) int {
+	return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.address, b.address), cmp.Compare(a.port, b.port))
 }
 
 // index is a View with its look-ups, made as they are needed.
@@ -166,14 +206,22 @@ func (x *index) resolve(cluster string) destination {
 			loads = x.Endpoints[c.GetEdsClusterConfig().GetServiceName()]
 		}
 	}
-	for address := range addresses(loads) {
+	for address, port := range addresses(loads) {
+		p := place{address: address, port: port}
 		if w := x.side.byAddress[address]; w != nil {
+			if p.name = w.Name; !w.Entry {
+				p.address = ""
+			}
 			d.workloads = append(d.workloads, w.Name)
 		} else {
 			d.outside = append(d.outside, address)
 		}
+		d.places = append(d.places, p)
 	}
 	d.workloads, d.outside = distinct(d.workloads), distinct(d.outside)
+	slices.SortFunc(d.places, comparePlaces)
+	d.places = slices.Compact(d.places)
+	d.original = c.GetType() == clusterv3.Cluster_ORIGINAL_DST
 	if c.GetType() == clusterv3.Cluster_EDS && len(d.workloads)+len(d.outside) == 0 {
 		d.problem = "has no workload"
 	}
@@ -184,6 +232,8 @@ func (x *index) resolve(cluster string) destination {
 func (x *index) missing(d destination) string {
 	ports := x.ports[d.name.host]
 	switch {
+	case d.cluster == unknownService:
+		return "the backend of the rule is not there, or no ReferenceGrant lets the rule refer to it"
 	case !d.known:
 		return "does not exist"
 	case ports[d.name.port] && d.name.subset != "":
@@ -198,6 +248,8 @@ func (x *index) missing(d destination) string {
 func (d destination) failing() string {
 	what := d.name.subset
 	switch {
+	case d.cluster == unknownService:
+		return d.problem
 	case !d.known:
 		what = d.cluster
 	case strings.HasPrefix(d.problem, "is no port"):
@@ -213,12 +265,25 @@ func (d destination) external() bool {
 	return d.known && len(d.workloads) == 0 && !strings.HasSuffix(d.name.host, clusterDomain)
 }
 
-// addresses yields the addresses of endpoints.
-func addresses(loads *endpointv3.ClusterLoadAssignment) func(func(string) bool) {
-	return func(yield func(string) bool) {
+// portThrough is the port at the end of a tunnel; 0 at a waypoint, which takes
+// everything at one.
+func portThrough(e *endpointv3.LbEndpoint) uint32 {
+	way := e.GetMetadata().GetFilterMetadata()["envoy.filters.listener.original_dst"].GetFields()
+	at := way["local"].GetStringValue()
+	port, err := strconv.ParseUint(at[strings.LastIndexByte(at, ':')+1:], 10, 16)
+	if err != nil || way["waypoint"].GetStringValue() != "" {
+		return 0
+	}
+	return uint32(port)
+}
+
+// addresses yields the addresses and ports of endpoints.
+func addresses(loads *endpointv3.ClusterLoadAssignment) func(func(string, uint32) bool) {
+	return func(yield func(string, uint32) bool) {
 		for _, locality := range loads.GetEndpoints() {
 			for _, e := range locality.GetLbEndpoints() {
-				if a := cmp.Or(addressOf(e.GetEndpoint().GetAddress()), throughTunnel(e)); a != "" && !yield(a) {
+				at := e.GetEndpoint().GetAddress()
+				if a := cmp.Or(addressOf(at), throughTunnel(e)); a != "" && !yield(a, cmp.Or(at.GetSocketAddress().GetPortValue(), portThrough(e))) {
 					return
 				}
 			}
@@ -256,24 +321,43 @@ func (d destination) words(host string) string {
 	return name
 }
 
-// pods lists the workloads, without the namespace where it is the host's.
+// pods lists the workloads, without the namespace where it is the host's, and
+// after them the addresses outside.
 func (d destination) pods(host string) string {
 	const most = 3
-	names := make([]string, 0, most)
-	for i, w := range d.workloads {
-		if i == most {
-			return strings.Join(names, ", ") + fmt.Sprintf(" and %d more", len(d.workloads)-most)
-		}
+	names := make([]string, 0, len(d.workloads))
+	for _, w := range d.workloads {
 		names = append(names, strings.TrimPrefix(w, namespaceOf(host)+"/"))
 	}
-	return strings.Join(names, ", ")
+	if len(d.outside) == 0 {
+		return list(names, most)
+	}
+	outside := list(d.outside, most)
+	if len(names) == 0 {
+		return outside
+	}
+	return list(names, most) + ", " + outside
 }
 
 // same tells whether two destinations are the same to a request.
-func (d destination) same(e destination) bool {
-	return d.problem == e.problem && (d.name.host == e.name.host || len(d.workloads) > 0) && d.name.port == e.name.port &&
-		d.known == e.known && (d.known || d.cluster == e.cluster) &&
-		slices.Equal(d.workloads, e.workloads) && slices.Equal(d.outside, e.outside)
+func (d destination) same(e destination) bool { return d.alike(e) && slices.Equal(d.places, e.places) }
+
+// alike tells whether two destinations are the same but for the ports, and the
+// addresses of workloads, at which requests arrive there.
+func (d destination) alike(e destination) bool {
+	if d.original && e.original && d.problem == e.problem {
+		return true
+	}
+	return d.problem == e.problem && d.sameName(e) && slices.Equal(d.workloads, e.workloads) && slices.Equal(d.outside, e.outside)
+}
+
+// sameName tells whether two destinations are called the same, as far as that
+// matters: the workloads behind a host count, not the host.
+func (d destination) sameName(e destination) bool {
+	if d.known != e.known || d.name.port != e.name.port {
+		return false
+	}
+	return (d.name.host == e.name.host || len(d.workloads) > 0) && (d.known || d.cluster == e.cluster)
 }
 
 func isAddress(host string) bool {

@@ -1,7 +1,9 @@
 package effect
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,27 +23,78 @@ type connection struct {
 	host string
 	port uint32
 	tls  bool
+	// to are the addresses for which alone the rule is, "" for all.
+	to   string
 	fate fate
 	rule traffic.Rule
 }
 
+// hostPort is the name of the host as those of virtual hosts are.
+func (k *connection) hostPort() string { return fmt.Sprintf("%s:%d", k.host, k.port) }
+
 // connections tells where connections of TCP and TLS go.
-func (c *comparison) connections(v *vantage) {
-	before, after := connectionsOf(c.before.index(v.before), v.role), connectionsOf(c.after.index(v.after), v.role)
-	for _, key := range union(before, after) {
-		b, a := before[key], after[key]
-		switch {
-		case v.role == traffic.Waypoint && (b == nil || a == nil):
-			// waypoints tells who is led through it.
-		case b == nil:
-			c.connectionKnown(v, a, mizzen.EffectHostAdded)
-		case a == nil:
-			c.connectionKnown(v, b, mizzen.EffectHostRemoved)
-		default:
-			c.connection(v, b, a)
+func (c *comparison) connections(x *crossing) {
+	for _, key := range union(x.was.connections, x.is.connections) {
+		b, a := x.was.connections[key], x.is.connections[key]
+		if b != nil && a != nil {
+			c.connection(x.vantage, b, a)
+		} else if x.role != traffic.Waypoint { // waypoints tells who is led through it
+			c.connectionOnce(x, b, a)
 		}
 	}
 }
+
+// connectionOnce tells of connections that one side alone has a rule of their
+// own for; b or a is nil.
+func (c *comparison) connectionOnce(x *crossing, b, a *connection) {
+	k, code, here, there := b, mizzen.EffectHostRemoved, x.was, x.is
+	if b == nil {
+		k, code, here, there = a, mizzen.EffectHostAdded, x.is, x.was
+	}
+	if at := k.hostPort(); !k.tls && there.requests[at] {
+		if here.requests[at] {
+			c.detected(x, k, b == nil)
+		}
+		return // else routes tell that the port is treated otherwise
+	}
+	other, host := there.taking(k)
+	if other == nil {
+		c.connectionKnown(x.vantage, k, code)
+		return
+	}
+	// A rule for more names takes them there.
+	one, two := *k, *other
+	one.host, two.host = host, host
+	if b == nil {
+		c.connection(x.vantage, two.named(), one.named())
+		return
+	}
+	c.connection(x.vantage, one.named(), two.named())
+}
+
+// taking returns the rule that takes connections for whose names another side
+// has one, and such a name; nil if there is none.
+func (w *ways) taking(k *connection) (found *connection, host string) {
+	host = concrete(k.host)
+	longest := -1
+	for _, key := range sortedKeys(w.connections) {
+		other := w.connections[key]
+		suffix, wildcard := strings.CutPrefix(other.host, "*")
+		if other.tls != k.tls || other.port != k.port || !wildcard && other.host != host || wildcard && !strings.HasSuffix(host, suffix) {
+			continue
+		}
+		if !wildcard {
+			return other, host
+		}
+		if len(suffix) > longest {
+			found, longest = other, len(suffix)
+		}
+	}
+	return found, host
+}
+
+// concrete is one of the names that a name with an asterisk stands for.
+func concrete(host string) string { return strings.Replace(host, "*", "any", 1) }
 
 func connectionsOf(x *index, role traffic.Role) map[string]*connection {
 	out := map[string]*connection{}
@@ -49,7 +102,6 @@ func connectionsOf(x *index, role traffic.Role) map[string]*connection {
 	if !role.ForWorkload() {
 		listeners = x.Inbound
 	}
-	names := x.names()
 	for _, l := range listeners {
 		if l.GetName() == "virtualOutbound" {
 			continue // egressPolicy tells of it
@@ -59,8 +111,8 @@ func connectionsOf(x *index, role traffic.Role) map[string]*connection {
 			if p == nil || role == traffic.Waypoint && servedBy(chain) == "" {
 				continue
 			}
-			for _, found := range x.connectionsOf(l, chain, p, names) {
-				key := fmt.Sprintf("%s %d %v", found.host, found.port, found.tls)
+			for _, found := range x.connectionsOf(l, chain, p) {
+				key := connectionKey(found.hostPort(), found.tls, found.to)
 				if _, there := out[key]; !there {
 					out[key] = found
 				}
@@ -70,23 +122,7 @@ func connectionsOf(x *index, role traffic.Role) map[string]*connection {
 	return out
 }
 
-// names returns the hosts of the addresses of Services, as the routes of HTTP
-// tell them.
-func (x *index) names() map[string]string {
-	out := map[string]string{}
-	for _, rc := range x.Routes {
-		for _, vh := range rc.GetVirtualHosts() {
-			for _, d := range vh.GetDomains() {
-				if isAddress(d) {
-					out[d], _ = hostPort(vh)
-				}
-			}
-		}
-	}
-	return out
-}
-
-func (x *index) connectionsOf(l *listenerv3.Listener, chain *listenerv3.FilterChain, p *tcpv3.TcpProxy, names map[string]string) []*connection {
+func (x *index) connectionsOf(l *listenerv3.Listener, chain *listenerv3.FilterChain, p *tcpv3.TcpProxy) []*connection {
 	if p.GetCluster() == passthrough || p.GetCluster() == blackHole {
 		return nil // what no rule takes: egressPolicy tells of it
 	}
@@ -99,14 +135,7 @@ func (x *index) connectionsOf(l *listenerv3.Listener, chain *listenerv3.FilterCh
 		}
 		base.port = uint32(port)
 	}
-	address := addressOf(l.GetAddress())
-	base.host = names[address]
-	if base.host == "" {
-		base.host = address
-		if len(base.fate.shares) > 0 && base.fate.shares[0].known {
-			base.host = base.fate.shares[0].name.host
-		}
-	}
+	base.host, base.to = x.hostAt(addressOf(l.GetAddress()), base.port, base.fate), subnets(chain)
 	servers := chain.GetFilterChainMatch().GetServerNames()
 	if len(servers) == 0 {
 		return []*connection{base.named()}
@@ -120,6 +149,47 @@ func (x *index) connectionsOf(l *listenerv3.Listener, chain *listenerv3.FilterCh
 	return out
 }
 
+// hostAt names the host whose connections a listener takes: the one that has
+// the address. A listener for all addresses, or for that of a pod, is for a host
+// without one: the destination, if there is no other such host for the port.
+func (x *index) hostAt(address string, port uint32, f fate) string {
+	if host := x.side.hosts[address]; host != "" {
+		return host
+	}
+	to := ""
+	if len(f.shares) > 0 && f.shares[0].known {
+		to = f.shares[0].name.host
+	}
+	if without := x.side.withoutAddress(port); len(without) == 1 && !slices.Contains(without, to) {
+		return without[0]
+	}
+	return cmp.Or(to, address)
+}
+
+// withoutAddress are the hosts that have a port, and no address.
+func (s *side) withoutAddress(port uint32) []string {
+	if found, ok := s.addressless[port]; ok {
+		return found
+	}
+	var out []string
+	for _, host := range sortedKeys(s.Hosts) {
+		if len(s.Addresses[host]) == 0 && s.Aliases[host] == "" && slices.Contains(s.Hosts[host], port) {
+			out = append(out, host)
+		}
+	}
+	s.addressless[port] = out
+	return out
+}
+
+// subnets are the addresses for which alone a rule is, "" for all.
+func subnets(chain *listenerv3.FilterChain) string {
+	var out []string
+	for _, r := range chain.GetFilterChainMatch().GetPrefixRanges() {
+		out = append(out, fmt.Sprintf("%s/%d", r.GetAddressPrefix(), r.GetPrefixLen().GetValue()))
+	}
+	return list(out, 3)
+}
+
 // named completes the words of the fate, which depend on the host.
 func (k connection) named() *connection {
 	k.fate.words = k.fate.where(k.host)
@@ -127,7 +197,7 @@ func (k connection) named() *connection {
 }
 
 func (x *index) tcpFate(p *tcpv3.TcpProxy) fate {
-	f := fate{Outcome: match.Outcome{Kind: match.Forward}}
+	f := fate{Outcome: match.Outcome{Kind: match.Forward}, bytes: true}
 	add := func(cluster string, percent float64) {
 		s := share{destination: x.destination(cluster), percent: percent}
 		if s.problem != "" {
@@ -154,10 +224,14 @@ func (x *index) tcpFate(p *tcpv3.TcpProxy) fate {
 func (k *connection) subject() string { return fmt.Sprintf("%s:%d", shortHost(k.host), k.port) }
 
 func (k *connection) what() string {
+	what := "connections"
 	if k.tls {
-		return "TLS connections"
+		what = "TLS connections"
 	}
-	return "connections"
+	if k.to != "" {
+		what += " to " + k.to
+	}
+	return what
 }
 
 // connection tells how the fates of one connection differ.
@@ -171,7 +245,7 @@ func (c *comparison) connection(v *vantage, b, a *connection) {
 	case a.fate.refused < b.fate.refused:
 		f = found{code: mizzen.EffectServed, impact: mizzen.ImpactNotice, message: a.what() + " are served that failed"}
 	case !sameDestinations(b.fate, a.fate):
-		f = found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: a.what() + " go to another destination"}
+		f = found{code: mizzen.EffectDestination, impact: mizzen.ImpactWarning, message: a.what() + " " + moves(b.fate, a.fate)}
 	case !sameShares(b.fate, a.fate):
 		f = found{code: mizzen.EffectWeights, impact: mizzen.ImpactNotice, message: "the shares of the destinations change for " + a.what()}
 	default:
@@ -241,7 +315,7 @@ func (c *comparison) tellConnection(v *vantage, f found, b, a *connection) {
 	if v.role == traffic.Gateway {
 		from = "outside"
 	}
-	f.witness = &mizzen.Witness{From: from, Method: "CONNECT", URL: scheme + "://" + k.subject(), Before: f.before, After: f.after}
+	f.witness = &mizzen.Witness{From: from, Method: "CONNECT", URL: scheme + "://" + concrete(k.subject()), Before: f.before, After: f.after}
 	m := &meeting{vantage: v, c: c, before: c.before.index(v.before), after: c.after.index(v.after), host: k.host}
 	rule, _ := c.firstChanged(a.rule, b.rule)
 	f.cause = m.causeOf(rule, b.fate, a.fate, hints{"weight", "destination", "route", "tcp", "tls"})

@@ -129,16 +129,21 @@ func (u *exposure) refused(f found, caller *traffic.Workload, server *traffic.Pr
 	if kept {
 		f.message = "some " + f.message
 	}
-	f.before, f.after = "allowed for "+identityName(caller.Identity, nil), "denied without an identity"
+	f.before, f.after = "allowed for "+serviceAccount(caller.Identity), "denied without an identity"
 	u.out.add(f)
 }
 
-// ways are those into a server that a caller has with a proxy, and without.
-type ways struct{ secured, plain *match.Stack }
+func serviceAccount(identity string) string {
+	id := match.ParseIdentity(identity)
+	return "service account " + id.Namespace + "/" + id.Account
+}
+
+// bothWays are those into a server that a caller has with a proxy, and without.
+type bothWays struct{ secured, plain *match.Stack }
 
 // stacks opens the filter chains before the change, with mTLS, and after it,
 // without; not ok where no policy is asked, or there was no mTLS.
-func (u *exposure) stacks(server *traffic.Proxy, port uint32) (s ways, ok bool) {
+func (u *exposure) stacks(server *traffic.Proxy, port uint32) (s bothWays, ok bool) {
 	was := u.before.proxies[server.Name]
 	if was == nil {
 		return s, false
@@ -155,14 +160,16 @@ func (u *exposure) stacks(server *traffic.Proxy, port uint32) (s ways, ok bool) 
 
 // asks are the calls that a server's policies tell apart. The first show whether
 // anything is refused.
-func (u *exposure) asks(server *traffic.Proxy, port uint32, s ways) []match.Call {
+func (u *exposure) asks(server *traffic.Proxy, port uint32, s bothWays) []match.Call {
 	key := at{server.Name, port}
 	if known, ok := u.asked[key]; ok {
 		return known
 	}
 	d := door{port: port, host: hostOf(server.Workload), secured: [2]*match.Stack{s.secured, s.secured}, plain: [2]*match.Stack{s.plain, s.plain}}
 	calls, _ := u.calls(d, server.Workload, 1)
-	u.asked[key] = calls[:min(len(calls), maxAskedBare)]
+	for _, p := range calls[:min(len(calls), maxAskedBare)] {
+		u.asked[key] = append(u.asked[key], p.Call)
+	}
 	return u.asked[key]
 }
 

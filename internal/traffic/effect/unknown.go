@@ -27,10 +27,11 @@ func (c *comparison) unknowns() {
 		if b == nil || c.hash.inbound(b) == c.hash.inbound(a) {
 			continue
 		}
-		u := &residue{c: c, from: &peers{names: []string{name}}}
+		u := &residue{c: c, from: &peers{names: []string{name}}, inbound: a.Role.ForWorkload()}
 		before, after := accepted(b), accepted(a)
 		u.listeners(before.Inbound, after.Inbound)
 		if a.Role.ForWorkload() { // of a gateway, the vantage point tells
+			u.applications(before, after)
 			u.clusters(before, after)
 			u.routes(before, after)
 		}
@@ -52,6 +53,8 @@ func (c *comparison) unknown(v *vantage) {
 type residue struct {
 	c    *comparison
 	from *peers
+	// inbound: they are about what arrives at a workload.
+	inbound bool
 }
 
 // compare tells how two resources differ once strip has left out what is told
@@ -140,6 +143,10 @@ func (u *residue) chains(listener string, before, after *listenerv3.Listener) {
 	}
 	for _, key := range union(b, a) {
 		if b[key] != nil && a[key] != nil {
+			if (httpManager(b[key]) == nil) != (httpManager(a[key]) == nil) {
+				u.protocol(b[key], a[key])
+				continue
+			}
 			u.manners(b[key], a[key])
 			u.compare("listener", listener, b[key], a[key], bareChain)
 		}

@@ -3,9 +3,10 @@ package effect
 import "mizzen.dev/mizzen"
 
 // maxAsked bounds how many questions are asked at a door on each side, one for
-// every caller and request: the more callers, the fewer requests, and 400 for as
-// many callers as there are at most (BenchmarkManyRules).
-const maxAsked = 80_000
+// every class of callers, request and block of addresses: the more callers, the
+// fewer requests, and 300 for as many classes as there are at most
+// (BenchmarkManyRules).
+const maxAsked = 60_000
 
 // untried tells that the rules for a host tell more requests apart than are
 // tried. Silence would read as "nothing else changes".
@@ -21,6 +22,6 @@ func (m *meeting) untried() {
 func untriedCalls(subject string) found {
 	return found{
 		code: mizzen.EffectUnknown, impact: mizzen.ImpactNotice, subjects: []string{subject},
-		message: "not everything was tried: the policies tell more requests apart than are compared, so that somebody may be let in or refused for a rare combination of conditions",
+		message: "not everything was tried: the policies tell more callers or requests apart than are compared, so that somebody may be let in or refused beside those who are named",
 	}
 }

@@ -141,9 +141,10 @@ func (p *pair) skips(before, after sums) bool {
 
 // sender compares what becomes of requests from one vantage point.
 func (c *comparison) sender(v *vantage) {
-	c.clusters(v)
-	c.routes(v)
-	c.connections(v)
+	x := c.crossing(v)
+	c.clusters(x)
+	c.routes(x)
+	c.connections(x)
 	c.egressPolicy(v)
 	c.unknown(v)
 	if v.role == traffic.Sidecar {

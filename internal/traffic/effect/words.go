@@ -2,6 +2,7 @@ package effect
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,11 @@ func (f fields) without(other fields) string {
 	return strings.Join(out, ", ")
 }
 
+// besides returns the fields that do not have one of the names.
+func (f fields) besides(names []string) fields {
+	return slices.DeleteFunc(slices.Clone(f), func(x field) bool { return slices.Contains(names, x.name) })
+}
+
 func (f fields) isOff() bool { return len(f) == 1 && (f[0].value == off || f[0].value == plaintext) }
 
 // duration tells a duration as Go does, without trailing zero units; "" for
@@ -105,6 +111,10 @@ func matcherWords(m *matcherv3.StringMatcher) string {
 	}
 	return plain(m)
 }
+
+// protocolFields are those that protocol sets: they follow from what a port is
+// read as.
+var protocolFields = []string{"HTTP version", "requests per connection", "idle timeout", "connection lifetime"}
 
 // protocol tells the settings of HTTP towards a destination.
 func protocol(cl *clusterv3.Cluster, f *fields) {

@@ -29,6 +29,9 @@ type Verdict struct {
 	// Refused says that no filter gets to see the request: it is denied because
 	// Envoy itself answers it with Status, and Router.Route tells how.
 	Refused bool
+	// ByToken says that the token itself is refused, or that there is none, before
+	// any policy is asked.
+	ByToken bool
 	// Policy is the one that decided, as istiod names it: the one that denies,
 	// or the last one that allows. It is "" if no policy applies, and if none
 	// of those that allow matches.
@@ -188,6 +191,7 @@ func (v *judgement) jwt(j *jwtCheck, s *subject) {
 	state := j.run(s.req)
 	if state != tokenOK {
 		v.deny(tokenRefusals[state].status, "", tokenRefusals[state].why)
+		v.ByToken = true
 		return
 	}
 	if j.found != nil {
@@ -224,6 +228,9 @@ func (v *judgement) rbac(r *rules, s *subject) {
 	v.enforce(r.enforced, s, policy, matched)
 }
 
+// NoneAllows is why a request is denied that no policy allows.
+const NoneAllows = "no policy that allows matches"
+
 // enforce takes what the rules of an action other than LOG say.
 func (v *judgement) enforce(r *ruleset, s *subject, policy string, matched truth) {
 	status := 403
@@ -242,7 +249,7 @@ func (v *judgement) enforce(r *ruleset, s *subject, policy string, matched truth
 		v.allow(policy)
 	default:
 		v.tried(r, s)
-		v.deny(status, "", "no policy that allows matches")
+		v.deny(status, "", NoneAllows)
 	}
 }
 

@@ -20,6 +20,9 @@ type CandidateOptions struct {
 	// Base is what candidates are variations of. The zero value stands for GET /
 	// without an identity.
 	Base Call
+	// AnyCaller leaves who calls, and from where, as in Base: whoever asks does so
+	// for each of Identities.
+	AnyCaller bool
 	// TrustDomain is that of invented identities; "" means cluster.local.
 	TrustDomain string
 }

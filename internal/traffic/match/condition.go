@@ -133,12 +133,14 @@ func lastByte(s string) string {
 const maxValues = 4
 
 // add takes a value unless it is there already, or there are enough.
-func (c *Condition) add(v Value, ok bool) {
+func (c *Condition) add(v Value, ok bool) { c.addUpTo(maxValues, v, ok) }
+
+func (c *Condition) addUpTo(most int, v Value, ok bool) {
 	into := &c.False
 	if ok {
 		into = &c.True
 	}
-	if len(*into) < maxValues && !slices.Contains(*into, v) {
+	if len(*into) < most && !slices.Contains(*into, v) {
 		*into = append(*into, v)
 	}
 }
@@ -228,35 +230,58 @@ func metadataCondition(m *matcherv3.MetadataMatcher) Condition {
 		return Condition{Part: PartClaim}
 	}
 	c := Condition{Part: PartClaim, Name: strings.Join(keys[1:], ".")}
-	values := append([]Value{{Absent: true}}, texts(append(anyTries(m.GetValue()), "zz-none"))...)
-	for _, v := range slices.Clone(values[1:]) {
-		values = append(values, Value{Text: v.Text, List: true})
+	exact, near := anyTries(m.GetValue())
+	add := func(most int, values ...Value) {
+		for _, v := range values {
+			r := Request{}
+			r.setClaim(keys[1:], v)
+			c.addUpTo(most, v, matchMetadata(m, map[string]any{jwtFilter: map[string]any{keys[0]: r.Token.payload()}}))
+		}
 	}
-	for _, v := range values {
-		r := Request{}
-		r.setClaim(keys[1:], v)
-		c.add(v, matchMetadata(m, map[string]any{jwtFilter: map[string]any{keys[0]: r.Token.payload()}}))
+	add(maxValues, Value{Absent: true})
+	if c.Name == "sub" {
+		add(maxValues, Value{Text: Somebody})
 	}
+	add(maxClaims, texts(exact)...)
+	add(maxValues, Value{Text: "zz-none"})
+	if len(exact) > 0 {
+		add(maxValues, Value{Text: exact[0], List: true})
+	}
+	add(maxValues, texts(near)...)
 	return c
 }
 
-// anyTries returns the texts that a value matcher names.
-func anyTries(m *matcherv3.ValueMatcher) []string {
+// Somebody is the subject of tokens where no rule asks for one.
+const Somebody = "somebody"
+
+// maxClaims bounds the values of either side of a Condition on a claim, all of
+// which one matcher names.
+const maxClaims = 32
+
+// anyTries returns the texts that a value matcher names, bounded, and some that
+// are like them.
+func anyTries(m *matcherv3.ValueMatcher) (exact, near []string) {
 	switch p := m.GetMatchPattern().(type) {
 	case *matcherv3.ValueMatcher_StringMatch:
-		return tries(p.StringMatch)
+		if all := tries(p.StringMatch); len(all) > 0 {
+			return all[:1], all[1:]
+		}
 	case *matcherv3.ValueMatcher_ListMatch:
 		return anyTries(p.ListMatch.GetOneOf())
 	case *matcherv3.ValueMatcher_OrMatch:
-		var out []string
 		for _, x := range p.OrMatch.GetValueMatchers() {
-			if len(out) < 16 {
-				out = append(out, anyTries(x)...)
+			e, n := anyTries(x)
+			for _, text := range e {
+				if len(exact) < maxClaims && !slices.Contains(exact, text) {
+					exact = append(exact, text)
+				}
+			}
+			if len(near) < maxValues {
+				near = append(near, n...)
 			}
 		}
-		return out
 	}
-	return nil
+	return exact, near
 }
 
 // tries returns texts that a string matcher may take or just miss.

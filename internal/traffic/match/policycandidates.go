@@ -2,6 +2,7 @@ package match
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -24,10 +25,11 @@ func PolicyCandidates(o CandidateOptions, stacks ...*Stack) (calls []Call, all b
 	o = o.filled()
 	found := &collection{max: o.Max, held: map[string]Call{}}
 	found.add(o.Base)
-	p := policyParts{trustDomain: o.TrustDomain}
+	p := policyParts{trustDomain: o.TrustDomain, anyCaller: o.AnyCaller, asksBoth: IdentitiesOf(stacks...).both()}
 	for _, s := range stacks {
 		p.collect(s)
 	}
+	p.principals, p.permissions = eachOnce(p.principals), eachOnce(p.permissions)
 	add := func(a assignment) {
 		c := a.apply(o.Base)
 		p.issue(&c)
@@ -52,10 +54,27 @@ func PolicyCandidates(o CandidateOptions, stacks ...*Stack) (calls []Call, all b
 	return found.sorted(), !found.cut
 }
 
+// eachOnce leaves out assignments that are there already, as those of policies
+// that differ in their callers alone.
+func eachOnce(all []assignment) []assignment {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(all, func(a assignment) bool {
+		key := fmt.Sprintf("%#v", a)
+		known := seen[key]
+		seen[key] = true
+		return known
+	})
+}
+
 // policyParts is what the policies of some chains are made of.
 type policyParts struct {
 	trustDomain string
-	whole       []formula
+	// anyCaller: who calls, and from where, is left open.
+	anyCaller bool
+	// asksBoth: policies ask for the address of the connection, and for that
+	// which X-Forwarded-For tells.
+	asksBoth bool
+	whole    []formula
 	// principals and permissions are the plainest assignments of each.
 	principals, permissions []assignment
 	providers               []*jwtv3.JwtProvider
@@ -102,7 +121,7 @@ func (p *policyParts) issue(c *Call) {
 	}
 	copied := *t
 	copied.Issuer = cmp.Or(t.Issuer, p.providers[0].GetIssuer())
-	copied.Subject = cmp.Or(t.Subject, "somebody")
+	copied.Subject = cmp.Or(t.Subject, Somebody)
 	if len(t.Audiences) == 0 {
 		copied.Audiences = p.providers[0].GetAudiences()
 	}
@@ -113,7 +132,7 @@ func (p *policyParts) issue(c *Call) {
 func (p *policyParts) tokens(found *collection, base Call) {
 	var all []*Token
 	for _, provider := range p.providers {
-		good := Token{Issuer: provider.GetIssuer(), Subject: "somebody", Audiences: provider.GetAudiences(), Valid: true}
+		good := Token{Issuer: provider.GetIssuer(), Subject: Somebody, Audiences: provider.GetAudiences(), Valid: true}
 		forged, foreign, astray := good, good, good
 		forged.Valid = false
 		foreign.Issuer = "https://zz-none.example"
@@ -194,19 +213,33 @@ func (p *policyParts) principal(x *rbacv3.Principal, depth int) formula {
 	return formula{condition: p.principalCondition(x)}
 }
 
+// anyone is a condition on callers that is left open: it may hold or not.
+var anyone = Condition{True: []Value{{}}, False: []Value{{}}}
+
+// addressRange returns the block of addresses that a principal asks for; nil if
+// it asks for something else.
+func addressRange(x *rbacv3.Principal) *corev3.CidrRange {
+	switch i := x.GetIdentifier().(type) {
+	//nolint:staticcheck // SA1019: deprecated, but Envoy 1.40 still obeys it.
+	case *rbacv3.Principal_SourceIp:
+		return i.SourceIp
+	case *rbacv3.Principal_DirectRemoteIp:
+		return i.DirectRemoteIp
+	case *rbacv3.Principal_RemoteIp:
+		return i.RemoteIp
+	}
+	return nil
+}
+
 func (p *policyParts) principalCondition(x *rbacv3.Principal) Condition {
+	if r := addressRange(x); r != nil {
+		return p.sourceCondition(x, r)
+	}
 	switch i := x.GetIdentifier().(type) {
 	case *rbacv3.Principal_Authenticated_:
 		return p.identityCondition(i.Authenticated.GetPrincipalName())
 	case *rbacv3.Principal_FilterState:
 		return p.identityCondition(i.FilterState.GetStringMatch())
-	//nolint:staticcheck // SA1019: deprecated, but Envoy 1.40 still obeys it.
-	case *rbacv3.Principal_SourceIp:
-		return addressCondition(PartSource, i.SourceIp)
-	case *rbacv3.Principal_DirectRemoteIp:
-		return addressCondition(PartSource, i.DirectRemoteIp)
-	case *rbacv3.Principal_RemoteIp:
-		return addressCondition(PartRemote, i.RemoteIp)
 	case *rbacv3.Principal_Header:
 		return headerCondition(i.Header)
 	case *rbacv3.Principal_UrlPath:
@@ -240,6 +273,9 @@ func portCondition(in, out int64) Condition {
 // identityCondition returns identities that a certificate may have. What a
 // pattern leaves open becomes a service account of its own.
 func (p *policyParts) identityCondition(m *matcherv3.StringMatcher) Condition {
+	if p.anyCaller {
+		return anyone
+	}
 	c := Condition{Part: PartIdentity}
 	none := p.trustDomain + "/ns/zz-none/sa/zz-none"
 	var all []string
@@ -265,6 +301,19 @@ func (p *policyParts) plausible(t string) string {
 		domain = p.trustDomain
 	}
 	return domain + "/ns/" + cmp.Or(namespace, "default") + "/sa/" + cmp.Or(account, "default")
+}
+
+// sourceCondition is about where a request comes from. A connection has one
+// address, so that a header tells of another one where policies ask for both.
+func (p *policyParts) sourceCondition(x *rbacv3.Principal, r *corev3.CidrRange) Condition {
+	_, remote := x.GetIdentifier().(*rbacv3.Principal_RemoteIp)
+	switch {
+	case remote && (p.asksBoth || !p.anyCaller):
+		return addressCondition(PartRemote, r)
+	case p.anyCaller:
+		return anyone
+	}
+	return addressCondition(PartSource, r)
 }
 
 // addressCondition returns the first and the last address of a range, and

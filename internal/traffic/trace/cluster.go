@@ -16,6 +16,7 @@ const (
 	passthrough        = "PassthroughCluster"
 	blackHole          = "BlackHoleCluster"
 	inboundPassthrough = "InboundPassthroughCluster"
+	unknownService     = "UnknownService"
 )
 
 // viaWaypoint begins the names of a waypoint's clusters for what it serves.

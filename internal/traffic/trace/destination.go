@@ -83,8 +83,8 @@ func (t *tracer) lose(l *leg, d *mizzen.TraceDestination, status int, why string
 func (t *tracer) missing(d *mizzen.TraceDestination) string {
 	ports := t.mesh.Hosts[d.Host]
 	switch {
-	case d.Host == "":
-		return "a backend of the route does not exist, or no ReferenceGrant of its namespace allows the route to refer to it"
+	case d.Cluster == unknownService:
+		return "the backend of the rule is not there, or no ReferenceGrant lets the rule refer to it"
 	case len(ports) == 0:
 		return fmt.Sprintf("no Service or ServiceEntry has the host %s", d.Host)
 	case !slices.Contains(ports, d.Port):
@@ -177,13 +177,24 @@ func (t *tracer) pass(l *leg, d *mizzen.TraceDestination) {
 // byNode follows a connection to the address of a Service without the help of
 // a proxy.
 func (t *tracer) byNode(l *leg, d *mizzen.TraceDestination) {
-	host, port := l.to.host, t.request.port
+	host, port := cmp.Or(l.to.alias, l.to.host), t.request.port
+	if _, known := t.mesh.Hosts[host]; !known {
+		d.Host = host
+		t.leave(l, d, transport{security: plaintext})
+		return
+	}
 	if ports := t.mesh.Hosts[host]; len(ports) > 0 && !slices.Contains(ports, port) {
 		t.lose(l, d, 503, hasNoPort(host, port, ports))
 		return
 	}
 	if behind := t.nearest(host, port); len(behind) > 0 {
 		t.spread(l, &clusterv3.Cluster{Name: clusterName(port, "", host)}, d, behind)
+		return
+	}
+	if len(t.mesh.Proxies) == 0 {
+		why := fmt.Sprintf("what is behind %s is known to proxies alone, and nothing here has one", host)
+		d.Fails = why
+		t.end(l, mizzen.TraceOutcome{Fate: mizzen.FateUnknown, By: l.hop.Workload, Message: why})
 		return
 	}
 	t.lose(l, d, 503, fmt.Sprintf("%s selects no workload", host))

@@ -80,12 +80,29 @@ func (t *tracer) decide(l *leg, s *match.Stack) decision {
 	}
 	l.hop.VirtualHost, l.hop.Route = d.VirtualHost.GetName(), d.Route.GetName()
 	d.rule = t.routeRule(d.Route)
+	t.noteContested(d.rule.Ref, l.hop.VirtualHost)
 	l.hop.Rule = d.rule
 	for _, tried := range d.Tried {
 		l.hop.Tried = append(l.hop.Tried, mizzen.TraceTried{Route: tried.Route.GetName(), Rule: t.routeRule(tried.Route), Reason: tried.Why})
 	}
 	l.hop.Treatment = t.treatment(l, &d.Outcome)
 	return d
+}
+
+// noteContested says that the rule of another object decides in a cluster where
+// that is older.
+func (t *tracer) noteContested(rule mizzen.Ref, virtualHost string) {
+	host, _, _ := cutPort(virtualHost)
+	claimants := t.mesh.Contested[host]
+	if !slices.Contains(claimants, rule) {
+		return
+	}
+	var names []string
+	for _, ref := range claimants {
+		names = append(names, ref.Namespace+"/"+ref.Name)
+	}
+	t.note("the VirtualServices %s speak for %s, of which istiod takes the oldest alone; Git has no ages, and the answer takes %s/%s, by its name",
+		strings.Join(names, " and "), host, rule.Namespace, rule.Name)
 }
 
 // lines are where a rule names the destinations of a route; none if

@@ -106,10 +106,13 @@ func (t *tracer) refusal(v *match.Verdict, actions map[string]string, missed []m
 		return t.policy(v.Policy, actions, denies, "")
 	}
 	p := mizzen.TracePolicy{Action: "JWT", Result: denies, Reason: v.Why}
-	if v.Status == 401 || len(actions) == 0 {
+	if v.Why != match.NoneAllows {
 		return p
 	}
 	p.Action, p.Reason = "ALLOW", "some rules allow requests, and none matches this one"
+	if v.Status == 0 && len(actions) == 0 {
+		p.Reason = "what policies allow here is a matter of HTTP, and the port is treated as TCP"
+	}
 	if n := len(missed); n > 0 && missed[n-1].Action == "ALLOW" {
 		p.Rule = t.rule(traffic.Rule{Ref: missed[n-1].Rule.Ref})
 	}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +31,8 @@ type resolved struct {
 	known bool
 	// address is where the caller's connection goes.
 	address string
+	// alias is what the host stands for, if it is that of an ExternalName Service.
+	alias string
 }
 
 // resolve does what a pod's resolver does: a name with fewer than five dots is
@@ -47,7 +50,8 @@ func (t *tracer) resolve(namespace string, view *traffic.View) (resolved, error)
 	}
 	for _, host := range candidates {
 		if _, known := t.mesh.Hosts[host]; known {
-			return resolved{host, true, serviceAddress(view, host, port)}, nil
+			alias := t.mesh.Aliases[host]
+			return resolved{host, true, t.serviceAddress(view, cmp.Or(alias, host), port), alias}, nil
 		}
 	}
 	if err := t.noSuchHost(candidates); err != nil {
@@ -96,22 +100,15 @@ func (t *tracer) inNamespace(name string) bool {
 	return found && slices.ContainsFunc(t.mesh.Workloads, func(w *traffic.Workload) bool { return w.Namespace == namespace })
 }
 
-// serviceAddress is the address that DNS has for a host, read from what the
-// caller's proxy knows of it: the domains of its virtual host, or a listener of
-// its own. A host of which it knows none has an address like any other.
-func serviceAddress(view *traffic.View, host string, port uint32) string {
+// serviceAddress is the address that DNS has for a host. One without an address
+// of its own is reached at those of its pods: where the caller's proxy has a
+// listener for them, the first is taken, else an address like any other.
+func (t *tracer) serviceAddress(view *traffic.View, host string, port uint32) string {
+	if own := t.mesh.Addresses[host]; len(own) > 0 {
+		return own[0]
+	}
 	if view == nil {
 		return unknownAddress
-	}
-	for _, vh := range view.Routes[strconv.FormatUint(uint64(port), 10)].GetVirtualHosts() {
-		if !slices.Contains(vh.GetDomains(), host) {
-			continue
-		}
-		for _, domain := range vh.GetDomains() {
-			if ip := net.ParseIP(strings.Trim(domain, "[]")); ip != nil {
-				return ip.String()
-			}
-		}
 	}
 	for _, l := range view.Outbound {
 		at := l.GetAddress().GetSocketAddress()

@@ -26,6 +26,9 @@ type frozen struct {
 	// The rest is as in traffic.Mesh.
 	Workloads     []*traffic.Workload                `json:"workloads"`
 	Hosts         map[string][]uint32                `json:"hosts"`
+	Addresses     map[string][]string                `json:"addresses"`
+	Aliases       map[string]string                  `json:"aliases"`
+	Contested     map[string][]mizzen.Ref            `json:"contested,omitempty"`
 	Rejected      []traffic.Rejection                `json:"rejected"`
 	Origins       []frozenOrigins                    `json:"origins"`
 	Injected      map[string]bool                    `json:"injected"`
@@ -80,7 +83,8 @@ type freezer struct {
 // exceed maxFrozen.
 func freeze(m *traffic.Mesh) (*frozen, error) {
 	f := &freezer{known: map[[sha256.Size]byte]int{}, parts: map[*traffic.Part]int{nil: -1}}
-	f.Workloads, f.Hosts, f.Rejected, f.Injected = m.Workloads, m.Hosts, m.Rejected, m.Injected
+	f.Workloads, f.Hosts, f.Addresses, f.Aliases, f.Contested = m.Workloads, m.Hosts, m.Addresses, m.Aliases, m.Contested
+	f.Rejected, f.Injected = m.Rejected, m.Injected
 	f.Waypoints, f.TrustDomain, f.RootNamespace = m.Waypoints, m.TrustDomain, m.RootNamespace
 	for _, ref := range slices.SortedFunc(maps.Keys(m.Origins), mizzen.CompareRefs) {
 		f.Origins = append(f.Origins, frozenOrigins{ref, m.Origins[ref]})
@@ -154,7 +158,7 @@ func (f *freezer) add(name string, m proto.Message) int {
 func (f *frozen) thaw() (*traffic.Mesh, error) {
 	t := thawer{frozen: f, messages: make([]proto.Message, len(f.Resources))}
 	m := &traffic.Mesh{
-		Workloads: f.Workloads, Hosts: f.Hosts, Rejected: f.Rejected, Injected: f.Injected, Waypoints: f.Waypoints, TrustDomain: f.TrustDomain,
+		Workloads: f.Workloads, Hosts: f.Hosts, Addresses: f.Addresses, Aliases: f.Aliases, Contested: f.Contested, Rejected: f.Rejected, Injected: f.Injected, Waypoints: f.Waypoints, TrustDomain: f.TrustDomain,
 		RootNamespace: f.RootNamespace, Origins: map[mizzen.Ref]mizzen.Origins{},
 	}
 	for _, o := range f.Origins {

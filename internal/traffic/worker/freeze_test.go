@@ -30,6 +30,7 @@ func TestFreeze(t *testing.T) {
 	m := &traffic.Mesh{
 		Proxies:   []*traffic.Proxy{{Name: "shop/web", Role: traffic.Sidecar, Workload: web, Outbound: both, Inbound: in}, {Name: "shop/api", Role: traffic.Gateway, Outbound: both, Inbound: both}, {Name: "shop/none"}},
 		Workloads: []*traffic.Workload{web}, Hosts: map[string][]uint32{"web.shop": {80}}, Rejected: []traffic.Rejection{{Ref: ref, Path: "spec", Reason: "no"}},
+		Addresses: map[string][]string{"web.shop": {"10.64.0.1"}}, Aliases: map[string]string{"ext.shop": "web.shop"}, Contested: map[string][]mizzen.Ref{"web.shop": {ref, ref}},
 		Origins:  map[mizzen.Ref]mizzen.Origins{ref: {Object: mizzen.Origin{File: "a.yaml", Line: 3}, Fields: map[mizzen.Path]mizzen.Origin{"spec": {File: "a.yaml", Line: 4}}}},
 		Injected: map[string]bool{"shop": true}, Waypoints: map[string][]traffic.WaypointShare{"web.shop": {{Waypoint: "shop/way", Percent: 100}}}, TrustDomain: "td", RootNamespace: "istio-system",
 	}
@@ -60,7 +61,7 @@ func TestFreeze(t *testing.T) {
 	for _, c := range []struct {
 		of   any
 		want int
-	}{{traffic.Mesh{}, 9}, {traffic.Proxy{}, 5}, {traffic.View{}, 5}} {
+	}{{traffic.Mesh{}, 12}, {traffic.Proxy{}, 5}, {traffic.View{}, 5}} {
 		if n := reflect.TypeOf(c.of).NumField(); n != c.want {
 			t.Errorf("%T has %d fields, and %d are known here", c.of, n, c.want)
 		}

@@ -127,7 +127,7 @@ func Relevant(r mizzen.Ref) bool {
 	switch r.Group {
 	case "":
 		switch r.Kind {
-		case "Namespace", "Service", "Pod", "ReplicationController", "Secret":
+		case "Namespace", "Service", "Endpoints", "Pod", "ReplicationController", "Secret":
 			return true
 		case "ConfigMap":
 			return r.Name == "istio" || inject.Configures(r)
@@ -136,6 +136,8 @@ func Relevant(r mizzen.Ref) bool {
 	case "apps", "batch", "argoproj.io", "gateway.networking.k8s.io", "networking.istio.io", "security.istio.io",
 		"telemetry.istio.io", "extensions.istio.io":
 		return true
+	case "discovery.k8s.io":
+		return r.Kind == "EndpointSlice"
 	case "networking.k8s.io":
 		return r.Kind == "Ingress" || r.Kind == "IngressClass"
 	}

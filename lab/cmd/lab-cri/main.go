@@ -29,6 +29,7 @@ func main() {
 	flag.StringVar(&c.Dir, "dir", "", "directory for the server alone; what an earlier one left there is removed")
 	flag.StringVar(&c.Bin, "bin", "", "directory of the images' files")
 	flag.StringVar(&c.Images, "images", "", "a further table of images, read again for each pull")
+	flag.StringVar(&c.Hide, "hide", "", "a directory that no pod sees")
 	flag.StringVar(&c.Bridge, "bridge", "", "the bridge that connects the pods")
 	flag.TextVar(&c.Pods, "pod-cidr", netip.MustParsePrefix("10.244.0.0/16"), "range of the pods' addresses")
 	flag.TextVar(&c.NodeAddress, "node-address", netip.MustParseAddr("10.244.0.1"), "address of the bridge")

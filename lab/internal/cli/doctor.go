@@ -48,8 +48,9 @@ func newDoctor(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine lacks (exit code 1 if anything)",
-		Long:  "Says what this machine lacks for a lab, and with --live for nodes whose pods run, each with the command that mends it.",
-		Args:  cobra.NoArgs,
+		Long: "Says what this machine lacks for a lab, and for nodes whose pods run, each with the command that mends it.\n" +
+			"--live=false, or LAB=kwok as for `make up`, leaves out the nodes.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := o.locate()
 			if err != nil {
@@ -80,8 +81,8 @@ func newDoctor(o *options) *cobra.Command {
 			return answer
 		},
 	}
-	cmd.Flags().BoolVar(&up.live, "live", false, "look at what `lab up --live` needs too")
-	cmd.Flags().BoolVar(&up.joined, "joined", false, "with --live: look at what `lab up --joined` needs too")
+	cmd.Flags().BoolVar(&up.live, "live", os.Getenv("LAB") != "kwok", "look at what nodes whose pods run need too")
+	cmd.Flags().BoolVar(&up.joined, "joined", false, "look at what `lab up --live --joined` needs too")
 	cmd.Flags().StringVar(&up.bin, "bin", "", "directory of the programs of a live node (default that of lab)")
 	return cmd
 }
@@ -92,7 +93,7 @@ func checkDirectory(dir state.Dir, _ upOptions) (string, error) {
 	}
 	probe, err := os.CreateTemp(string(dir), ".doctor-")
 	if err != nil {
-		return "", fmt.Errorf("%w; choose another with --dir", err)
+		return "", fmt.Errorf("%w; choose another with --dir or "+state.Variable, err)
 	}
 	return string(dir), errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
@@ -181,7 +182,7 @@ func room(dir state.Dir, want uint64) (string, error) {
 	}
 	free := s.Bavail * uint64(s.Bsize)
 	if free < want {
-		return "", fmt.Errorf("%d MiB are free in %s, the lab wants %d; make room or choose another with --dir", free>>20, dir, want>>20)
+		return "", fmt.Errorf("%d MiB are free in %s, the lab wants %d; make room or choose another with --dir or %s", free>>20, dir, want>>20, state.Variable)
 	}
 	return fmt.Sprintf("%d MiB free", free>>20), nil
 }

@@ -112,7 +112,7 @@ func tried(name, remedy, failure string) verdict {
 func (f facts) programsOfNode() verdict {
 	v := verdict{name: "programs", found: f.bin + " has those of a node"}
 	if len(f.missing) > 0 {
-		v.found, v.remedy = f.bin+" lacks "+strings.Join(f.missing, ", "), "lab/build.sh"
+		v.found, v.remedy = f.bin+" lacks "+strings.Join(f.missing, ", "), "make lab"
 	}
 	return v
 }

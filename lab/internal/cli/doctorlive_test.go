@@ -25,7 +25,7 @@ func TestExamineNamesTheCommandThatMends(t *testing.T) {
 		warning bool
 	}{
 		{"nothing", func(*facts) {}, "", false},
-		{"program", func(f *facts) { f.missing = []string{"kubelet"} }, "lab/build.sh", false},
+		{"program", func(f *facts) { f.missing = []string{"kubelet"} }, "make lab", false},
 		{"uidmap", func(f *facts) { f.programs["newgidmap"] = false }, "sudo apt-get install -y uidmap", false},
 		{"ranges", func(f *facts) { f.ranges = errors.New("none") }, "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ann", false},
 		{"ranges of root", func(f *facts) { f.root, f.ranges = true, errors.New("none") }, "", false},

@@ -1,13 +1,11 @@
 package cli_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	"mizzen.dev/mizzen/lab/internal/process"
 	"mizzen.dev/mizzen/lab/internal/state"
 )
 
@@ -65,13 +62,7 @@ func TestLiveCluster(t *testing.T) {
 	if code, _, stderr := l.command(t, "up", "--live", "--bin", bin(t), "--pod-cidr", "10.50.0.0/16"); code != 2 || !strings.Contains(stderr, "lab down") {
 		t.Errorf("up with other addresses: exit code %d, %q", code, stderr)
 	}
-	inside := descendants(t, c.Process.PID)
-	l.must(t, "down")
-	for _, p := range inside {
-		if p.id.Alive() {
-			t.Errorf("%s outlives the lab", p.name)
-		}
-	}
+	l.downLeavesNothing(t)
 	if after := hostMounts(t); after != mounts {
 		t.Errorf("mounts of the host before:\n%s\nafter:\n%s", mounts, after)
 	}
@@ -89,7 +80,7 @@ func checkLive(t *testing.T, l lab, c state.Cluster) {
 			Name: "c", Image: "lab/sh:v1",
 			// The host's address is let out to, the host's files are not to be changed.
 			Command: []string{"/bin/bash", "-c", `exec 3<>/dev/tcp/host.lab.internal/9402 && echo from inside >&3 && cat <&3
-				for f in /etc/lab-test /mnt/var/lab-test /mnt/opt/lab-test; do touch $f && echo "wrote $f"; done; true`},
+				for f in /etc/lab-test /mnt/var/lab-test /mnt/opt/lab-test /mnt` + c.Kubeconfig + `; do touch $f && echo "wrote $f"; done; true`},
 			VolumeMounts: []corev1.VolumeMount{{Name: "host", MountPath: "/mnt"}},
 		}}, Volumes: []corev1.Volume{{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}},
 	}, corev1.PodSucceeded)
@@ -215,54 +206,6 @@ func hostMounts(t *testing.T) string {
 	return string(table)
 }
 
-// descendant is a process below that of a cluster.
-type descendant struct {
-	name string
-	id   process.ID
-}
-
-// descendants are all processes of a cluster but the first.
-func descendants(t *testing.T, pid int) []descendant {
-	t.Helper()
-	var found []descendant
-	files, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		children, _ := os.ReadFile(file) // of a thread that has ended
-		for _, child := range strings.Fields(string(children)) {
-			id, err := strconv.Atoi(child)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := process.Of(id)
-			if err != nil {
-				continue
-			}
-			args, _ := os.ReadFile("/proc/" + child + "/cmdline")
-			name, rest, _ := bytes.Cut(args, []byte{0})
-			if string(name) == "lab" {
-				name, _, _ = bytes.Cut(rest, []byte{0})
-			}
-			found = append(found, descendant{filepath.Base(string(name)), p})
-			found = append(found, descendants(t, id)...)
-		}
-	}
-	return found
-}
-
-// component returns the process of that name in a cluster, if there is one.
-func component(t *testing.T, c state.Cluster, name string) (process.ID, bool) {
-	t.Helper()
-	for _, p := range descendants(t, c.Process.PID) {
-		if p.name == name {
-			return p.id, true
-		}
-	}
-	return process.ID{}, false
-}
-
 func TestComponentsOfANodeComeBack(t *testing.T) {
 	l := newLab(t)
 	c := l.upLive(t)
@@ -283,6 +226,7 @@ func TestComponentsOfANodeComeBack(t *testing.T) {
 		t.Error("a component has taken the cluster with it")
 	}
 	run(t, c, sleeper("after"), corev1.PodRunning)
+	l.downLeavesNothing(t)
 }
 
 func sleeper(name string) *corev1.Pod {
@@ -349,6 +293,7 @@ func TestOneLife(t *testing.T) {
 		_, ok := component(t, c, "sleep")
 		return ok
 	})
+	l.downLeavesNothing(t)
 }
 
 func TestSecondLiveClusterHasOtherAddresses(t *testing.T) {

@@ -37,7 +37,7 @@ func newStart(o *options) *cobra.Command {
 // setOutage says whether the named cluster should be down and waits until it
 // is so.
 func setOutage(ctx context.Context, o *options, name string, stopped bool) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	dir, err := o.locate()
 	if err != nil {

@@ -82,7 +82,7 @@ func newUp(o *options) *cobra.Command {
 	f.StringVar(&up.services, "service-cidr", "10.96.0.0/16", "addresses of Services of the first live cluster; the next ones follow")
 	f.StringVar(&up.bin, "bin", "", "directory of the programs of a live node (default that of lab)")
 	f.StringVar(&up.images, "images", "", "file with a further table of images for a live node")
-	f.DurationVar(&up.timeout, "timeout", 2*time.Minute, "give up after")
+	f.DurationVar(&up.timeout, "timeout", 10*time.Minute, "give up after")
 	return cmd
 }
 

@@ -45,6 +45,8 @@ type container struct {
 	process           *os.Process // nil unless it runs
 	log               *crilog.Log
 	cpuNanoseconds    uint64 // the most that was ever seen
+	memoryLimit       uint64 // in bytes; 0 is none
+	overLimit         string // why it was killed, if that was because of its memory
 }
 
 func (s *Server) container(id string) (*container, error) {
@@ -68,6 +70,9 @@ func (s *Server) CreateContainer(_ context.Context, r *runtimeapi.CreateContaine
 	if err := refuseContainer(r.Config); err != nil {
 		return nil, err
 	}
+	if err := s.refuseVolumes(r.Config.Mounts); err != nil {
+		return nil, err
+	}
 	im, err := s.images.Get(r.Config.GetImage().GetImage())
 	if err != nil {
 		return nil, imageError(err)
@@ -75,6 +80,7 @@ func (s *Server) CreateContainer(_ context.Context, r *runtimeapi.CreateContaine
 	c := &container{
 		id: newID(), config: r.Config, sandbox: sb, image: im, created: time.Now().UnixNano(),
 		stopSignal: stopSignal(r.Config.StopSignal, im.StopSignal), done: make(chan struct{}),
+		memoryLimit: memoryLimit(r.Config.GetLinux().GetResources()),
 	}
 	if r.Config.LogPath != "" && sb.config.LogDirectory != "" {
 		c.logPath = filepath.Join(sb.config.LogDirectory, r.Config.LogPath)
@@ -105,7 +111,7 @@ func (s *Server) specOf(c *container) (inside.Spec, error) {
 	spec := inside.Spec{
 		Args: command(c.config, c.image), Dir: "/", Hostname: c.sandbox.config.Hostname, Identity: identity,
 		Env:  environment(c, identity.UID),
-		Root: &inside.Root{Dir: s.containerDir(c.id), Mounts: s.mounts(c)},
+		Root: &inside.Root{Dir: s.containerDir(c.id), Mounts: s.mounts(c), Hidden: s.hide},
 	}
 	for _, dir := range []string{c.image.WorkingDir, c.config.WorkingDir} {
 		if dir != "" {

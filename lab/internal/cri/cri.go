@@ -4,9 +4,10 @@
 // their states.
 //
 // All state is in memory, and a container dies with the server: there is
-// nothing to recover. There are no cgroups: resources schedule pods, but do
-// not confine them. What the server cannot do it refuses, with the field and
-// the reason.
+// nothing to recover. There are no cgroups: the server itself looks at the
+// memory of containers and ends those above their limit; other resources
+// schedule pods, but do not confine them. What the server cannot do it refuses,
+// with the field and the reason.
 package cri
 
 import (
@@ -47,6 +48,8 @@ type Config struct {
 	// Bin has the files of the images, Images is a further table or empty.
 	Bin    string
 	Images string
+	// Hide is a directory of the node that no pod sees, or "".
+	Hide string
 	// Bridge connects the pods. It exists and has NodeAddress, which is one of
 	// Pods, the range of the pods' addresses.
 	Bridge      string
@@ -60,6 +63,7 @@ type Config struct {
 type Server struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 	dir     string
+	hide    string
 	images  *image.Store
 	network *network.Network
 	spawner *process.Spawner
@@ -94,6 +98,7 @@ func Serve(ctx context.Context, c Config) error {
 	runtimeapi.RegisterImageServiceServer(calls, &imageServer{images: s.images, dir: s.dir})
 	failed := make(chan error, 2)
 	go func() { failed <- calls.Serve(socket) }()
+	go s.watchMemory(ctx)
 	go func() {
 		server := &http.Server{Handler: s.streams, ReadHeaderTimeout: time.Minute}
 		failed <- server.Serve(streams)
@@ -113,7 +118,7 @@ func newServer(c Config) (*Server, error) {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	s := &Server{
-		dir: dir, spawner: process.NewSpawner(),
+		dir: dir, hide: c.Hide, spawner: process.NewSpawner(),
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{},
 	}
 	for _, d := range []string{s.sandboxDir(""), s.containerDir("")} {

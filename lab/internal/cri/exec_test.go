@@ -121,17 +121,37 @@ func environ(pairs ...string) change {
 	}
 }
 
+// dialed returns what a container of p is answered at an address.
+func (p *pod) dialed(name, address string) string {
+	p.t.Helper()
+	return p.output(name, "", image("test/tool:v1"), environ(role, "dial"), func(c *runtimeapi.ContainerConfig) { c.Args = []string{address} })
+}
+
+// TestMorePodsThanAnOctetHas has 260 at once, of which the last answers the
+// first. The kubelet takes long for so many; it has no part in their addresses.
+func TestMorePodsThanAnOctetHas(t *testing.T) {
+	seen := map[string]bool{}
+	first := runPod(t, shared)
+	for range 258 {
+		seen[runPod(t, shared).address()] = true
+	}
+	last := server(t, "last")
+	seen[first.address()], seen[last.address()] = true, true
+	if len(seen) != 260 {
+		t.Fatalf("260 pods have %d addresses", len(seen))
+	}
+	if got, want := first.dialed("client", last.address()+":8080"), "hello "+first.address(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestPodsReachEachOther(t *testing.T) {
 	to := server(t, "server")
 	from := runPod(t, shared)
-	dial := func(p *pod, name, address string) string {
-		t.Helper()
-		return p.output(name, "", image("test/tool:v1"), environ(role, "dial"), func(c *runtimeapi.ContainerConfig) { c.Args = []string{address} })
-	}
-	if got, want := dial(from, "client", to.address()+":8080"), "hello "+from.address(); got != want {
+	if got, want := from.dialed("client", to.address()+":8080"), "hello "+from.address(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := dial(to.pod, "own-loopback", "127.0.0.1:8080"), "hello 127.0.0.1"; got != want {
+	if got, want := to.dialed("own-loopback", "127.0.0.1:8080"), "hello 127.0.0.1"; got != want {
 		t.Errorf("containers of a pod: got %q, want %q", got, want)
 	}
 	if to.address() == from.address() || !strings.HasPrefix(from.address(), "10.244.") {
@@ -141,7 +161,7 @@ func TestPodsReachEachOther(t *testing.T) {
 	node := runPod(t, shared, func(c *runtimeapi.PodSandboxConfig) {
 		c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
 	})
-	if got := dial(node, "host-network", to.address()+":8080"); got != "hello 10.244.0.1" || node.address() != "" {
+	if got := node.dialed("host-network", to.address()+":8080"); got != "hello 10.244.0.1" || node.address() != "" {
 		t.Errorf("got %q, address %q", got, node.address())
 	}
 	if got := node.output("bridge", "test -d /sys/class/net/lab0 && echo yes"); got != "yes\n" {
@@ -151,10 +171,10 @@ func TestPodsReachEachOther(t *testing.T) {
 
 func TestSysctlOfThePod(t *testing.T) {
 	p := runPod(t, shared, func(c *runtimeapi.PodSandboxConfig) {
-		c.Linux.Sysctls = map[string]string{"net.ipv4.ip_local_port_range": "20000 30000"}
+		c.Linux.Sysctls = map[string]string{"net.ipv4.ip_local_port_range": "20000 30000", "net/ipv4/tcp_syncookies": "0"}
 	})
-	out := p.output("sysctl", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ip_local_port_range")
-	if out != "0\n20000\t30000\n" {
+	out := p.output("sysctl", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/ipv4/tcp_syncookies")
+	if out != "0\n20000\t30000\n0\n" {
 		t.Errorf("got %q", out)
 	}
 }

@@ -104,6 +104,9 @@ func TestReadOnlyRoot(t *testing.T) {
 		set -e; touch /data/x; touch /dev/shm/x; echo > /dev/null; pwd | grep -q /new/dir`,
 		volume(dir, "/data", false), security(func(s *runtimeapi.LinuxContainerSecurityContext) { s.ReadonlyRootfs = true }),
 		func(c *runtimeapi.ContainerConfig) { c.WorkingDir = "/new/dir" })
+	// What lies upon a directory that would be read-only is not.
+	p.output("beside", "! touch /run/x && touch /tmp/y", volume(dir, "/tmp", false),
+		security(func(s *runtimeapi.LinuxContainerSecurityContext) { s.ReadonlyRootfs = true }))
 }
 
 func TestImageConfiguration(t *testing.T) {

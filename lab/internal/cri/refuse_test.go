@@ -21,8 +21,10 @@ func TestPodsThatAreRefused(t *testing.T) {
 		"hostPort 80": func(c *runtimeapi.PodSandboxConfig) {
 			c.PortMappings = []*runtimeapi.PortMapping{{ContainerPort: 80, HostPort: 80}}
 		},
-		"sysctls: kernel.shmmax": func(c *runtimeapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"kernel.shmmax": "1"} },
-		"sysctls: net.none":      func(c *runtimeapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"net.none": "1"} },
+		"sysctls: kernel.shmmax":  func(c *runtimeapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"kernel.shmmax": "1"} },
+		"sysctls: kernel/shmmax":  func(c *runtimeapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"kernel/shmmax": "1"} },
+		"sysctls: net/../vm/swap": func(c *runtimeapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"net/../vm/swap": "1"} },
+		"sysctls: net.none":       func(c *runtimeapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"net.none": "1"} },
 		"seLinuxOptions": func(c *runtimeapi.PodSandboxConfig) {
 			c.Linux.SecurityContext.SelinuxOptions = &runtimeapi.SELinuxOption{Level: "s0"}
 		},
@@ -90,7 +92,7 @@ func TestContainersThatAreRefused(t *testing.T) {
 		s.Apparmor = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Unconfined}
 		s.NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER}
 	}), func(c *runtimeapi.ContainerConfig) {
-		c.Linux.Resources = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 1, CpuQuota: 1}
+		c.Linux.Resources = &runtimeapi.LinuxContainerResources{CpuQuota: 1}
 	})
 }
 

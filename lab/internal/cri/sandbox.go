@@ -119,12 +119,21 @@ func (s *Server) connect(sb *sandbox) (err error) {
 			set[name] = value
 		}
 		for name, value := range set {
-			if err := os.WriteFile("/proc/sys/"+strings.ReplaceAll(name, ".", "/"), []byte(value), 0o644); err != nil {
+			if err := os.WriteFile("/proc/sys/"+sysctlFile(name), []byte(value), 0o644); err != nil {
 				return status.Errorf(codes.InvalidArgument, "securityContext.sysctls: %s=%s: %v", name, value, err)
 			}
 		}
 		return nil
 	})
+}
+
+// sysctlFile returns where a setting is below /proc/sys. The first separator of
+// its name, "." or "/", is the one of its parts (sysctl(8)).
+func sysctlFile(name string) string {
+	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '.' {
+		name = strings.NewReplacer(".", "/", "/", ".").Replace(name)
+	}
+	return filepath.Clean(name)
 }
 
 // dismantle undoes connect and furnish.

@@ -129,6 +129,9 @@ func (c *container) wait(cmd *exec.Cmd, out *output) {
 		reason = "Error"
 	}
 	c.mu.Lock()
+	if c.overLimit != "" && code == killed {
+		reason, c.message = reasonMemory, c.overLimit
+	}
 	c.state, c.finished, c.exitCode, c.reason = runtimeapi.ContainerState_CONTAINER_EXITED, time.Now().UnixNano(), code, reason
 	c.log = nil
 	c.mu.Unlock()
@@ -139,6 +142,9 @@ func (c *container) wait(cmd *exec.Cmd, out *output) {
 	out.close()
 	close(c.done)
 }
+
+// killed is the exit code of a process that SIGKILL has ended.
+const killed = 128 + int32(unix.SIGKILL)
 
 // exitCode returns what a shell would: 128 and the number of a signal.
 func exitCode(p *os.ProcessState) int32 {

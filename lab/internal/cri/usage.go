@@ -10,7 +10,6 @@ import (
 
 // usage is what the processes of a pid namespace use together.
 type usage struct {
-	processes      uint64
 	cpuNanoseconds uint64
 	residentBytes  uint64
 	minorFaults    uint64
@@ -24,20 +23,27 @@ const clockTick = 10_000_000
 // has for it. There are no cgroups that would do it.
 func measure() map[string]usage {
 	all := map[string]usage{}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range processes() {
 		ns := pidNamespace(pid)
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err != nil || ns == "" {
 			continue // it has ended
 		}
 		u := all[ns]
 		u.add(stat)
 		all[ns] = u
+	}
+	return all
+}
+
+// processes lists those of the node.
+func processes() []int {
+	var all []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			all = append(all, pid)
+		}
 	}
 	return all
 }
@@ -55,7 +61,6 @@ func (u *usage) add(stat []byte) {
 		v, _ := strconv.ParseUint(string(fields[n-3]), 10, 64)
 		return v
 	}
-	u.processes++
 	u.minorFaults += field(10)
 	u.majorFaults += field(12)
 	for n := 14; n <= 17; n++ {

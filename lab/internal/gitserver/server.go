@@ -1,8 +1,9 @@
 // Package gitserver is the lab's forge: Git over smart HTTP with push, and a
 // signed webhook after each push. In come requests below /NAME.git/, which
-// `git http-backend` answers; out go push events in GitHub's form. It listens
-// on 127.0.0.1 and lets everybody push who may read, unless the repository has
-// a password.
+// `git http-backend` answers; out go push events in GitHub's form. On 127.0.0.1
+// every account of the machine may read. Only the server's own and root may
+// push, since what is pushed may be run, unless a repository has a password:
+// then whoever knows it may do both.
 package gitserver
 
 import (
@@ -20,8 +21,12 @@ import (
 	"sync"
 )
 
-// maxBody is how large a push may be.
-const maxBody = 1 << 30
+const (
+	// maxBody is how large a push may be.
+	maxBody = 1 << 30
+	// receivePack is the service of Git that takes pushes.
+	receivePack = "git-receive-pack"
+)
 
 // Server serves the repositories below a Root. Close it to end the deliveries
 // under way.
@@ -68,21 +73,33 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "wrong user or password", http.StatusUnauthorized)
 		return
 	}
+	push := strings.HasSuffix(rest, receivePack)
+	// Git begins a push by asking for references, and shows why that is refused.
+	if settings.open() && (push || r.URL.Query().Get("service") == receivePack) {
+		if err := admit(r); err != nil {
+			s.log.Warn("push refused", "repository", name, "err", err)
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+	}
 	if err := spool(w, r); err != nil {
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
 		return
 	}
-	if r.Method == http.MethodPost && rest == "git-receive-pack" {
+	if push {
 		s.servePush(w, r, name, user, settings.Hooks)
 		return
 	}
 	s.backend(w, r, user)
 }
 
+// open reports whether everybody may read.
+func (s Settings) open() bool { return s.User == "" && s.Password == "" }
+
 // authenticate returns who asks.
 func (s Settings) authenticate(r *http.Request) (user string, ok bool) {
 	user, password, given := r.BasicAuth()
-	if s.User == "" && s.Password == "" {
+	if s.open() {
 		if !given || user == "" {
 			user = "lab"
 		}

@@ -52,8 +52,8 @@ func (n *node) later(d time.Duration, f func() error) {
 	time.AfterFunc(d, func() { n.events <- f })
 }
 
-// startLogged starts a program of bin whose output goes to a log of its own in
-// the working directory. Its end is an event.
+// startLogged starts a program of bin, a component of the node, whose output
+// goes to a log of its own in the working directory. Its end is an event.
 func (n *node) startLogged(name string, args []string, ended func(unix.WaitStatus) error) error {
 	log, err := os.OpenFile(name+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -61,7 +61,7 @@ func (n *node) startLogged(name string, args []string, ended func(unix.WaitStatu
 	}
 	defer log.Close()
 	err = n.family.start(program{
-		path: filepath.Join(n.Bin, name), args: append([]string{name}, args...), output: log,
+		path: filepath.Join(n.Bin, name), args: append([]string{name}, args...), output: log, seeing: n.inner,
 	}, func(end unix.WaitStatus) {
 		n.events <- func() error { return ended(end) }
 	})

@@ -3,7 +3,6 @@ package node
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,38 +23,35 @@ const (
 	proxyConfigFile   = "kube-proxy.yaml"
 )
 
-// writeConfigs writes the configuration of kubelet and kube-proxy into the
-// working directory.
+// writeConfigs writes the configuration of kubelet and kube-proxy.
 func (n *node) writeConfigs() error {
-	// The kubelet wants absolute paths.
-	dir, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	for name, config := range map[string]any{kubeletConfigFile: n.kubeletConfig(dir), proxyConfigFile: n.proxyConfig(dir)} {
+	for name, config := range map[string]any{kubeletConfigFile: n.kubeletConfig(), proxyConfigFile: n.proxyConfig()} {
 		data, err := yaml.Marshal(config)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := os.WriteFile(name, data, 0o600); err != nil {
+		if err := os.WriteFile(configFile(name), data, 0o600); err != nil {
 			return fmt.Errorf("configuration: %w", err)
 		}
 	}
 	return nil
 }
 
-func (n *node) kubeletConfig(dir string) *kubelet.KubeletConfiguration {
+func (n *node) kubeletConfig() *kubelet.KubeletConfiguration {
 	address := Address(n.Pods).String()
 	c := &kubelet.KubeletConfiguration{
 		TypeMeta:                 metav1.TypeMeta{APIVersion: kubelet.SchemeGroupVersion.String(), Kind: "KubeletConfiguration"},
 		ContainerRuntimeEndpoint: "unix://" + criSocket,
 		Address:                  address,
-		TLSCertFile:              filepath.Join(dir, cluster.KubeletCertFile),
-		TLSPrivateKeyFile:        filepath.Join(dir, cluster.KubeletKeyFile),
+		TLSCertFile:              configFile(cluster.KubeletCertFile),
+		TLSPrivateKeyFile:        configFile(cluster.KubeletKeyFile),
 		ClusterDNS:               []string{address},
 		ClusterDomain:            cluster.Domain,
 		ResolverConfig:           ptr.To(""),
 		MaxPods:                  500,
+
+		// What is above its limit in a volume is found that soon.
+		VolumeStatsAggPeriod: metav1.Duration{Duration: 10 * time.Second},
 
 		// A node of a person or a test: soon is better than sparing.
 		SyncFrequency:               metav1.Duration{Duration: 5 * time.Second},
@@ -68,19 +64,20 @@ func (n *node) kubeletConfig(dir string) *kubelet.KubeletConfiguration {
 		EventRecordQPS:              ptr.To[int32](0),
 
 		// There are no cgroups, and nothing to make room for.
-		CgroupsPerQOS:                 ptr.To(false),
-		EnforceNodeAllocatable:        []string{"none"},
-		CgroupDriver:                  "cgroupfs",
-		FailCgroupV1:                  ptr.To(false),
-		FailSwapOn:                    ptr.To(false),
-		LocalStorageCapacityIsolation: ptr.To(false),
-		MakeIPTablesUtilChains:        ptr.To(false),
-		ImageGCHighThresholdPercent:   ptr.To[int32](100),
-		ImageGCLowThresholdPercent:    ptr.To[int32](99),
-		MergeDefaultEvictionSettings:  ptr.To(false),
-		EnableSystemLogHandler:        ptr.To(false),
-		VolumePluginDir:               "/var/lib/kubelet/volume-plugins",
-		EnableControllerAttachDetach:  ptr.To(false),
+		CgroupsPerQOS:                ptr.To(false),
+		EnforceNodeAllocatable:       []string{"none"},
+		CgroupDriver:                 "cgroupfs",
+		FailCgroupV1:                 ptr.To(false),
+		FailSwapOn:                   ptr.To(false),
+		MakeIPTablesUtilChains:       ptr.To(false),
+		ImageGCHighThresholdPercent:  ptr.To[int32](100),
+		ImageGCLowThresholdPercent:   ptr.To[int32](99),
+		MergeDefaultEvictionSettings: ptr.To(false),
+		EnableSystemLogHandler:       ptr.To(false),
+		// Nobody can make a directory there: what a pod put into it, the kubelet
+		// would run.
+		VolumePluginDir:              "/proc/none",
+		EnableControllerAttachDetach: ptr.To(false),
 	}
 	c.EvictionHard = map[string]string{}
 	for _, signal := range []string{"memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"} {
@@ -88,7 +85,7 @@ func (n *node) kubeletConfig(dir string) *kubelet.KubeletConfiguration {
 	}
 	c.Authentication.Anonymous.Enabled = ptr.To(false)
 	c.Authentication.Webhook.Enabled = ptr.To(true)
-	c.Authentication.X509.ClientCAFile = filepath.Join(dir, cluster.AuthorityFile)
+	c.Authentication.X509.ClientCAFile = configFile(cluster.AuthorityFile)
 	c.Authorization.Mode = kubelet.KubeletAuthorizationModeWebhook
 	if n.UserNamespace {
 		c.FeatureGates = map[string]bool{"KubeletInUserNamespace": true}
@@ -96,12 +93,12 @@ func (n *node) kubeletConfig(dir string) *kubelet.KubeletConfiguration {
 	return c
 }
 
-func (n *node) proxyConfig(dir string) *kubeproxy.KubeProxyConfiguration {
+func (n *node) proxyConfig() *kubeproxy.KubeProxyConfiguration {
 	return &kubeproxy.KubeProxyConfiguration{
 		TypeMeta:           metav1.TypeMeta{APIVersion: kubeproxy.SchemeGroupVersion.String(), Kind: "KubeProxyConfiguration"},
 		Mode:               "nftables",
 		ClusterCIDR:        n.Pods.String(),
-		ClientConnection:   componentbase.ClientConnectionConfiguration{Kubeconfig: filepath.Join(dir, cluster.ProxyFile)},
+		ClientConnection:   componentbase.ClientConnectionConfiguration{Kubeconfig: configFile(cluster.ProxyFile)},
 		HostnameOverride:   n.Node,
 		MetricsBindAddress: "127.0.0.1:10349",
 		HealthzBindAddress: "127.0.0.1:10356",

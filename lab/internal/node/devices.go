@@ -101,7 +101,12 @@ func mountCgroups() error {
 		}
 		done <- unix.Mount("cgroup2", cgroupDir, "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	}()
-	if err := <-done; err != nil {
+	err := <-done
+	if err == nil {
+		// The groups are the host's.
+		err = unix.MountSetattr(unix.AT_FDCWD, cgroupDir, 0, readOnly())
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", errCgroups, err)
 	}
 	return nil

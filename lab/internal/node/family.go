@@ -20,11 +20,13 @@ type family struct {
 func newFamily() *family { return &family{ends: map[int]func(unix.WaitStatus){}} }
 
 // program is what to start. Output nil means that of this process; extra
-// becomes descriptor 3.
+// becomes descriptor 3. Seeing nil means the mounts and the working directory
+// of this process; else it starts in "/".
 type program struct {
 	path          string
 	args          []string
 	output, extra *os.File
+	seeing        *view
 }
 
 // start starts p and calls ended, on a goroutine of its own, when it is over.
@@ -41,10 +43,15 @@ func (f *family) start(p program, ended func(unix.WaitStatus)) error {
 	if p.extra != nil {
 		files = append(files, p.extra)
 	}
+	attr := &os.ProcAttr{Env: environment(), Files: files}
+	if p.seeing != nil {
+		attr.Dir = "/"
+	}
 	// It is not reaped before it is known.
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	child, err := os.StartProcess(p.path, p.args, &os.ProcAttr{Env: environment(), Files: files})
+	var child *os.Process
+	p.seeing.do(func() { child, err = os.StartProcess(p.path, p.args, attr) })
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mizzen.dev/mizzen/lab/internal/mountinfo"
 )
 
 // runDir is for what lives as long as the node: names of sockets there are
@@ -43,8 +44,6 @@ func mountAll(trees []tree, boot string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	// A tree may be below one that covers it: the shorter path comes first.
-	slices.SortFunc(trees, func(a, b tree) int { return len(a.path) - len(b.path) })
 	if err := capture(trees); err != nil {
 		return err
 	}
@@ -62,6 +61,8 @@ func mountAll(trees []tree, boot string) error {
 
 // capture takes hold of the trees, before anything covers or protects them.
 func capture(trees []tree) error {
+	// A tree may be below one that covers it: the shorter path comes first.
+	slices.SortFunc(trees, func(a, b tree) int { return len(a.path) - len(b.path) })
 	for i := range trees {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, trees[i].path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 		if err != nil {
@@ -108,44 +109,27 @@ func protect() error {
 	if err != nil {
 		return fmt.Errorf("mounts: %w", err)
 	}
-	for _, m := range parseMounts(string(table)) {
-		err := unix.Mount("", m.path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|m.flags, "")
+	for _, m := range mountinfo.Parse(string(table)) {
+		err := unix.Mount("", m.Path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|flagsOf(m), "")
 		// What another mount covers cannot be reached, neither by us nor by pods.
 		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("make %s read-only: %w", m.path, err)
+			return fmt.Errorf("make %s read-only: %w", m.Path, err)
 		}
 	}
 	return nil
 }
 
-// mounted is a line of mountinfo: a path, and the flags that a remount has to
-// repeat.
-type mounted struct {
-	path  string
-	flags uintptr
-}
-
+// mountFlags are those that a remount has to repeat, by the kernel's names.
 var mountFlags = map[string]uintptr{
 	"nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
 	"noatime": unix.MS_NOATIME, "nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME,
 }
 
-// parseMounts reads mountinfo (proc_pid_mountinfo(5)).
-func parseMounts(table string) []mounted {
-	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-	var mounts []mounted
-	for line := range strings.Lines(table) {
-		fields := strings.Fields(line)
-		if len(fields) < 6 {
-			continue
-		}
-		m := mounted{path: unescape.Replace(fields[4])}
-		for _, option := range strings.Split(fields[5], ",") {
-			m.flags |= mountFlags[option]
-		}
-		mounts = append(mounts, m)
+func flagsOf(m mountinfo.Mount) (flags uintptr) {
+	for _, option := range m.Options {
+		flags |= mountFlags[option]
 	}
-	return mounts
+	return flags
 }
 
 // mountProc shows the processes of this pid namespace. What is of the whole
@@ -204,11 +188,15 @@ func mountFresh() error {
 	if err := unix.Mount("overlay", "/var/lib", "overlay", 0, options); err != nil {
 		return fmt.Errorf("%w over /var/lib: %w", errOverlay, err)
 	}
-	const kubelet = "/var/lib/kubelet"
-	if err := os.MkdirAll(kubelet, 0o755); err != nil {
-		return fmt.Errorf("directory of the kubelet: %w", err)
+	for dir, mode := range map[string]string{"/var/lib/kubelet": "mode=0755", configDir: "mode=0700"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("directory of the node: %w", err)
+		}
+		if err := mountMemory(dir, mode); err != nil {
+			return err
+		}
 	}
-	return mountMemory(kubelet, "mode=0755")
+	return nil
 }
 
 func mountMemory(path, options string) error {

@@ -3,19 +3,14 @@ package node
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"mizzen.dev/mizzen/lab/internal/mountinfo"
 )
 
-func TestParseMounts(t *testing.T) {
-	table := "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n" +
-		"23 22 0:5 / /with\\040space ro,nosuid,nodev,noexec,noatime shared:3 master:1 - tmpfs tmpfs rw\n" +
-		"damaged\n"
-	want := []mounted{
-		{"/", unix.MS_RELATIME},
-		{"/with space", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME},
-	}
-	if diff := cmp.Diff(want, parseMounts(table), cmp.AllowUnexported(mounted{})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+func TestFlagsOf(t *testing.T) {
+	m := mountinfo.Mount{Options: []string{"ro", "nosuid", "nodev", "noexec", "noatime", "unknown"}}
+	if got := flagsOf(m); got != unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_NOATIME {
+		t.Errorf("flags of %v: %#x", m, got)
 	}
 }

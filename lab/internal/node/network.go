@@ -52,15 +52,6 @@ func connect(pods netip.Prefix) error {
 	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: br.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: everything}); err != nil {
 		return fmt.Errorf("default route: %w", err)
 	}
-	// Pods reach each other through the node, so that the answers of a Service
-	// pass it too; telling them of a shorter way would break that.
-	for name, value := range map[string]string{
-		"ip_forward": "1", "conf/all/send_redirects": "0", "conf/" + bridge + "/send_redirects": "0",
-	} {
-		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0o644); err != nil {
-			return fmt.Errorf("setting of the network: %w", err)
-		}
-	}
 	return nil
 }
 

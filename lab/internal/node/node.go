@@ -52,6 +52,10 @@ type node struct {
 	out    *cluster.Reporter
 	boot   string
 	family *family
+	// inner is what the node's components see, and whatever they start; it has
+	// nothing of lab, the lab's own directory.
+	inner  *view
+	lab    string
 	events chan func() error
 	// last is closed when the control plane has no more to report.
 	last chan struct{}
@@ -123,15 +127,19 @@ func (n *node) furnish() error {
 	if err != nil {
 		return err
 	}
-	trees := []tree{{path: dir, writable: true}, {path: n.Bin}}
-	if n.Images != "" {
-		trees = append(trees, tree{path: filepath.Dir(n.Images)})
+	// The mounts have no symbolic links on their way.
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return err
 	}
-	if err := mountAll(trees, n.boot); err != nil {
+	if err := mountAll(append(n.lent(), tree{path: dir, writable: true}), n.boot); err != nil {
 		return err
 	}
 	// The working directory was that of the host's mount.
 	if err := os.Chdir(dir); err != nil {
+		return err
+	}
+	n.lab = filepath.Dir(filepath.Dir(dir)) // the cluster's is clusters/NAME in it
+	if n.inner, err = newView(func() error { return n.hideLab(dir) }); err != nil {
 		return err
 	}
 	if err := unix.Sethostname([]byte(n.Node)); err != nil {
@@ -183,6 +191,7 @@ func (n *node) startRuntime() error {
 	args := []string{
 		"--socket", criSocket, "--dir", criDir, "--bin", n.Bin, "--bridge", bridge,
 		"--pod-cidr", n.Pods.String(), "--node-address", Address(n.Pods).String(), "--stream-address", "127.0.0.1:10249",
+		"--hide", n.lab,
 	}
 	if n.Images != "" {
 		args = append(args, "--images", n.Images)
@@ -200,15 +209,18 @@ func (n *node) startNode() error {
 	} else if err != nil {
 		return err
 	}
+	if err := handOver(); err != nil {
+		return err
+	}
 	address := Address(n.Pods).String()
 	for _, c := range []component{
 		{"kubelet", []string{
-			"--config=" + kubeletConfigFile, "--kubeconfig=" + cluster.KubeletFile, "--hostname-override=" + n.Node,
+			"--config=" + configFile(kubeletConfigFile), "--kubeconfig=" + configFile(cluster.KubeletFile), "--hostname-override=" + n.Node,
 			"--node-ip=" + address, "--node-labels=" + NodeLabel, "--v=2",
 		}},
-		{"kube-proxy", []string{"--config=" + proxyConfigFile, "--v=2"}},
+		{"kube-proxy", []string{"--config=" + configFile(proxyConfigFile), "--v=2"}},
 		{"coredns", []string{
-			"--kubeconfig", cluster.DNSFile, "--bind", address, "--domain", cluster.Domain,
+			"--kubeconfig", configFile(cluster.DNSFile), "--bind", address, "--domain", cluster.Domain,
 			"--host", hostName + "=" + address,
 		}},
 	} {

@@ -61,7 +61,7 @@ func (d Dir) Create() error {
 		return fmt.Errorf("state directory: %w", err)
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("state directory %s belongs to user %d: choose another with --dir", d, st.Uid)
+		return fmt.Errorf("state directory %s belongs to user %d: choose another with --dir or %s", d, st.Uid, Variable)
 	}
 	if err := os.Chmod(string(d), 0o700); err != nil {
 		return fmt.Errorf("state directory: %w", err)

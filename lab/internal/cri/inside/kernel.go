@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,18 +83,37 @@ func (r *Root) protect() error {
 		}
 	}
 	for _, path := range r.Masked {
-		info, err := os.Stat(r.in(path))
-		if err != nil {
-			continue
-		}
-		if info.IsDir() {
-			err = mount("tmpfs", r.in(path), "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-		} else {
-			err = mount("/dev/null", r.in(path), "", unix.MS_BIND, "")
-		}
-		if err != nil {
+		if err := cover(r.in(path)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hideProcesses covers each /proc that came with a volume or from the host. By
+// /proc/PID/root, and the capability SYS_PTRACE, one would lead to mounts that
+// can be written, and to the memory of the node's own processes.
+func (r *Root) hideProcesses() error {
+	for _, m := range mounts() {
+		path, inside := strings.CutPrefix(m.Path, r.in(""))
+		if m.Type != "proc" || !inside || path == "/proc" || strings.HasPrefix(path, "/proc/") {
+			continue
+		}
+		if err := cover(m.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cover hides what is at path, if there is something.
+func cover(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil
+	case info.IsDir():
+		return mount("tmpfs", path, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	}
+	return mount("/dev/null", path, "", unix.MS_BIND, "")
 }

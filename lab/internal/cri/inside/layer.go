@@ -5,16 +5,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mizzen.dev/mizzen/lab/internal/mountinfo"
 )
 
 // show makes path of the node visible at the same path of the container. A
 // user namespace refuses an overlay of a directory below which there are
 // mounts that it inherited, as there are below many a /var; then the
 // directory is composed of what is in it.
-func (r *Root) show(path string, kind fs.FileMode, points []string) error {
+func (r *Root) show(path string, kind fs.FileMode, all []mountinfo.Mount) error {
 	switch {
 	case kind&fs.ModeSymlink != 0:
 		to, err := os.Readlink(path)
@@ -32,15 +35,14 @@ func (r *Root) show(path string, kind fs.FileMode, points []string) error {
 		return fmt.Errorf("show %s: %w", path, err)
 	}
 	if err := r.overlay(path); err == nil {
-		r.layers = append(r.layers, path)
-		return nil
+		return r.layer(path)
 	}
 	entries, err := os.ReadDir(path)
-	if err != nil || !mountBelow(path, points) {
+	if err != nil || !mountBelow(path, all) {
 		return r.lend(path, nil)
 	}
 	for _, e := range entries {
-		if err := r.show(filepath.Join(path, e.Name()), e.Type(), points); err != nil {
+		if err := r.show(filepath.Join(path, e.Name()), e.Type(), all); err != nil {
 			return err
 		}
 	}
@@ -78,25 +80,14 @@ func escape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, ":", `\:`, ",", `\,`).Replace(path)
 }
 
-// mountPoints lists those of this namespace (proc_pid_mountinfo(5), field 5).
-func mountPoints() []string {
-	data, _ := os.ReadFile("/proc/self/mountinfo")
-	var points []string
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) > 4 {
-			points = append(points, strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(f[4]))
-		}
-	}
-	return points
+// mounts lists those of this namespace.
+func mounts() []mountinfo.Mount {
+	table, _ := os.ReadFile("/proc/self/mountinfo")
+	return mountinfo.Parse(string(table))
 }
 
-func mountBelow(dir string, points []string) bool {
-	for _, p := range points {
-		if strings.HasPrefix(p, dir+"/") {
-			return true
-		}
-	}
-	return false
+func mountBelow(dir string, all []mountinfo.Mount) bool {
+	return slices.ContainsFunc(all, func(m mountinfo.Mount) bool { return strings.HasPrefix(m.Path, dir+"/") })
 }
 
 // resolve follows the node's symbolic links in path, as far as it exists

@@ -3,6 +3,7 @@ package inside
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,14 +23,16 @@ type Root struct {
 	Mounts []Mount
 	// Create are directories that must exist.
 	Create []string
+	// Hidden is a directory of the node that is empty in the container, or "".
+	Hidden string
 	// Masked are hidden, Unwritable made read-only, if they exist.
 	Masked     []string
 	Unwritable []string
 	// ReadOnly protects everything but Mounts and /dev.
 	ReadOnly bool
 
-	layers []string // mount points of what ReadOnly protects
-	files  int      // of directories for overlays
+	layers []int // descriptors of the mounts that ReadOnly protects
+	files  int   // of directories for overlays
 }
 
 // Mount is a file or directory of the node that a container sees.
@@ -72,8 +75,12 @@ func (r *Root) build() error {
 	if err := mount(r.in(""), r.in(""), "", unix.MS_BIND, ""); err != nil {
 		return err
 	}
-	r.layers = append(r.layers, "/")
-	for _, step := range []func() error{r.prepare, r.top, r.temporary, r.devices, r.kernel, r.volumes, r.protect} {
+	if err := r.layer("/"); err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		r.prepare, r.top, r.temporary, r.hide, r.devices, r.kernel, r.volumes, r.hideProcesses, r.protect,
+	} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -167,30 +174,61 @@ func (r *Root) top() error {
 	if err != nil {
 		return fmt.Errorf("list /: %w", err)
 	}
-	points := mountPoints()
+	all := mounts()
 	for _, e := range entries {
 		if slices.Contains(fresh, e.Name()) || e.Type().IsRegular() {
 			continue
 		}
-		if err := r.show("/"+e.Name(), e.Type(), points); err != nil {
+		if err := r.show("/"+e.Name(), e.Type(), all); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// temporary makes the empty directories.
+// temporary makes the empty directories. What is written there counts with
+// everything else that the container has written.
 func (r *Root) temporary() error {
-	for dir, mode := range map[string]string{"/tmp": "mode=1777", "/run": "mode=0755"} {
-		if err := os.Mkdir(r.in(dir), 0o755); err != nil {
-			return fmt.Errorf("create %s: %w", dir, err)
-		}
-		if err := mount("tmpfs", r.in(dir), "tmpfs", unix.MS_NODEV|unix.MS_NOSUID, mode); err != nil {
+	for dir, mode := range map[string]os.FileMode{"/tmp": os.ModeSticky | 0o777, "/run": 0o755} {
+		if err := r.empty(dir, mode); err != nil {
 			return err
 		}
-		r.layers = append(r.layers, dir)
 	}
 	return nil
+}
+
+// empty mounts an empty directory on path, in the memory of the container.
+func (r *Root) empty(path string, mode os.FileMode) error {
+	r.files++
+	own := fmt.Sprintf("%s/empty/%d", r.Dir, r.files)
+	if err := errors.Join(os.MkdirAll(own, 0o755), os.Chmod(own, mode), os.MkdirAll(r.in(path), 0o755)); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	if err := mount(own, r.in(path), "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	return r.layer(path)
+}
+
+// layer remembers the mount at path: a volume may come to lie upon it.
+func (r *Root) layer(path string) error {
+	fd, err := unix.Open(r.in(path), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("mount of %s: %w", path, err)
+	}
+	r.layers = append(r.layers, fd)
+	return nil
+}
+
+// hide covers what no container is to see, before volumes come to lie there.
+func (r *Root) hide() error {
+	if r.Hidden == "" {
+		return nil
+	}
+	if _, err := os.Stat(r.in(r.Hidden)); errors.Is(err, fs.ErrNotExist) {
+		return nil // below /tmp, say
+	}
+	return r.empty(r.Hidden, 0o755)
 }
 
 // volumes mounts what the pod asks for.
@@ -226,18 +264,22 @@ func (r *Root) bind(m Mount) error {
 	return nil
 }
 
-// readOnly protects a mount. Unlike a remount, it leaves the other flags as
-// they are, of which an outer user namespace may have locked some.
+// readOnly protects a mount.
 func readOnly(path string, recursive bool) error {
 	flags := uint(0)
 	if recursive {
 		flags = unix.AT_RECURSIVE
 	}
-	err := unix.MountSetattr(unix.AT_FDCWD, path, flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
-	if err != nil {
+	if err := setReadOnly(unix.AT_FDCWD, path, flags); err != nil {
 		return fmt.Errorf("make %s read-only: %w", path, err)
 	}
 	return nil
+}
+
+// setReadOnly leaves the other flags of a mount as they are, unlike a remount:
+// an outer user namespace may have locked some.
+func setReadOnly(fd int, path string, flags uint) error {
+	return unix.MountSetattr(fd, path, flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 }
 
 // enter makes the new root the root, and forgets the old one.
@@ -260,8 +302,8 @@ func (r *Root) seal() error {
 		return nil
 	}
 	for _, layer := range r.layers {
-		if err := readOnly(layer, false); err != nil {
-			return err
+		if err := setReadOnly(layer, "", unix.AT_EMPTY_PATH); err != nil {
+			return fmt.Errorf("make the root read-only: %w", err)
 		}
 	}
 	return nil

@@ -181,17 +181,6 @@ func (p *Pod) Disconnect() error {
 	return nil
 }
 
-// Traffic returns how many bytes, and errors, the pod has received and sent.
-func (p *Pod) Traffic() (received, receiveErrors, sent, sendErrors uint64, err error) {
-	link, err := netlink.LinkByName(p.veth)
-	if err != nil {
-		return 0, 0, 0, 0, fmt.Errorf("traffic of a pod: %w", err)
-	}
-	// What the node's end sends, the pod receives.
-	s := link.Attrs().Statistics
-	return s.TxBytes, s.TxErrors, s.RxBytes, s.RxErrors, nil
-}
-
 // plug makes the pair of interfaces and brings them up.
 func (p *Pod) plug(ns *Namespaces) error {
 	attributes := netlink.NewLinkAttrs()

@@ -1,5 +1,5 @@
 // Package command is the command line of bin/shop: `shop` serves, `shop load`
-// puts load on others. Arguments and the environment come in, an exit code
+// puts load on others, `shop spans` plays Jaeger. Arguments and the environment come in, an exit code
 // goes out.
 package command
 
@@ -30,6 +30,7 @@ const (
 const usage = `usage: shop [serve]            serve HTTP and gRPC
        shop load               serve the control API of a load: POST /start, POST /stop, GET /report, GET /metrics
        shop load FLAGS URL...  send requests, print a report; exit code 1 if one failed (see shop load -h)
+       shop spans              take spans by OTLP on :4317, show them on :16686 as Jaeger does: /api/services, /api/traces?service=NAME
 
 Environment of shop serve:
 ` + settings.Help + `
@@ -70,11 +71,13 @@ func dispatch(ctx context.Context, args []string, getenv func(string) string, st
 		return serve(ctx, getenv)
 	case verb == "load":
 		return control(ctx, getenv)
+	case verb == "spans":
+		return collect(ctx)
 	case verb == "help", verb == "-h", verb == "--help":
 		_, err := fmt.Fprint(stdout, usage)
 		return err
 	}
-	return fmt.Errorf("%q: want serve, load or help", verb)
+	return fmt.Errorf("%q: want serve, load, spans or help", verb)
 }
 
 func serve(ctx context.Context, getenv func(string) string) error {

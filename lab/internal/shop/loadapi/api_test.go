@@ -223,7 +223,7 @@ func TestErrorClasses(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	api := control(t, nil)
-	config := load.Config{Requests: 12, Connections: 1, Timeout: load.Duration(300 * time.Millisecond), Targets: []load.Target{
+	config := load.Config{Requests: 12, Connections: 1, Timeout: load.Duration(3 * time.Second), Targets: []load.Target{
 		{Name: "timeout", URL: broken.URL + "/slow"},
 		{Name: "half", URL: broken.URL + "/half"},
 		{Name: "closed", URL: broken.URL + "/close", Method: http.MethodPost},

@@ -245,7 +245,7 @@ func TestCallTimesOut(t *testing.T) {
 }
 
 func TestLife(t *testing.T) {
-	s := start(t, "STARTUP_DELAY=300ms", "GRACE=500ms", "MEMORY=1Mi")
+	s := start(t, "STARTUP_DELAY=300ms", "GRACE=5s", "MEMORY=1Mi")
 	conn, err := grpc.NewClient(s.rpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +279,7 @@ func TestLife(t *testing.T) {
 }
 
 func TestDrains(t *testing.T) {
-	s := start(t, "GRACE=2s")
+	s := start(t, "GRACE=5s")
 	s.stop()
 	eventually(t, "readiness to fail", func() bool { return get(t, "http://"+s.web+"/healthz").status == 503 })
 	a := get(t, "http://"+s.web+"/")
