@@ -71,6 +71,10 @@ const (
 	EffectInjectionOff EffectCode = "MT3008"
 	// EffectInjectionOn: new pods of a namespace get a sidecar.
 	EffectInjectionOn EffectCode = "MT3009"
+	// EffectBypass: what a workload sends or gets is led past its sidecar.
+	EffectBypass EffectCode = "MT3010"
+	// EffectBypassEnds: what was led past a sidecar passes it.
+	EffectBypassEnds EffectCode = "MT3011"
 
 	// EffectExposed: a gateway serves a host or path that it did not.
 	EffectExposed EffectCode = "MT4001"

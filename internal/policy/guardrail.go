@@ -104,6 +104,10 @@ var guardrails = []guardrail{
 		"keep the injection label of the namespace", subjects(mizzen.EffectInjectionOff),
 	},
 	{
+		"sidecar-bypassed", mizzen.LevelApproval, "what a workload sends or gets is led past its sidecar, so that neither mTLS nor policies hold for it",
+		"leave out only ports that nothing protects", subjects(mizzen.EffectBypass),
+	},
+	{
 		"host-exposed", mizzen.LevelApproval, "a gateway serves what it did not",
 		"check that the host and the paths are meant for the outside", subjects(mizzen.EffectExposed),
 	},

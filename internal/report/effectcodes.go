@@ -35,6 +35,8 @@ var effects = map[mizzen.EffectCode]string{
 	mizzen.EffectClientTLS:             "How callers secure their connections",
 	mizzen.EffectInjectionOff:          "New pods of a namespace get no sidecar",
 	mizzen.EffectInjectionOn:           "New pods of a namespace get a sidecar",
+	mizzen.EffectBypass:                "What a workload sends or gets is led past its sidecar",
+	mizzen.EffectBypassEnds:            "What was led past a sidecar passes it",
 	mizzen.EffectExposed:               "A gateway serves a host or path that it did not",
 	mizzen.EffectWithdrawn:             "A gateway no longer serves a host or path",
 	mizzen.EffectCertificate:           "Certificate, TLS version or mode at a gateway",

@@ -84,10 +84,20 @@ type Workload struct {
 	Entry bool
 	// Ports says where the ports of the Services in front of it lead to.
 	Ports []ServicePort
+	// OnNode tells whether its pods are reached at ports of the node, without a
+	// Service.
+	OnNode bool
 	// Sidecar tells whether its pods have one.
 	Sidecar bool
+	// Bypass is what never gets to the sidecar.
+	Bypass Bypass
 	// Ambient tells whether a ztunnel stands in for a sidecar.
 	Ambient bool
+	// Elsewhere tells that no object is the workload: it stands in for a gateway
+	// that is deployed from elsewhere, if there is one.
+	Elsewhere bool
+	// Idle tells that it has no pods: it is scaled to none.
+	Idle bool
 	// Waypoint is the name of the waypoint through which ambient callers reach
 	// it at its own address, "" if they reach it directly.
 	Waypoint string
@@ -101,7 +111,14 @@ type WaypointShare struct {
 }
 
 // ServicePort is the port of a Service, and the port of the pod behind it.
-type ServicePort struct{ Port, Target uint32 }
+type ServicePort struct {
+	Port, Target uint32
+	// Service is "namespace/name".
+	Service string
+	// Outside says by what clients outside of the cluster reach it, such as
+	// "LoadBalancer"; empty if they do not.
+	Outside string
+}
 
 // Proxy is one vantage point.
 type Proxy struct {

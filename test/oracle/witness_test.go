@@ -31,7 +31,7 @@ var unconfirmedEffects = []unconfirmed{
 		mizzen.EffectDestination, "the port of a server, and what is beyond a name or a pod's proxy, show in no answer",
 		"default-endpoint entry-address external-name-enters external-name-outside service-entry-target-port target-port",
 	},
-	{mizzen.EffectFails, "Envoy takes none of it: TestLargeExpression", "regex-too-large"},
+	{mizzen.EffectFails, "Envoy takes none of it (TestLargeExpression), or says UnknownService", "gateway-api-grant regex-too-large"},
 	{mizzen.EffectShadowed, "no request comes to the rule", "order-of-rules shadowed-prefix"},
 	{mizzen.EffectIgnored, "istiod does not send it to Envoy", "bad-regex cyclic-delegate delegate-circle delegate-missing ignored unknown-version"},
 	{mizzen.EffectConflict, "istiod does not send what loses to Envoy", "conflict conflict-both-held conflict-both-live conflict-both-new conflict-live-loses conflict-live-older conflict-new-loses"},
@@ -44,12 +44,18 @@ var unconfirmedEffects = []unconfirmed{
 		"protocol-detected protocol-grpc protocol-http protocol-ingress protocol-tcp protocol-tcp-policy protocol-told route-priority",
 	},
 	{mizzen.EffectArrival, "it is settings, and what they do to requests is told beside it", "edge-profile path-normalization-off path-normalization-stricter trusted-proxies"},
-	{mizzen.EffectMTLSWeaker, "no proxy is left to ask", "injection-pod-revision sidecar-off"},
+	{mizzen.EffectMTLSWeaker, "no proxy is left to ask", "bypass-inbound-include bypass-inbound-policy bypass-node-network injection-pod-revision injector-never sidecar-off sidecar-off-caller"},
+	{mizzen.EffectTLSMismatch, "a process alone has no iptables, and no proxy is left to ask", "bypass-inbound bypass-inbound-include bypass-inbound-policy bypass-node-network bypass-outbound"},
+	{mizzen.EffectAuthorizationNarrower, "no proxy is left to ask", "sidecar-off-caller"},
 	{mizzen.EffectAuthorizationWider, "the caller is not there before, or Envoy takes none of its certificates", "authorization-trust-domain identity-new-workload"},
 	{mizzen.EffectJWT, "a header that is added is no matter of who is refused, or another policy refuses all tokens", "jwt-claim-header jwt-removed-denies"},
 	{mizzen.EffectClientTLS, "how callers connect is no matter of one request", "client-tls-simple client-tls-without-certificate egress-tls-origination"},
 	{mizzen.EffectInjectionOff, "no proxy is left to ask", "injection-off injection-tag-renamed"},
 	{mizzen.EffectInjectionOn, "there is no proxy to ask before", "injection-on sidecar-gone-namespace"},
+	{mizzen.EffectBypass, "a process alone has no iptables", "bypass-injector bypass-outbound bypass-outbound-range"},
+	{mizzen.EffectBypassEnds, "a process alone has no iptables", "bypass-outbound-ends"},
+	{mizzen.EffectExposed, "a Service decides, or there is no such gateway", "gateway-selector gateway-service-public service-public"},
+	{mizzen.EffectWithdrawn, "a Service decides", "gateway-service-internal gateway-service-port service-internal"},
 	{mizzen.EffectCertificate, "it is about the handshake, of which no request is part", "gateway-certificate gateway-mutual gateway-tls-version"},
 	{mizzen.EffectAccessLog, "no request looks otherwise", "access-log-client access-log-off access-log-on"},
 	{mizzen.EffectMetrics, "no request looks otherwise", "metrics-off"},
@@ -60,6 +66,7 @@ var unconfirmedEffects = []unconfirmed{
 var unconfirmedInAmbient = []unconfirmed{
 	{mizzen.EffectDestination, "a ztunnel decides, or a waypoint that is not known", "waypoint-elsewhere waypoint-label-gone waypoint-service-joins waypoint-service-leaves"},
 	{mizzen.EffectMTLSStronger, "a ztunnel decides", "ztunnel-strict"},
+	{mizzen.EffectInjectionOff, "a ztunnel decides afterwards", "sidecar-to-ztunnel"},
 	{mizzen.EffectAuthorizationWider, "a ztunnel decides afterwards", "waypoint-label-gone waypoint-service-leaves"},
 	{mizzen.EffectAuthorizationNarrower, "a ztunnel decides, or did so before", "waypoint-service-joins ztunnel-policy"},
 }
@@ -215,11 +222,23 @@ func trust(o mizzen.Object, keys string) {
 	}
 }
 
+// beyond are effects of scenarios that no proxy shows: the pod's iptables decide,
+// or a Service does, or Envoy says it in other words.
+var beyond = map[string][]mizzen.EffectCode{
+	"bypass-inbound":         {mizzen.EffectTLSMismatch},
+	"bypass-inbound-include": {mizzen.EffectMTLSWeaker, mizzen.EffectTLSMismatch},
+	"bypass-inbound-policy":  {mizzen.EffectTLSMismatch},
+	"bypass-injector":        {mizzen.EffectBypass},
+	"bypass-outbound":        {mizzen.EffectBypass},
+	"gateway-api-grant":      {mizzen.EffectFails},
+	"gateway-service-port":   {mizzen.EffectWithdrawn},
+}
+
 // plan finds where the witness goes on both sides; it returns false if there is
 // none, or none that one Envoy can be asked about.
 func (e *errand) plan(worlds [2]*world) bool {
 	// What is not seen in one request's fate is in the table.
-	if e.effect.Witness == nil || e.effect.Code == mizzen.EffectRoutePolicy {
+	if e.effect.Witness == nil || e.effect.Code == mizzen.EffectRoutePolicy || slices.Contains(beyond[e.scenario], e.effect.Code) {
 		return false
 	}
 	if strings.Contains(e.effect.Message, "arrive at another port or address") {

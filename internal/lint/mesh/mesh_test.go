@@ -194,7 +194,7 @@ func TestCheck(t *testing.T) {
 		},
 		"the port of a service": {
 			manifests: shop + object("PeerAuthentication", "p", "{selector: {matchLabels: {app: reviews}}, portLevelMtls: {80: {mode: DISABLE}, 8080: {mode: STRICT}, 9090: {mode: STRICT}}}"),
-			want:      []string{`MZ4111 warning p spec.portLevelMtls.80: port 80 is that of the Service reviews; the workload listens on 8080, so that the mode has no effect`},
+			want:      []string{`MZ4111 warning p spec.portLevelMtls.80: port 80 is that of the Service reviews; what it sends goes to port 8080 of the workload, whose mode stays as it is`},
 		},
 		"two rules for a host": {
 			manifests: shop + object("DestinationRule", "a", "{host: reviews, trafficPolicy: {}, subsets: [{name: v1}]}") +

@@ -127,7 +127,7 @@ func (w *world) checkPortModes() {
 			}
 			w.say(p.thing, mizzen.Finding{
 				Code: mizzen.CodePortOfService, Severity: mizzen.Warning, Path: mizzen.Path("spec.portLevelMtls").Key(number),
-				Message: fmt.Sprintf("port %d is that of the Service %s; the workload listens on %d, so that the mode has no effect", port, s.name(), target),
+				Message: fmt.Sprintf("port %d is that of the Service %s; what it sends goes to port %d of the workload, whose mode stays as it is", port, s.name(), target),
 				Remedy:  fmt.Sprintf("write %d: portLevelMtls takes the ports of workloads", target),
 			})
 		}

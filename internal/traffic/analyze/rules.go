@@ -72,6 +72,7 @@ var rules = []rule{
 	{"IST0174", "", "a service of a namespace that is not known may be there", func(c *catalog, m claim) bool {
 		return c.elsewhere(claim{about: m.about, detail: []string{"", m.param(0)}})
 	}},
+	{"IST0174", "", "a wildcard takes the hosts of Services, of all namespaces or of one", (*catalog).takesHosts},
 	{"IST0112", "", "in the mesh a destination without a port gets the one that the request was sent to", func(_ *catalog, m claim) bool {
 		v, ok := m.about.Message.(*networking.VirtualService)
 		return ok && len(v.Gateways) == 0 && slices.Contains(v.Hosts, m.param(0))
@@ -120,6 +121,19 @@ func (c *catalog) elsewhere(m claim) bool {
 	host, _, _ = strings.Cut(host, ":")
 	namespace, inside := namespaceOf(host, m.about.object.GetNamespace())
 	return c.partial() && inside && !c.facts.served[namespace]
+}
+
+// takesHosts tells whether a host is a wildcard that some Service or
+// ServiceEntry is within.
+func (c *catalog) takesHosts(m claim) bool {
+	suffix, wild := strings.CutPrefix(m.param(0), "*")
+	within := func(host string) bool { return wild && strings.HasSuffix(host, suffix) }
+	return slices.ContainsFunc(c.all(gvk.Service), func(i *instance) bool {
+		return within(i.object.GetName() + "." + i.object.GetNamespace() + ".svc.cluster.local")
+	}) || slices.ContainsFunc(c.all(gvk.ServiceEntry), func(i *instance) bool {
+		entry, ok := i.Message.(*networking.ServiceEntry)
+		return ok && slices.ContainsFunc(entry.GetHosts(), within)
+	})
 }
 
 // sealed tells whether a Gateway uses a Secret whose content is not known.

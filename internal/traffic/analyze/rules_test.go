@@ -73,6 +73,10 @@ var proofs = []struct {
 		wrong: shop + destinationRule("a.elsewhere.svc.cluster.local"), right: shop + destinationRule("a"),
 	},
 	{
+		code: "IST0174", reason: "a wildcard takes the hosts of Services, of all namespaces or of one",
+		wrong: shop + destinationRule(`"*.local"`), right: shop + destinationRule(`"*.elsewhere.example"`),
+	},
+	{
 		code: "IST0112", reason: "in the mesh a destination without a port gets the one that the request was sent to",
 		wrong: twoPorts + virtualService("v", "[two]", "http: [{route: [{destination: {host: two}}]}]"),
 		right: twoPorts + virtualService("v", "[reviews]", "http: [{route: [{destination: {host: two}}]}]"),

@@ -28,6 +28,9 @@ func (in *input) alike(w *workload, node *model.Proxy) (sends, accepts string) {
 	if own := w.annotations[annotation.ProxyConfig.Name]; own != "" {
 		fmt.Fprintf(&b, " %q", own)
 	}
+	if past := w.Bypass.Key(); past != "" {
+		fmt.Fprintf(&b, " past %s", past)
+	}
 	headless := false
 	for _, t := range node.ServiceTargets {
 		fmt.Fprintf(&targets, " %s:%d:%d", t.Service.Hostname, t.Port.Port, t.Port.TargetPort)

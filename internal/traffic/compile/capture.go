@@ -36,7 +36,7 @@ func (in *input) capture() {
 		if ns := in.namespaces[w.Namespace]; mode == "" && ns != nil {
 			mode = ns.Labels[label.IoIstioDataplaneMode.Name]
 		}
-		if mode != constants.DataplaneModeAmbient || w.role != "" || w.entry != nil {
+		if mode != constants.DataplaneModeAmbient || w.role != "" || w.entry != nil || w.hostNetwork {
 			continue
 		}
 		w.role, w.Ambient = traffic.Ztunnel, true
@@ -88,6 +88,7 @@ func (in *input) deployWaypoints() {
 		if name == "" {
 			name = gw.Name
 		}
+		in.serviceTypes[ref] = string(corev1.ServiceTypeClusterIP)
 		in.standIn(gw.Namespace, name, map[string]string{
 			gatewayName: gw.Name, label.GatewayManaged.Name: constants.ManagedGatewayMeshControllerLabel,
 		}, hbonePorts(gw), ref)

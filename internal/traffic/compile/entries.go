@@ -112,8 +112,8 @@ func (w *workload) describe(e *model.IstioEndpoint) {
 	}
 }
 
-// pods are the workloads that are no WorkloadEntries: those istiod's registry
-// of ServiceEntries knows by itself.
+// pods are the workloads that have some: neither those that are scaled to none,
+// nor WorkloadEntries, which istiod's registry of ServiceEntries knows by itself.
 func (in *input) pods() []*workload {
-	return slices.DeleteFunc(slices.Clone(in.workloads), func(w *workload) bool { return w.entry != nil })
+	return slices.DeleteFunc(slices.Clone(in.workloads), func(w *workload) bool { return w.entry != nil || w.Idle })
 }

@@ -10,7 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
+	"istio.io/api/annotation"
 	networking "istio.io/api/networking/v1alpha3"
+	ingressctl "istio.io/istio/pilot/pkg/config/kube/ingress"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
@@ -29,8 +31,9 @@ func (in *input) deployGateways() {
 		for _, l := range gw.Spec.Listeners {
 			ports = append(ports, uint32(l.Port))
 		}
-		in.standIn(gw.Namespace, name, map[string]string{gatewayName: gw.Name}, ports,
-			mizzen.Ref{Group: gatewayapi.GroupName, Kind: "Gateway", Namespace: gw.Namespace, Name: gw.Name})
+		ref := mizzen.Ref{Group: gatewayapi.GroupName, Kind: "Gateway", Namespace: gw.Namespace, Name: gw.Name}
+		in.serviceTypes[ref] = gw.Annotations[annotation.NetworkingServiceType.Name]
+		in.standIn(gw.Namespace, name, map[string]string{gatewayName: gw.Name}, ports, ref)
 	}
 }
 
@@ -62,6 +65,32 @@ func (in *input) standIns(root string) {
 	}
 }
 
+// ingressClasses adds the IngressClass of Istio where Ingresses name it and no
+// object is it: whoever installs the class, Istio's own documentation calls it so.
+func (in *input) ingressClasses() {
+	has := map[string]bool{}
+	for _, o := range in.kube {
+		if class, ok := o.(*ingressapi.IngressClass); ok {
+			has[class.Name] = true
+		}
+	}
+	for _, o := range in.kube {
+		ingress, ok := o.(*ingressapi.Ingress)
+		if !ok || ingress.Spec.IngressClassName == nil {
+			continue
+		}
+		name := *ingress.Spec.IngressClassName
+		if has[name] || name != "istio" && name != in.mesh.IngressClass {
+			continue
+		}
+		has[name] = true
+		class := &ingressapi.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		class.SetGroupVersionKind(ingressapi.SchemeGroupVersion.WithKind("IngressClass"))
+		class.Spec.Controller = ingressctl.IstioIngressController
+		in.kube = append(in.kube, class)
+	}
+}
+
 // taken tells whether a Gateway's selector takes a workload, of any namespace.
 // Whatever it takes is a gateway.
 func taken(selector map[string]string, w *workload) bool {
@@ -77,7 +106,7 @@ func taken(selector map[string]string, w *workload) bool {
 func (in *input) standIn(namespace, name string, labels map[string]string, ports []uint32, cause mizzen.Ref) {
 	if !slices.ContainsFunc(in.workloads, func(w *workload) bool { return w.Name == namespace+"/"+name }) {
 		w := podWorkload(namespace, name, metav1.ObjectMeta{Labels: labels}, corev1.PodSpec{ServiceAccountName: name})
-		w.role, w.Sidecar = traffic.Gateway, true
+		w.role, w.Sidecar, w.Elsewhere = traffic.Gateway, true, cause.Kind != "Gateway" || cause.Group != gatewayapi.GroupName
 		w.Identity = trustDomain(in.mesh) + "/ns/" + namespace + "/sa/" + name
 		w.Origin = in.origins[cause].Object
 		in.workloads = append(in.workloads, w)
@@ -86,7 +115,7 @@ func (in *input) standIn(namespace, name string, labels map[string]string, ports
 		return
 	}
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: maps.Clone(labels)}}
-	svc.Spec.Selector = maps.Clone(labels)
+	svc.Spec.Selector, svc.Spec.Type = maps.Clone(labels), corev1.ServiceType(cmp.Or(in.serviceTypes[cause], string(corev1.ServiceTypeLoadBalancer)))
 	slices.Sort(ports)
 	for _, p := range slices.Compact(ports) {
 		svc.Spec.Ports = append(svc.Spec.Ports, corev1.ServicePort{Name: portName(p), Port: int32(p), Protocol: corev1.ProtocolTCP})

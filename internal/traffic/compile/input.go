@@ -40,6 +40,12 @@ type input struct {
 	injected map[string]bool
 	// injectors are the webhooks that give pods a sidecar.
 	injectors inject.Injectors
+	// installations are the settings of the injectors.
+	installations inject.Installations
+	// scaled are the workloads whose number of pods another object decides about.
+	scaled map[mizzen.Ref]bool
+	// serviceTypes are those that Gateways ask istiod for.
+	serviceTypes map[mizzen.Ref]string
 	// selecting are the label keys by which Istio's objects pick workloads.
 	selecting map[string]bool
 	// names tells whether routes may be named by who wrote them.
@@ -53,7 +59,8 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	mizzen.SortObjects(objects)
 	in := &input{
 		namespaces: map[string]*corev1.Namespace{}, origins: map[mizzen.Ref]mizzen.Origins{}, injected: map[string]bool{},
-		selecting: map[string]bool{}, names: !namesMatter(objects), injectors: inject.Of(objects),
+		selecting: map[string]bool{}, serviceTypes: map[mizzen.Ref]string{}, names: !namesMatter(objects), injectors: inject.Of(objects),
+		installations: inject.SettingsOf(objects), scaled: scaledBy(objects),
 	}
 	var err error
 	if in.mesh, err = meshOf(objects, o); err != nil {
@@ -74,12 +81,13 @@ func read(objects []mizzen.Object, o Options) (*input, error) {
 	in.addEntries()
 	in.deployGateways()
 	in.deployWaypoints()
+	in.ingressClasses()
 	in.standIns(o.RootNamespace)
 	in.standInSidecars(o.Selections)
 	in.capture()
 	slices.SortFunc(in.workloads, func(a, b *workload) int { return cmp.Compare(a.Name, b.Name) })
 	in.workloads = slices.CompactFunc(in.workloads, func(a, b *workload) bool { return a.Name == b.Name })
-	pods := addresses{network: 128}
+	pods := addresses{network: traffic.PodNetwork}
 	for _, w := range in.workloads {
 		if w.Address == "" {
 			w.Address = pods.of(w.Name)

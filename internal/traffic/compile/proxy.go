@@ -46,8 +46,8 @@ func (e *environment) proxies(ctx context.Context, in *input, v *Vantage) ([]*tr
 		sends, accepts := in.alike(w, node)
 		p := &traffic.Proxy{Name: w.Name, Role: w.role, Workload: &w.Workload}
 		if w.role == traffic.Sidecar {
-			p.Outbound = sending.part(sends, func() *traffic.View { return e.outbound(node) })
-			p.Inbound = accepting.part(accepts, func() *traffic.View { return e.inbound(node) })
+			p.Outbound = sending.part(sends, func() *traffic.View { return w.Bypass.Outbound(e.outbound(node)) })
+			p.Inbound = accepting.part(accepts, func() *traffic.View { return w.Bypass.Inbound(e.inbound(node)) })
 		} else {
 			p.Outbound = sending.part(accepts, func() *traffic.View { return e.view(node) })
 			p.Inbound = p.Outbound

@@ -76,14 +76,31 @@ func (r *registry) attach(svc *corev1.Service, converted *model.Service, w *work
 		if !ok {
 			continue
 		}
-		w.Ports = append(w.Ports, traffic.ServicePort{Port: uint32(port.Port), Target: target})
+		w.Ports = append(w.Ports, traffic.ServicePort{
+			Port: uint32(port.Port), Target: target, Service: svc.Namespace + "/" + svc.Name, Outside: outside(svc),
+		})
 		r.targets[w.Address] = append(r.targets[w.Address], model.ServiceTarget{
 			Service: converted, Port: model.ServiceInstancePort{ServicePort: port, TargetPort: target},
 		})
+		if w.Idle {
+			continue // it has no pods, though what they accept is known
+		}
 		e := w.endpoint()
 		e.EndpointPort, e.ServicePortName, e.LegacyClusterPortKey = target, port.Name, port.Port
 		r.endpoints[converted.Hostname] = append(r.endpoints[converted.Hostname], e)
 	}
+}
+
+// outside says by what clients outside of the cluster reach a Service.
+func outside(svc *corev1.Service) string {
+	switch svc.Spec.Type {
+	case corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort:
+		return string(svc.Spec.Type)
+	}
+	if len(svc.Spec.ExternalIPs) > 0 {
+		return "externalIPs"
+	}
+	return ""
 }
 
 // endpoint returns the workload's pod as istiod sees it, without a port. Only

@@ -2,14 +2,18 @@ package compile
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"istio.io/api/annotation"
 	"istio.io/api/label"
 
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic/inject"
 )
 
 // Slice returns what can matter to the difference that the changed objects
@@ -73,18 +77,94 @@ func (r *reach) begin(o mizzen.Object, lists ...[]mizzen.Object) (ok bool) {
 	case "VirtualService", "DestinationRule", "ServiceEntry":
 		return ref.Group == "networking.istio.io" && r.add(hostsOf(o), ref.Kind != "VirtualService")
 	case "Service":
-		return r.add(hostsOf(o), true)
+		return !leadsToGateway(o, lists) && r.add(hostsOf(o), true)
 	case "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication":
 		return r.policy(o, lists)
 	case "Secret", "ConfigMap":
-		return ref.Kind == "Secret" || ref.Name != "istio"
+		return ref.Kind == "Secret" || ref.Name != "istio" && !inject.Configures(ref)
 	}
-	path, isWorkload := podTemplates[ref.Kind]
-	if !isWorkload || accountDiffers(o, lists[len(lists)-1]) {
+	if target := scaleTarget(o); target.Name != "" {
+		return r.scales(target, lists)
+	}
+	if accountDiffers(o, lists[len(lists)-1]) {
 		return false // policies may decide anew wherever it calls
 	}
+	return r.workload(o, lists) && !recaptured(o, lists)
+}
+
+// leadsToGateway tells whether a Service may select the proxies of a Gateway:
+// what these serve hangs on its ports.
+func leadsToGateway(o mizzen.Object, lists [][]mizzen.Object) bool {
+	own, _, err := unstructured.NestedStringMap(o.Object, "spec", "selector")
+	if err != nil {
+		return false
+	}
+	for _, other := range slices.Concat(lists...) {
+		if kindOf(other) != (mizzen.Ref{Group: "networking.istio.io", Kind: "Gateway"}) {
+			continue
+		}
+		selector, _, err := unstructured.NestedStringMap(other.Object, "spec", "selector")
+		if err != nil {
+			continue
+		}
+		for key, value := range selector {
+			if own[key] == value && value != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// scales adds the hosts of a workload whose number of pods another object
+// decides about.
+func (r *reach) scales(target mizzen.Ref, lists [][]mizzen.Object) bool {
+	for _, o := range slices.Concat(lists...) {
+		if is := o.Ref(); is.Kind == target.Kind && is.Namespace == target.Namespace && is.Name == target.Name && !r.workload(o, lists) {
+			return false
+		}
+	}
+	return true
+}
+
+// workload adds the hosts of the Services in front of a workload.
+func (r *reach) workload(o mizzen.Object, lists [][]mizzen.Object) bool {
+	path, isWorkload := podTemplates[o.GetKind()]
+	if !isWorkload {
+		return false
+	}
 	labels, _, err := unstructured.NestedStringMap(o.Object, append(append([]string{}, path...), "metadata", "labels")...)
-	return err == nil && r.behind(ref.Namespace, labels, lists)
+	return err == nil && r.behind(o.GetNamespace(), labels, lists)
+}
+
+// recaptured tells whether a workload is on both sides, and something else of
+// what its pods send gets to a sidecar: that is about all whom it calls.
+func recaptured(o mizzen.Object, lists [][]mizzen.Object) bool {
+	for _, other := range slices.Concat(lists...) {
+		if other.Ref() == o.Ref() && !slices.Equal(captures(other), captures(o)) {
+			return true
+		}
+	}
+	return false
+}
+
+// captures are the fields of a pod that decide about its sidecar.
+func captures(o mizzen.Object) []string {
+	path := podTemplates[o.GetKind()]
+	at := func(fields ...string) []string { return append(append([]string{}, path...), fields...) }
+	host, _, _ := unstructured.NestedBool(o.Object, at("spec", "hostNetwork")...) // what is none asks for nothing
+	labels, _, _ := unstructured.NestedStringMap(o.Object, at("metadata", "labels")...)
+	annotations, _, _ := unstructured.NestedStringMap(o.Object, at("metadata", "annotations")...)
+	out := []string{strconv.FormatBool(host)}
+	for _, name := range []string{label.SidecarInject.Name, label.IoIstioRev.Name, label.IoIstioDataplaneMode.Name} {
+		out = append(out, labels[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(annotations)) {
+		if strings.HasPrefix(name, "traffic.sidecar.istio.io/") || name == annotation.SidecarInject.Name || name == annotation.SidecarInterceptionMode.Name {
+			out = append(out, name, annotations[name])
+		}
+	}
+	return out
 }
 
 // accountDiffers tells whether another version of a workload, among the changed

@@ -1,9 +1,11 @@
 package compile
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -19,6 +21,7 @@ import (
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
+	"mizzen.dev/mizzen/internal/traffic/inject"
 )
 
 // workload is a Workload with what istiod reads of its pods. Git has no pods:
@@ -34,6 +37,9 @@ type workload struct {
 	entry *networking.WorkloadEntry
 	// redirected: a ztunnel takes what it sends and gets.
 	redirected bool
+	// hostNetwork: its pods are on the network of the node, where nothing is
+	// intercepted.
+	hostNetwork bool
 }
 
 // podTemplates says where the pod is described, by kind.
@@ -63,13 +69,14 @@ func (in *input) addWorkload(object mizzen.Object) {
 	}
 	w := podWorkload(object.GetNamespace(), object.GetName(), pod.ObjectMeta, pod.Spec)
 	w.Origin = object.Origins.Object
+	w.Idle = in.idle(object)
 	in.workloads = append(in.workloads, w)
 }
 
 func podWorkload(namespace, name string, meta metav1.ObjectMeta, spec corev1.PodSpec) *workload {
 	w := &workload{
 		Workload:       traffic.Workload{Name: namespace + "/" + name, Namespace: namespace, Labels: maps.Clone(meta.Labels)},
-		serviceAccount: spec.ServiceAccountName, annotations: meta.Annotations,
+		serviceAccount: spec.ServiceAccountName, annotations: meta.Annotations, hostNetwork: spec.HostNetwork,
 	}
 	if w.Labels == nil {
 		w.Labels = map[string]string{}
@@ -77,8 +84,10 @@ func podWorkload(namespace, name string, meta metav1.ObjectMeta, spec corev1.Pod
 	if w.serviceAccount == "" {
 		w.serviceAccount = "default"
 	}
+	w.OnNode = spec.HostNetwork
 	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		w.ports = append(w.ports, c.Ports...)
+		w.OnNode = w.OnNode || slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.HostPort != 0 })
 		if c.Name != "istio-proxy" {
 			continue
 		}
@@ -116,26 +125,36 @@ func (in *input) inject(root string) {
 // injectPod gives a workload what the webhook gives its pods.
 func (in *input) injectPod(w *workload) {
 	w.Identity = fmt.Sprintf("%s/ns/%s/sa/%s", trustDomain(in.mesh), w.Namespace, w.serviceAccount)
+	settings := in.injectorOf(w)
+	w.Sidecar = in.asksFor(w, settings)
+	if w.role == "" && w.Sidecar {
+		w.role = traffic.Sidecar
+		w.Bypass = bypassOf(w.annotations, in.mesh.GetDefaultConfig().GetInterceptionMode(), settings.Capture)
+	}
+	if w.role == traffic.Sidecar {
+		w.Labels[label.SecurityTlsMode.Name] = "istio"
+	}
+	w.Sidecar = w.Sidecar || w.role != ""
+}
+
+// asksFor tells whether the injector gives the pods of a workload what it asks
+// for, or what its namespace does.
+func (in *input) asksFor(w *workload, settings inject.Settings) bool {
 	asked := w.Labels[label.SidecarInject.Name]
 	if asked == "" {
 		asked = w.annotations[annotation.SidecarInject.Name]
 	}
-	w.Sidecar = in.injected[w.Namespace] && asked != "false" || asked == "true"
+	sidecar := in.injected[w.Namespace] && asked != "false" || asked == "true"
 	if in.webhooksTell(w) {
 		var labels map[string]string
 		if ns := in.namespaces[w.Namespace]; ns != nil {
 			labels = ns.Labels
 		}
 		_, asks := in.injectors.Find(w.Namespace, labels, w.Labels)
-		w.Sidecar = asks && asked != "false"
+		sidecar = asks && asked != "false"
 	}
-	if w.role == "" && w.Sidecar {
-		w.role = traffic.Sidecar
-	}
-	if w.role == traffic.Sidecar {
-		w.Labels[label.SecurityTlsMode.Name] = "istio"
-	}
-	w.Sidecar = w.Sidecar || w.role != ""
+	// It skips pods of the node's network, whatever they ask for.
+	return sidecar && (asked == "true" || settings.Decides(w.Labels)) && !w.hostNetwork
 }
 
 // webhooksTell tells whether the webhooks decide about a workload: of a namespace
@@ -179,7 +198,7 @@ func selects(selector map[string]string, namespace string, w *workload) bool {
 
 // addressServices gives each Service an address if it has none of its own.
 func (in *input) addressServices() {
-	services := addresses{network: 64}
+	services := addresses{network: traffic.ServiceNetwork}
 	for _, svc := range in.services {
 		if svc.Spec.ClusterIP == "" && svc.Spec.Type != corev1.ServiceTypeExternalName {
 			svc.Spec.ClusterIP = services.of(svc.Namespace + "/" + svc.Name)
@@ -187,11 +206,11 @@ func (in *input) addressServices() {
 	}
 }
 
-// addresses invents addresses in 10.network.0.0/12. An address hangs on the
+// addresses invents addresses of a network of 12 bits. An address hangs on the
 // name alone, but for the rare two names that want the same, so that one
 // object more does not give others a new one.
 type addresses struct {
-	network uint32
+	network netip.Prefix
 	taken   map[uint32]bool
 }
 
@@ -207,7 +226,8 @@ func (a *addresses) of(name string) string {
 		host = (host + 1) % (1 << bits)
 	}
 	a.taken[host] = true
-	return fmt.Sprintf("10.%d.%d.%d", a.network+host>>16, host>>8&255, host&255)
+	base := binary.BigEndian.Uint32(a.network.Addr().AsSlice())
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, base+host))).String()
 }
 
 // gatewayName is the label by which istiod marks what it deploys for a Gateway

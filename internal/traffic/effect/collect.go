@@ -55,6 +55,9 @@ func newCollector(c *comparison) *collector {
 }
 
 func (o *collector) add(f found) {
+	if o.c.invented(f) {
+		return
+	}
 	key := strings.Join([]string{string(f.code), f.subject, f.message, f.before, f.after, f.cause.ref.String(), f.cause.origin.String(), f.group}, "\x00")
 	o.told[string(f.code)+f.subject+strings.Join(f.subjects, "")] = true
 	have := o.byKey[key]
@@ -72,6 +75,21 @@ func (o *collector) add(f found) {
 	if have.witness == nil {
 		have.witness = f.witness
 	}
+}
+
+// invented tells whether it is about the host of a gateway that stands in for one
+// from elsewhere: whether that comes or goes, nobody here knows.
+func (c *comparison) invented(f found) bool {
+	if f.code != mizzen.EffectHostAdded && f.code != mizzen.EffectHostRemoved || len(f.subjects) != 1 {
+		return false
+	}
+	name, namespace, _ := strings.Cut(withoutPort(f.subjects[0]), ".")
+	for _, s := range []*side{c.before, c.after} {
+		if p := s.proxies[namespace+"/"+name]; p != nil && p.Workload.Elsewhere {
+			return true
+		}
+	}
+	return false
 }
 
 // doubtful is an effect that says nothing new where one of another code is told

@@ -91,9 +91,19 @@ func (m *meeting) serves(b, a fate) found {
 	case a.Kind == match.Redirect:
 		f.code, f.message = mizzen.EffectRewrite, "%s are redirected that failed"
 	case m.role == traffic.Gateway && !m.mannersOnly && (b.unknown || b.Kind == match.NoRoute):
-		f.code, f.impact, f.message = mizzen.EffectExposed, mizzen.ImpactWarning, "the gateway serves %s"
+		f.code, f.impact, f.message = mizzen.EffectExposed, mizzen.ImpactWarning, "the gateway serves %s"+m.supposed()
 	}
 	return f
+}
+
+// supposed says that nobody knows of a gateway, where a Gateway asks for one that
+// no object is.
+func (m *meeting) supposed() string {
+	p := m.c.after.proxies[m.names[0]]
+	if m.parts[0] != nil || p == nil || !p.Workload.Elsewhere {
+		return ""
+	}
+	return ", if it is deployed from elsewhere: no workload here has its labels"
 }
 
 // answers tells of redirects and direct responses.
@@ -166,6 +176,8 @@ func (m *meeting) add(f found, r match.Request, b, a fate, h hints) {
 	if strings.Contains(f.message, "%") {
 		f.message = fmt.Sprintf(f.message, m.requestsOf(f.code, r, b, a, route))
 	}
+	b.words, a.words = m.backendless(b.words, b, m.c.changes.before), m.backendless(a.words, a, m.c.changes.after)
+	f.before, f.after = m.backendless(f.before, b, m.c.changes.before), m.backendless(f.after, a, m.c.changes.after)
 	f.from = m.all()
 	f.cause = m.causeOf(rule, b, a, h)
 	f.witness = m.witness(r, b, a)
@@ -374,7 +386,7 @@ func (m *meeting) causeOf(rule traffic.Rule, b, a fate, h hints) cause {
 	}
 	// The rule is as before, or one that istiod made of another object, with a
 	// name of its own.
-	return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "ReferenceGrant", "Gateway", "EnvoyFilter", "IngressClass"), rule.Ref.Namespace, h)
+	return m.c.oneOf(m.c.changes.ofKinds("HTTPRoute", "GRPCRoute", "Ingress", "TCPRoute", "TLSRoute", "ReferenceGrant", "Gateway", "EnvoyFilter", "IngressClass", "Service"), rule.Ref.Namespace, h)
 }
 
 // behind looks for the cause among what the destinations are made of.

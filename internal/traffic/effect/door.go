@@ -24,9 +24,10 @@ type door struct {
 	key string
 }
 
-// http tells whether requests are looked at, not only connections.
+// http tells whether requests are looked at on either side, not only
+// connections.
 func (d door) http() bool {
-	return d.secured[1] != nil && d.secured[1].HTTP != nil || d.plain[1] != nil && d.plain[1].HTTP != nil
+	return slices.ContainsFunc(slices.Concat(d.secured[:], d.plain[:]), func(s *match.Stack) bool { return s != nil && s.HTTP != nil })
 }
 
 // doors returns the ways into a workload whose policies differ.

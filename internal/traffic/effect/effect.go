@@ -11,7 +11,7 @@
 //
 // Each file is one question: route and fate (where requests go), aspect (how
 // they are treated), tcp (connections), cluster (how callers connect), mtls,
-// authorize and jwt (what servers accept), gateway, telemetry, object (what is
+// bypass and uncovered (what no sidecar sees), authorize and jwt (what servers accept), gateway, exposure (who comes in from outside), telemetry, object (what is
 // ignored or injected), untried (what the bounds leave out), and unknown (what nothing else explained). cause finds
 // the line, collect merges what is told by several proxies.
 //
@@ -46,12 +46,16 @@ func Compare(before, after *traffic.Mesh, o Options) []mizzen.Effect {
 	c.aliases()
 	c.waypoints()
 	c.gateways()
+	c.exposures()
 	c.mtls()
+	c.bypass()
+	c.uncovered()
 	c.authorization()
 	c.jwt()
 	c.telemetry()
 	c.objects()
 	c.unknowns()
+	c.out.settle()
 	return c.out.effects()
 }
 

@@ -43,7 +43,7 @@ func TestReversed(t *testing.T) {
 		mizzen.EffectFails: mizzen.EffectServed, mizzen.EffectHostAdded: mizzen.EffectHostRemoved,
 		mizzen.EffectMTLSWeaker: mizzen.EffectMTLSStronger, mizzen.EffectAuthorizationWider: mizzen.EffectAuthorizationNarrower,
 		mizzen.EffectExposed: mizzen.EffectWithdrawn, mizzen.EffectEgressOpened: mizzen.EffectEgressClosed,
-		mizzen.EffectInjectionOff: mizzen.EffectInjectionOn,
+		mizzen.EffectInjectionOff: mizzen.EffectInjectionOn, mizzen.EffectBypass: mizzen.EffectBypassEnds,
 	}
 	for a, b := range opposite {
 		opposite[b] = a

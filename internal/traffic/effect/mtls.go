@@ -3,6 +3,7 @@ package effect
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -65,11 +66,26 @@ func (c *comparison) tellMTLS(same []gates) {
 	if same[0].port != others {
 		// The same for the ports that no Service names means for all.
 		f.message += " at " + strings.Join(distinct(parts), ", ")
+		if !slices.ContainsFunc(same, func(s gates) bool { return s.port == others || led(w, s.port) }) {
+			f.message += ", to which no Service leads"
+		}
 	}
 	f.cause = c.policyFor("PeerAuthentication", w, hints{"portLevelMtls", "mode", "mtls"})
+	if changes, past := c.repassed(g.proxy, g.port); changes {
+		if f.cause = c.captureCause(w); past {
+			f.message, f.after = f.message+", past the sidecar", g.after.words()+": no policy applies"
+		} else {
+			f.before = g.before.words() + ": no policy applied"
+		}
+	}
 	f.witness = c.plaintextWitness(w, g)
 	f.group = w.Namespace
 	c.out.add(f)
+}
+
+// led tells whether a Service leads to a port of a workload.
+func led(w *traffic.Workload, port uint32) bool {
+	return slices.ContainsFunc(w.Ports, func(s traffic.ServicePort) bool { return s.Target == port })
 }
 
 // plaintextCallers are the workloads that can only speak plaintext.
@@ -145,10 +161,7 @@ func (c *comparison) withoutSidecar() {
 			f.code, f.impact, f.message = mizzen.EffectMTLSWeaker, mizzen.ImpactDanger, "pods no longer get a sidecar"
 			f.before, f.after = f.after, f.before
 		}
-		f.cause, _ = c.workload(w.Name)
-		if refs := c.changes.ofKind("MutatingWebhookConfiguration"); len(refs) > 0 && !c.changes.changed(f.cause.ref) {
-			f.cause = c.oneOf(refs, "", hints{"objectSelector", "webhooks"})
-		}
+		f.cause = c.captureCause(w)
 		c.out.add(f)
 	}
 }

@@ -19,6 +19,7 @@ func (c *comparison) objects() {
 	c.delegates()
 	c.expressions()
 	c.injection()
+	c.tunnels()
 }
 
 // ignored tells of objects that istiod ignores, and did not before.
@@ -71,6 +72,10 @@ func (c *comparison) injection() {
 			if w.Namespace == ns {
 				f.callers = append(f.callers, w.Name)
 			}
+		}
+		if moved := c.rehoused(ns); len(moved) > 0 {
+			f = rehousing(f, a)
+			f.callers = moved
 		}
 		c.out.add(f)
 	}

@@ -62,8 +62,25 @@ func (c *comparison) pairs() []*pair {
 // open returns what a pair sees.
 func (p *pair) open(as *peers) *vantage {
 	v := &vantage{peers: as, parts: [2]*traffic.Part{outbound(p.before), outbound(p.after)}}
-	v.before, v.after = v.parts[0].View(), v.parts[1].View()
+	moved := p.moved()
+	v.before, v.after = reachable(p.before, v.parts[0].View(), moved), reachable(p.after, v.parts[1].View(), moved)
+	if past := p.bypasses(); past != nil {
+		// What leaves past the sidecar on one side is told as that, and no more.
+		v.before, v.after = past[1].Outbound(v.before), past[0].Outbound(v.after)
+	}
 	return v
+}
+
+// bypasses are what both sides lead past a sidecar, nil if that is the same.
+func (p *pair) bypasses() []traffic.Bypass {
+	if p.before == nil || p.after == nil || p.role != traffic.Sidecar {
+		return nil
+	}
+	b, a := p.before.Workload.Bypass, p.after.Workload.Bypass
+	if b.Key() == a.Key() {
+		return nil
+	}
+	return []traffic.Bypass{b, a}
 }
 
 // kind tells pairs apart by what they see.
@@ -89,14 +106,15 @@ func (c *comparison) outbounds() {
 	for _, p := range c.pairs() {
 		before, after := c.hash.outbound(p.before), c.hash.outbound(p.after)
 		both := p.before != nil && p.after != nil
+		if p.rehoused() {
+			continue // tunnels tells
+		}
 		if both && (len(moved) > 0 || before.destinations != after.destinations) {
 			if all, first := p.join(callers, kind{before.destinations, after.destinations}); first {
 				c.mismatches(p.open(all), moved)
 			}
 		}
-		// A sidecar that is on one side only is no caller whose requests could
-		// change; a gateway that comes or goes exposes or withdraws what it serves.
-		if before.all == after.all || p.role.ForWorkload() && !both {
+		if p.skips(before, after) {
 			continue
 		}
 		if all, first := p.join(senders, kind{before.all, after.all}); first {
@@ -104,6 +122,21 @@ func (c *comparison) outbounds() {
 		}
 	}
 	c.out.settle()
+}
+
+// rehoused tells whether a ztunnel takes the place of a sidecar, or the other way
+// round.
+func (p *pair) rehoused() bool {
+	return p.before != nil && p.after != nil && p.before.Role != p.after.Role
+}
+
+// skips tells whether nothing can differ for what a pair sends, or nobody sends
+// it on both sides: a sidecar that is on one side only is no caller whose
+// requests could change; a gateway that comes or goes exposes or withdraws what
+// it serves.
+func (p *pair) skips(before, after sums) bool {
+	both := p.before != nil && p.after != nil
+	return before.all == after.all || p.role.ForWorkload() && !both
 }
 
 // sender compares what becomes of requests from one vantage point.

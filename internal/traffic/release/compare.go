@@ -136,7 +136,7 @@ func places(objects []mizzen.Object) map[place]Installed {
 func Effects(before, after []mizzen.Object) []mizzen.Effect {
 	b, a := places(before), places(after)
 	if len(b) == 0 || len(a) == 0 {
-		return nil // no mesh, or one that comes or goes
+		return moves(before, after, b, a) // no mesh that is known, or one that comes or goes
 	}
 	var keys []place
 	for p := range b {
@@ -223,24 +223,48 @@ func moves(before, after []mizzen.Object, b, a map[place]Installed) []mizzen.Eff
 	var out []mizzen.Effect
 	for _, name := range slices.Sorted(maps.Keys(is)) {
 		from, had := was[name]
-		to := is[name]
-		old, found := injected(b, from.by.Revision)
-		next, has := injected(a, to.by.Revision)
-		if !had || from.by.Revision == to.by.Revision || !found || !has || old.Image == next.Image {
-			continue
+		if to := is[name]; had && from.by.Revision != to.by.Revision {
+			if e, ok := moved(from, to, b, a); ok {
+				e.Subject = "namespace " + name
+				out = append(out, e)
+			}
 		}
-		e := notice("new pods belong to another revision of Istio", from.words()+": "+old.is(), to.words()+": "+next.is())
-		e.Subject, e.Cause = "namespace "+name, to.namespace.Ref()
-		e.Origin = to.namespace.Origins.Of(mizzen.Path("metadata.labels").Key(inject.RevisionLabel))
-		if maps.Equal(from.namespace.GetLabels(), to.namespace.GetLabels()) && to.by.Ref.Kind != "" {
-			e.Cause, e.Origin = to.by.Ref, to.by.Origin
-		}
-		if next.another() {
-			doubtful(&e)
-		}
-		out = append(out, e)
 	}
 	return out
+}
+
+// moved tells of one namespace; not ok if nothing is told.
+func moved(from, to marked, b, a map[place]Installed) (mizzen.Effect, bool) {
+	old, found := injected(b, from.by.Revision)
+	next, has := injected(a, to.by.Revision)
+	same := maps.Equal(from.namespace.GetLabels(), to.namespace.GetLabels())
+	switch {
+	case found && has && old.Image == next.Image:
+		return mizzen.Effect{}, false
+	case same && (!found || !has):
+		return mizzen.Effect{}, false // who injects is known on one side only
+	}
+	e := notice("new pods belong to another revision of Istio", from.words()+runs(old, found), to.words()+runs(next, has))
+	if !has {
+		e.Impact = mizzen.ImpactWarning
+		e.Message += ", of which nothing is known here: without its control plane they get no sidecar"
+	}
+	e.Cause, e.Origin = to.namespace.Ref(), to.namespace.Origins.Of(mizzen.Path("metadata.labels").Key(inject.RevisionLabel))
+	if same && to.by.Ref.Kind != "" {
+		e.Cause, e.Origin = to.by.Ref, to.by.Origin
+	}
+	if next.another() {
+		doubtful(&e)
+	}
+	return e, true
+}
+
+// runs says what a revision is, if that is known.
+func runs(i Installed, known bool) string {
+	if !known {
+		return ""
+	}
+	return ": " + i.is()
 }
 
 // injected is what the proxies of a revision run; where its injector is not

@@ -212,6 +212,26 @@ func TestEffects(t *testing.T) {
 			after:  istiod("canary", "1.31.0") + tag("prod", "canary") + tag("next", "canary") + namespace("shop", "istio.io/rev: next"),
 		},
 		{
+			name:   "a namespace moves, and no istiod is in the repository",
+			before: namespace("shop", "istio-injection: enabled") + namespace("bank", "istio-injection: enabled"),
+			after:  namespace("shop", "istio.io/rev: canary") + namespace("bank", "istio.io/rev: default"),
+			want: []string{
+				"warning namespace shop: new pods belong to another revision of Istio, of which nothing is known here: without its control plane they get no sidecar (default -> canary)",
+			},
+		},
+		{
+			name:   "a namespace moves to a revision that is not there",
+			before: istiod("default", "1.31.0") + namespace("shop", "istio-injection: enabled"),
+			after:  istiod("default", "1.31.0") + namespace("shop", "istio.io/rev: next"),
+			want: []string{
+				"warning namespace shop: new pods belong to another revision of Istio, of which nothing is known here: without its control plane they get no sidecar (default: Istio 1.31.0 -> next)",
+			},
+		},
+		{
+			name:   "the mesh comes to a namespace that has the label of a tag",
+			before: namespace("shop", "istio.io/rev: prod"), after: istiod("default", "1.31.0") + tag("prod", "default") + namespace("shop", "istio.io/rev: prod"),
+		},
+		{
 			name:   "the old revision goes",
 			before: istiod("default", "1.31.0") + istiod("old", "1.30.0"), after: istiod("default", "1.31.0"),
 			want: []string{"warning istiod of revision old: the control plane goes: the proxies of its revision get no more configuration (Istio 1.30.0 -> )"},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -62,6 +63,7 @@ func (t *tracer) deliver(l *leg, c *clusterv3.Cluster, d *mizzen.TraceDestinatio
 	}
 	behind := places(l.view, c)
 	if len(behind) == 0 {
+		t.idle(d.Host)
 		t.lose(l, d, 503, noEndpoints(d))
 		return
 	}
@@ -95,6 +97,17 @@ func (t *tracer) missing(d *mizzen.TraceDestination) string {
 
 func hasNoPort(host string, port uint32, ports []uint32) string {
 	return fmt.Sprintf("%s has no port %d, but %s", host, port, list(ports))
+}
+
+// idle notes workloads without pods, where nothing is behind a destination.
+func (t *tracer) idle(host string) {
+	_, rest, _ := strings.Cut(host, ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	for _, w := range t.mesh.Workloads {
+		if w.Idle && w.Namespace == namespace {
+			t.note("%s has no pods: it is scaled to none (%s)", w.Name, w.Origin)
+		}
+	}
 }
 
 func noEndpoints(d *mizzen.TraceDestination) string {
@@ -211,7 +224,8 @@ func (t *tracer) nearest(host string, port uint32) []place {
 	return nil
 }
 
-// direct follows the request of a workload without a sidecar.
+// direct follows the request of a workload without a sidecar, or one that is led
+// past it.
 func (t *tracer) direct(caller *traffic.Workload, to resolved) {
 	r := t.request
 	security := plaintext
@@ -227,7 +241,11 @@ func (t *tracer) direct(caller *traffic.Workload, to resolved) {
 	d := mizzen.TraceDestination{Percent: 100}
 	t.pass(l, &d)
 	l.hop.Destinations = append(l.hop.Destinations, d)
-	t.note("%s has no sidecar: no rule for callers applies, and it shows no identity", caller.Name)
+	why := "has no sidecar"
+	if caller.Sidecar {
+		why = "sends this past its sidecar"
+	}
+	t.note("%s %s: no rule for callers applies, and it shows no identity", caller.Name, why)
 }
 
 // leave ends at a server outside of the mesh.

@@ -87,13 +87,34 @@ func (t *tracer) at(gateways []*traffic.Proxy) error {
 	if r.encrypted {
 		l.hop.Security = simpleTLS
 	}
-	if best.listener == nil {
+	if why := t.noWayIn(best); why != "" {
 		t.hops = append(t.hops, l.hop)
-		t.refuseConnection(l, fmt.Sprintf("it does not listen on port %d", best.port))
+		t.refuseConnection(l, why)
 		return nil
 	}
 	t.accept(l, best.listener, match.Peer{Connection: r.connection(r.source(), best.proxy.Workload.Address, best.port)})
 	return nil
+}
+
+// noWayIn says why the request does not get to a gateway, empty if it does.
+func (t *tracer) noWayIn(e entrance) string {
+	w := e.proxy.Workload
+	var reached []traffic.ServicePort
+	for _, s := range w.Ports {
+		if s.Port == t.request.port {
+			reached = append(reached, s)
+		}
+	}
+	switch {
+	case len(reached) == 0 && len(w.Ports) > 0 && !w.OnNode:
+		return fmt.Sprintf("no Service that leads to it has port %d", t.request.port)
+	case e.listener == nil:
+		return fmt.Sprintf("it does not listen on port %d", e.port)
+	}
+	if len(reached) > 0 && !w.OnNode && !slices.ContainsFunc(reached, func(s traffic.ServicePort) bool { return s.Outside != "" }) {
+		t.note("the Service %s of the gateway is reached within the cluster only, unless something that is not here leads to it", reached[0].Service)
+	}
+	return ""
 }
 
 // source is the address of a caller outside of the mesh.

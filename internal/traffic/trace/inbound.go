@@ -31,7 +31,7 @@ func (t *tracer) arrive(l *leg, at place, via transport, d *mizzen.TraceDestinat
 		return
 	}
 	p := t.proxies[w.Name]
-	if p == nil || !w.Sidecar && !w.Ambient {
+	if p == nil || !w.Sidecar && !w.Ambient || w.Bypass.In.Has(at.port) {
 		t.bare(l, w, at, via, d)
 		return
 	}
@@ -39,14 +39,20 @@ func (t *tracer) arrive(l *leg, at place, via transport, d *mizzen.TraceDestinat
 	t.inbound(a)
 }
 
-// bare is a server without a proxy: it speaks no mTLS, and nothing is decided.
+// bare is a server without a proxy, or at a port that is reached past it: it
+// speaks no mTLS, and nothing is decided.
 func (t *tracer) bare(l *leg, w *traffic.Workload, at place, via transport, d *mizzen.TraceDestination) {
 	hop := mizzen.TraceHop{Workload: w.Name, Direction: mizzen.TraceInbound, Percent: l.percent, Security: l.security(via), Port: at.port}
+	why := "has no sidecar"
+	if w.Sidecar {
+		why = fmt.Sprintf("is reached past its sidecar at port %d", at.port)
+		t.note("%s %s: no policy of it applies", w.Name, why)
+	}
 	if via.istio {
 		hop.Port = 0
-		hop.Answer = "it has no sidecar and does not understand mTLS"
+		hop.Answer = fmt.Sprintf("it %s and does not understand mTLS", why)
 		t.addHop(hop)
-		t.fail(l, 503, w.Name, fmt.Sprintf("%s speaks mTLS, but %s has no sidecar", l.hop.Workload, w.Name), d.Rule)
+		t.fail(l, 503, w.Name, fmt.Sprintf("%s speaks mTLS, but %s %s", l.hop.Workload, w.Name, why), d.Rule)
 		return
 	}
 	t.addHop(hop)

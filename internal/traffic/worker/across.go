@@ -82,14 +82,14 @@ func (p *Planner) acrossFlags(ctx context.Context, both, gone, come []mizzen.Obj
 func (p *Planner) twoWorkers(ctx context.Context, both, gone, come []mizzen.Object) (a acrossAnswer, err error) {
 	first := &Client{Executable: p.Client.Executable, AllowUnsandboxed: p.Client.AllowUnsandboxed, Starting: p.Client.Starting}
 	defer first.Close()
-	job := Job{Ask: AskCompile, Both: Send(both), After: Send(gone), MeshConfig: p.MeshConfig}
+	job := Job{Ask: AskCompile, Both: Send(both), After: send(gone, true), MeshConfig: p.MeshConfig}
 	job.Selections = compile.Selections(slices.Concat(gone, come), compile.DefaultRoot)
 	var mesh frozen
 	if err := first.Do(ctx, job, &mesh); err != nil {
 		return a, err
 	}
 	first.Close() // its memory is needed for the other side
-	job.Ask, job.Before, job.After, job.Compiled = AskAcross, job.After, Send(come), &mesh
+	job.Ask, job.Before, job.After, job.Compiled = AskAcross, job.After, send(come, true), &mesh
 	err = p.Client.Do(ctx, job, &a)
 	return a, err
 }

@@ -90,7 +90,7 @@ func (p *Planner) sameFlags(ctx context.Context, both, gone, come []mizzen.Objec
 	changed := append(append([]mizzen.Object{}, gone...), come...)
 	matters, vantage := compile.Slice(both, changed, compile.DefaultRoot)
 	job := Job{
-		Ask: AskEffects, Both: Send(matters), Before: Send(gone), After: Send(come), Vantage: vantage, MeshConfig: p.MeshConfig,
+		Ask: AskEffects, Both: Send(matters), Before: send(gone, true), After: send(come, true), Vantage: vantage, MeshConfig: p.MeshConfig,
 		Selections: compile.Selections(changed, compile.DefaultRoot),
 	}
 	var effects []mizzen.Effect

@@ -93,7 +93,11 @@ func answerOf(result any, err error) answer {
 
 // Send returns objects in the form of a Job, without those that say nothing
 // about traffic.
-func Send(objects []mizzen.Object) []Object {
+func Send(objects []mizzen.Object) []Object { return send(objects, false) }
+
+// send does what Send does. Of objects that change, the fields of all are
+// pointed at; of the others, only those of the mesh's own.
+func send(objects []mizzen.Object, changed bool) []Object {
 	out := make([]Object, 0, len(objects))
 	for _, o := range objects {
 		if !Relevant(o.Ref()) {
@@ -103,8 +107,8 @@ func Send(objects []mizzen.Object) []Object {
 		switch ref := o.Ref(); {
 		case ref.Group == "" && ref.Kind == "Secret":
 			sent.Content = bare(o) // that it exists matters, not what it holds
-		case ref.Group == "" || ref.Group == "apps" || ref.Group == "batch":
-			sent.Origins.Fields = nil // only fields of the mesh's objects are pointed at
+		case !changed && (ref.Group == "" || ref.Group == "apps" || ref.Group == "batch"):
+			sent.Origins.Fields = nil
 		}
 		out = append(out, sent)
 	}
@@ -126,7 +130,7 @@ func Relevant(r mizzen.Ref) bool {
 		case "Namespace", "Service", "Endpoints", "Pod", "ReplicationController", "Secret":
 			return true
 		case "ConfigMap":
-			return r.Name == "istio"
+			return r.Name == "istio" || inject.Configures(r)
 		}
 		return false
 	case "apps", "batch", "argoproj.io", "gateway.networking.k8s.io", "networking.istio.io", "security.istio.io",
@@ -137,7 +141,7 @@ func Relevant(r mizzen.Ref) bool {
 	case "networking.k8s.io":
 		return r.Kind == "Ingress" || r.Kind == "IngressClass"
 	}
-	return inject.Relevant(r)
+	return inject.Relevant(r) || compile.Scales(r)
 }
 
 // received is the inverse of Send.
