@@ -45,7 +45,7 @@ func agree(t *testing.T, s *scenario.Scenario) {
 		for i, m := range meshes {
 			answers[i], _ = trace.Trace(m, q) // a name that is not known is an answer, too
 		}
-		if fateOf(answers[0]) == fateOf(answers[1]) || slices.ContainsFunc(effects, func(e mizzen.Effect) bool { return about(e, q, answers[:]) }) {
+		if fateOf(answers[0]) == fateOf(answers[1]) || hopeless(answers) || aside(q, answers) || standsIn(meshes, answers) || slices.ContainsFunc(effects, func(e mizzen.Effect) bool { return about(e, q, answers[:]) }) {
 			continue
 		}
 		if at := q.From + " " + hostOf(q); !silent[at] {
@@ -180,6 +180,42 @@ func fateOf(t *mizzen.Trace) string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, "; ")
+}
+
+// hopeless tells whether nobody serves a request on either side: the name is not
+// known, no rule takes it, no server is there or nothing listens. Which of these
+// it is, is no matter of a reviewer's.
+func hopeless(answers [2]*mizzen.Trace) bool {
+	for _, a := range answers {
+		if a != nil && slices.ContainsFunc(a.Outcomes, func(o mizzen.TraceOutcome) bool {
+			return o.Fate != mizzen.FateFails || !slices.Contains([]int{0, http.StatusNotFound, http.StatusServiceUnavailable}, o.Status)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// aside tells whether a connection speaks what nobody expects at its port, and
+// is led past the rules for requests, on both sides.
+func aside(q trace.Question, answers [2]*mizzen.Trace) bool {
+	return strings.HasPrefix(q.URL, "tcp:") && !slices.ContainsFunc(answers[:], func(a *mizzen.Trace) bool {
+		return a == nil || len(a.Hops) == 0 || a.Hops[0].FilterChain != "PassthroughFilterChain"
+	})
+}
+
+// standsIn tells whether a name is known on one side alone, as that of a gateway
+// that stands in for one which no object is.
+func standsIn(meshes [2]*traffic.Mesh, answers [2]*mizzen.Trace) bool {
+	for i, a := range answers {
+		if a == nil || answers[1-i] != nil {
+			continue
+		}
+		return slices.ContainsFunc(a.Hops, func(h mizzen.TraceHop) bool {
+			return slices.ContainsFunc(meshes[i].Workloads, func(w *traffic.Workload) bool { return w.Elsewhere && w.Name == h.Workload })
+		})
+	}
+	return false
 }
 
 // about tells whether an effect speaks of the host that a request is for, or of

@@ -212,6 +212,9 @@ func (x *index) resolve(cluster string) destination {
 			if p.name = w.Name; !w.Entry {
 				p.address = ""
 			}
+			if proxy := x.side.proxies[w.Name]; proxy != nil && proxy.Role == traffic.Gateway {
+				p.port = 0 // istiod lets it listen wherever its Services lead to
+			}
 			d.workloads = append(d.workloads, w.Name)
 		} else {
 			d.outside = append(d.outside, address)
