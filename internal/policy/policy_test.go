@@ -156,6 +156,7 @@ var letPass = map[mizzen.EffectCode]string{
 	mizzen.EffectMTLSStronger:          "more is protected",
 	mizzen.EffectAuthorizationNarrower: "to allow less is a decision; `authorization-narrowed` says it",
 	mizzen.EffectInjectionOn:           "more is protected",
+	mizzen.EffectBypassEnds:            "more is protected",
 	mizzen.EffectAccessLog:             "no request fails by it; `telemetry-changed` says it",
 	mizzen.EffectMetrics:               "no request fails by it; `telemetry-changed` says it",
 	mizzen.EffectTracing:               "no request fails by it; `telemetry-changed` says it",

@@ -86,9 +86,6 @@ func (r *reach) begin(o mizzen.Object, lists ...[]mizzen.Object) (ok bool) {
 	if target := scaleTarget(o); target.Name != "" {
 		return r.scales(target, lists)
 	}
-	if accountDiffers(o, lists[len(lists)-1]) {
-		return false // policies may decide anew wherever it calls
-	}
 	return r.workload(o, lists) && !recaptured(o, lists)
 }
 
@@ -148,14 +145,16 @@ func recaptured(o mizzen.Object, lists [][]mizzen.Object) bool {
 	return false
 }
 
-// captures are the fields of a pod that decide about its sidecar.
+// captures are the fields of a pod that decide about its sidecar, and about who
+// it is: as another one it is let in by other policies, wherever it calls.
 func captures(o mizzen.Object) []string {
 	path := podTemplates[o.GetKind()]
 	at := func(fields ...string) []string { return append(append([]string{}, path...), fields...) }
 	host, _, _ := unstructured.NestedBool(o.Object, at("spec", "hostNetwork")...) // what is none asks for nothing
 	labels, _, _ := unstructured.NestedStringMap(o.Object, at("metadata", "labels")...)
 	annotations, _, _ := unstructured.NestedStringMap(o.Object, at("metadata", "annotations")...)
-	out := []string{strconv.FormatBool(host)}
+	account, _, _ := unstructured.NestedString(o.Object, at("spec", "serviceAccountName")...)
+	out := []string{strconv.FormatBool(host), account}
 	for _, name := range []string{label.SidecarInject.Name, label.IoIstioRev.Name, label.IoIstioDataplaneMode.Name} {
 		out = append(out, labels[name])
 	}
@@ -165,24 +164,6 @@ func captures(o mizzen.Object) []string {
 		}
 	}
 	return out
-}
-
-// accountDiffers tells whether another version of a workload, among the changed
-// objects, runs as another service account.
-func accountDiffers(o mizzen.Object, changed []mizzen.Object) bool {
-	return slices.ContainsFunc(changed, func(other mizzen.Object) bool {
-		return other.GetName() == o.GetName() && other.Ref() == o.Ref() && accountOf(other) != accountOf(o)
-	})
-}
-
-// accountOf is the service account of a workload's pods, "" for the default one.
-func accountOf(o mizzen.Object) string {
-	path := append(append([]string{}, podTemplates[o.GetKind()]...), "spec", "serviceAccountName")
-	account, _, err := unstructured.NestedString(o.Object, path...)
-	if err != nil {
-		return ""
-	}
-	return account
 }
 
 // add adds hosts; a wildcard is none of them.

@@ -44,7 +44,7 @@ func TestSliceOfAccounts(t *testing.T) {
 	for text, want := range map[string]int{
 		web("") + web(""):                          0,
 		web("") + web("serviceAccountName: web, "): 1,
-		web("serviceAccountName: a, ") + web("hostNetwork: true, serviceAccountName: a, "): 0,
+		web("serviceAccountName: a, ") + web("dnsPolicy: Default, serviceAccountName: a, "): 0,
 	} {
 		if kept, _ := Slice(other, parse(t, []byte(text)), DefaultRoot); len(kept) != want {
 			t.Errorf("%s: %d objects are kept, want %d", text, len(kept), want)

@@ -207,15 +207,9 @@ func (x *index) resolve(cluster string) destination {
 		}
 	}
 	for address, port := range addresses(loads) {
-		p := place{address: address, port: port}
-		if w := x.side.byAddress[address]; w != nil {
-			if p.name = w.Name; !w.Entry {
-				p.address = ""
-			}
-			if proxy := x.side.proxies[w.Name]; proxy != nil && proxy.Role == traffic.Gateway {
-				p.port = 0 // istiod lets it listen wherever its Services lead to
-			}
-			d.workloads = append(d.workloads, w.Name)
+		p := x.side.place(address, port)
+		if p.name != "" {
+			d.workloads = append(d.workloads, p.name)
 		} else {
 			d.outside = append(d.outside, address)
 		}
@@ -229,6 +223,22 @@ func (x *index) resolve(cluster string) destination {
 		d.problem = "has no workload"
 	}
 	return d
+}
+
+// place tells what is at an address.
+func (s *side) place(address string, port uint32) place {
+	p := place{address: address, port: port}
+	w := s.byAddress[address]
+	if w == nil {
+		return p
+	}
+	if p.name = w.Name; !w.Entry {
+		p.address = ""
+	}
+	if proxy := s.proxies[w.Name]; proxy != nil && proxy.Role == traffic.Gateway {
+		p.port = 0 // istiod lets it listen wherever its Services lead to
+	}
+	return p
 }
 
 // missing says why there is no cluster: the subset, the port or the host.
