@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -162,4 +163,27 @@ func (k *callers) names(of map[int]bool) []string {
 // scope is the trust domain and the namespace of who shows an identity.
 func (k caller) scope() string {
 	return match.ParseIdentity(k.identities[1]).TrustDomain + " " + k.namespace
+}
+
+// blockWords names a set of addresses.
+func blockWords(b match.Block) string {
+	if !b.Prefix.IsValid() {
+		return "any other address"
+	}
+	words := prefixWords(b.Prefix)
+	if len(b.Without) > 0 {
+		var without []string
+		for _, p := range b.Without {
+			without = append(without, prefixWords(p))
+		}
+		words += " without " + list(without, 2)
+	}
+	return words
+}
+
+func prefixWords(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
 }

@@ -3,12 +3,10 @@ package effect
 import (
 	"cmp"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
@@ -313,60 +311,6 @@ func (m *meeting) spares(code mizzen.EffectCode, host string, route *routev3.Rou
 // notFirst tells whether other rules are tried before the one that decides.
 func notFirst(f fate) bool {
 	return f.VirtualHost != nil && len(f.VirtualHost.Routes) > 0 && f.VirtualHost.Routes[0] != f.Route
-}
-
-// witness is the request that shows the difference.
-func (m *meeting) witness(r match.Request, b, a fate) *mizzen.Witness {
-	w := &mizzen.Witness{From: m.names[0], Method: m.method(r, b, a), Before: b.words, After: a.words}
-	if m.role == traffic.Gateway {
-		w.From = "outside"
-	}
-	host := shortHost(withoutPort(r.Host))
-	if m.port != "" && (r.Scheme != "https" || m.port != "443") && (r.Scheme == "https" || m.port != "80") {
-		host += ":" + m.port
-	}
-	w.URL = r.Scheme + "://" + host + r.Path
-	for _, h := range r.Headers {
-		if w.Headers == nil {
-			w.Headers = map[string]string{}
-		}
-		w.Headers[h.Name] = h.Value
-	}
-	bear(w, m.c.issued(r.Token, m.names[0]))
-	return w
-}
-
-// method is that of a witness: gRPC knows POST alone, if that makes no
-// difference here.
-func (m *meeting) method(r match.Request, b, a fate) string {
-	if r.Method != http.MethodGet || m.mannersOnly || m.x == nil || !m.c.speaksGRPC(m.host, m.port) {
-		return r.Method
-	}
-	r.Method = http.MethodPost
-	x, y := m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
-	if x.words != b.words || y.words != a.words {
-		return http.MethodGet
-	}
-	return http.MethodPost
-}
-
-// speaksGRPC tells whether a Service says of a port that it is for gRPC.
-func (c *comparison) speaksGRPC(host, port string) bool {
-	name, namespace, _ := strings.Cut(strings.TrimSuffix(host, clusterDomain), ".")
-	o, there := c.changes.after[mizzen.Ref{Kind: "Service", Namespace: namespace, Name: name}]
-	if !there {
-		return false
-	}
-	ports, _, err := unstructured.NestedSlice(o.Object, "spec", "ports")
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(ports, func(p any) bool {
-		fields, _ := p.(map[string]any)
-		named, _ := fields["name"].(string)
-		protocol, _ := fields["appProtocol"].(string)
-		return fmt.Sprint(fields["port"]) == port && strings.HasPrefix(cmp.Or(protocol, named), "grpc")
-	})
 }
 
 // causeOf names the object and line. Where the rule did not change, what it

@@ -206,29 +206,6 @@ func (c *comparison) distinct(d door, w *traffic.Workload, calls []match.Call) [
 	return out
 }
 
-// blockWords names a set of addresses.
-func blockWords(b match.Block) string {
-	if !b.Prefix.IsValid() {
-		return "any other address"
-	}
-	words := prefixWords(b.Prefix)
-	if len(b.Without) > 0 {
-		var without []string
-		for _, p := range b.Without {
-			without = append(without, prefixWords(p))
-		}
-		words += " without " + list(without, 2)
-	}
-	return words
-}
-
-func prefixWords(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
-}
-
 // probes adds variations of calls where the sides may take them for different
 // ones.
 func (d door) probes(calls []match.Call) []match.Call {

@@ -1,12 +1,18 @@
 package effect
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"mizzen.dev/mizzen"
+	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/match"
 )
 
@@ -109,4 +115,58 @@ func claimed(r match.Request) int {
 		return 0
 	}
 	return len(asJSON(claimsOf(r.Token)))
+}
+
+// witness is the request that shows the difference.
+func (m *meeting) witness(r match.Request, b, a fate) *mizzen.Witness {
+	w := &mizzen.Witness{From: m.names[0], Method: m.method(r, b, a), Before: b.words, After: a.words}
+	if m.role == traffic.Gateway {
+		w.From = "outside"
+	}
+	host := shortHost(withoutPort(r.Host))
+	if m.port != "" && (r.Scheme != "https" || m.port != "443") && (r.Scheme == "https" || m.port != "80") {
+		host += ":" + m.port
+	}
+	w.URL = r.Scheme + "://" + host + r.Path
+	for _, h := range r.Headers {
+		if w.Headers == nil {
+			w.Headers = map[string]string{}
+		}
+		w.Headers[h.Name] = h.Value
+	}
+	bear(w, m.c.issued(r.Token, m.names[0]))
+	return w
+}
+
+// method is that of a witness: gRPC knows POST alone, if that makes no
+// difference here.
+func (m *meeting) method(r match.Request, b, a fate) string {
+	if r.Method != http.MethodGet || m.mannersOnly || m.x == nil || !m.c.speaksGRPC(m.host, m.port) {
+		return r.Method
+	}
+	r.Method = http.MethodPost
+	x, y := m.before.fate(m.from, m.host, r), m.after.fate(m.to, m.host, r)
+	if x.words != b.words || y.words != a.words {
+		return http.MethodGet
+	}
+	return http.MethodPost
+}
+
+// speaksGRPC tells whether a Service says of a port that it is for gRPC.
+func (c *comparison) speaksGRPC(host, port string) bool {
+	name, namespace, _ := strings.Cut(strings.TrimSuffix(host, clusterDomain), ".")
+	o, there := c.changes.after[mizzen.Ref{Kind: "Service", Namespace: namespace, Name: name}]
+	if !there {
+		return false
+	}
+	ports, _, err := unstructured.NestedSlice(o.Object, "spec", "ports")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(ports, func(p any) bool {
+		fields, _ := p.(map[string]any)
+		named, _ := fields["name"].(string)
+		protocol, _ := fields["appProtocol"].(string)
+		return fmt.Sprint(fields["port"]) == port && strings.HasPrefix(cmp.Or(protocol, named), "grpc")
+	})
 }
