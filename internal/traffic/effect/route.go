@@ -262,7 +262,7 @@ func requestKey(r match.Request) string {
 		b.WriteString("\x00" + h.Name + ":" + h.Value)
 	}
 	if t := r.Token; t != nil {
-		fmt.Fprintf(&b, "\x00token %s %t", asJSON(claimsOf(t)), t.Valid)
+		fmt.Fprintf(&b, "\x00token %s %t", asJSON(t.Payload()), t.Valid)
 	}
 	return b.String()
 }

@@ -14,7 +14,7 @@ import (
 // uncovered tells which calls fail of workloads that have lost their proxy, or
 // whose calls leave past it: they speak plaintext now, and show no identity.
 func (c *comparison) uncovered() {
-	u := &exposure{comparison: c, asked: map[at][]match.Call{}}
+	u := &bareCalls{comparison: c, asked: map[at][]match.Call{}}
 	for _, name := range sortedKeys(c.before.proxies) {
 		b := c.before.proxies[name]
 		if !b.Role.ForWorkload() {
@@ -53,8 +53,8 @@ func (c *comparison) bared(b *traffic.Proxy) (caller *traffic.Workload, bare fun
 	return a.Workload, func(port uint32) bool { return a.Workload.Bypass.Out.Has(port) && !b.Workload.Bypass.Out.Has(port) }
 }
 
-// exposure asks what servers make of callers without an identity.
-type exposure struct {
+// bareCalls asks what servers make of callers without an identity.
+type bareCalls struct {
 	*comparison
 	// asked are the calls that the policies of a server's port tell apart.
 	asked map[at][]match.Call
@@ -62,7 +62,7 @@ type exposure struct {
 
 // callsFail tells of the servers behind a cluster that refuse a caller who
 // speaks plaintext. v is what the caller's proxy knew.
-func (u *exposure) callsFail(caller *traffic.Workload, v *traffic.View, cluster string, n clusterName) {
+func (u *bareCalls) callsFail(caller *traffic.Workload, v *traffic.View, cluster string, n clusterName) {
 	had := u.before.refusals(v, cluster)
 	for _, e := range endpointsOf(v, cluster) {
 		server := u.before.byAddress[e.GetAddress()]
@@ -103,7 +103,7 @@ func endpointsOf(v *traffic.View, cluster string) (out []*corev3.SocketAddress) 
 
 // refused tells of requests that a policy lets pass for the identity of the
 // caller alone.
-func (u *exposure) refused(f found, caller *traffic.Workload, server *traffic.Proxy, port uint32) {
+func (u *bareCalls) refused(f found, caller *traffic.Workload, server *traffic.Proxy, port uint32) {
 	s, ok := u.stacks(server, port)
 	if !ok {
 		return
@@ -143,7 +143,7 @@ type bothWays struct{ secured, plain *match.Stack }
 
 // stacks opens the filter chains before the change, with mTLS, and after it,
 // without; not ok where no policy is asked, or there was no mTLS.
-func (u *exposure) stacks(server *traffic.Proxy, port uint32) (s bothWays, ok bool) {
+func (u *bareCalls) stacks(server *traffic.Proxy, port uint32) (s bothWays, ok bool) {
 	was := u.before.proxies[server.Name]
 	if was == nil {
 		return s, false
@@ -160,7 +160,7 @@ func (u *exposure) stacks(server *traffic.Proxy, port uint32) (s bothWays, ok bo
 
 // asks are the calls that a server's policies tell apart. The first show whether
 // anything is refused.
-func (u *exposure) asks(server *traffic.Proxy, port uint32, s bothWays) []match.Call {
+func (u *bareCalls) asks(server *traffic.Proxy, port uint32, s bothWays) []match.Call {
 	key := at{server.Name, port}
 	if known, ok := u.asked[key]; ok {
 		return known

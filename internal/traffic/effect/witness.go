@@ -34,31 +34,9 @@ func bear(w *mizzen.Witness, t *match.Token) {
 	if t.Issuer != "" {
 		setHeader(w, "Authorization", strings.TrimSuffix("Bearer a token of "+t.Issuer+"/"+t.Subject, "/"))
 	}
-	if w.Claims = claimsOf(t); !t.Valid {
-		w.Claims = nil
+	if t.Valid {
+		w.Claims = t.Payload()
 	}
-}
-
-// claimsOf returns all claims of a token, as JSON has them.
-func claimsOf(t *match.Token) map[string]any {
-	out := maps.Clone(t.Claims)
-	if out == nil {
-		out = map[string]any{}
-	}
-	if t.Issuer != "" {
-		out["iss"] = t.Issuer
-	}
-	if t.Subject != "" {
-		out["sub"] = t.Subject
-	}
-	switch len(t.Audiences) {
-	case 0:
-	case 1:
-		out["aud"] = t.Audiences[0]
-	default:
-		out["aud"] = t.Audiences
-	}
-	return out
 }
 
 // tokenWords tells a token: who issued it to whom, and the claims that a rule
@@ -114,14 +92,14 @@ func claimed(r match.Request) int {
 	if r.Token == nil {
 		return 0
 	}
-	return len(asJSON(claimsOf(r.Token)))
+	return len(asJSON(r.Token.Payload()))
 }
 
 // witness is the request that shows the difference.
 func (m *meeting) witness(r match.Request, b, a fate) *mizzen.Witness {
 	w := &mizzen.Witness{From: m.names[0], Method: m.method(r, b, a), Before: b.words, After: a.words}
 	if m.role == traffic.Gateway {
-		w.From = "outside"
+		w.From = outside
 	}
 	host := shortHost(withoutPort(r.Host))
 	if m.port != "" && (r.Scheme != "https" || m.port != "443") && (r.Scheme == "https" || m.port != "80") {
@@ -129,10 +107,7 @@ func (m *meeting) witness(r match.Request, b, a fate) *mizzen.Witness {
 	}
 	w.URL = r.Scheme + "://" + host + r.Path
 	for _, h := range r.Headers {
-		if w.Headers == nil {
-			w.Headers = map[string]string{}
-		}
-		w.Headers[h.Name] = h.Value
+		setHeader(w, h.Name, h.Value)
 	}
 	bear(w, m.c.issued(r.Token, m.names[0]))
 	return w

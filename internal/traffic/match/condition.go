@@ -235,7 +235,7 @@ func metadataCondition(m *matcherv3.MetadataMatcher) Condition {
 		for _, v := range values {
 			r := Request{}
 			r.setClaim(keys[1:], v)
-			c.addUpTo(most, v, matchMetadata(m, map[string]any{jwtFilter: map[string]any{keys[0]: r.Token.payload()}}))
+			c.addUpTo(most, v, matchMetadata(m, map[string]any{jwtFilter: map[string]any{keys[0]: r.Token.Payload()}}))
 		}
 	}
 	add(maxValues, Value{Absent: true})

@@ -158,7 +158,7 @@ func (j *jwtCheck) accept(p *jwtv3.JwtProvider) {
 	if key == "" {
 		return
 	}
-	claims := j.token.payload()
+	claims := j.token.Payload()
 	for _, name := range p.GetNormalizePayloadInMetadata().GetSpaceDelimitedClaims() {
 		if s, ok := claims[name].(string); ok && strings.Contains(s, " ") {
 			claims[name] = strings.Fields(s)

@@ -16,8 +16,9 @@ const (
 	jwtPayload = "payload"
 )
 
-// payload returns all claims of a token as Envoy's metadata holds them.
-func (t *Token) payload() map[string]any {
+// Payload returns all claims of a token as its JSON, and so Envoy's metadata,
+// holds them: the registered ones beside Claims. The map is the caller's.
+func (t *Token) Payload() map[string]any {
 	claims := map[string]any{}
 	maps.Copy(claims, t.Claims)
 	if t.Issuer != "" {
@@ -42,7 +43,7 @@ func (r *Request) metadata() map[string]any {
 	if r.Token == nil || !r.Token.Valid {
 		return nil
 	}
-	return map[string]any{jwtFilter: map[string]any{jwtPayload: r.Token.payload()}}
+	return map[string]any{jwtFilter: map[string]any{jwtPayload: r.Token.Payload()}}
 }
 
 // matchMetadata reports whether dynamic metadata, by filter, satisfies a
