@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-
 	"mizzen.dev/mizzen"
 	"mizzen.dev/mizzen/internal/traffic"
 	"mizzen.dev/mizzen/internal/traffic/match"
@@ -64,8 +62,8 @@ type bareCalls struct {
 // speaks plaintext. v is what the caller's proxy knew.
 func (u *bareCalls) callsFail(caller *traffic.Workload, v *traffic.View, cluster string, n clusterName) {
 	had := u.before.refusals(v, cluster)
-	for _, e := range endpointsOf(v, cluster) {
-		server := u.before.byAddress[e.GetAddress()]
+	for _, place := range u.before.index(v).destination(cluster).places {
+		server := u.before.workload(place.name)
 		if server == nil || had[server.Name].refused || server.Name == caller.Name {
 			continue
 		}
@@ -77,7 +75,7 @@ func (u *bareCalls) callsFail(caller *traffic.Workload, v *traffic.View, cluster
 			subjects: []string{n.subject()}, noun: "hosts", namespace: namespaceOf(n.host), callers: []string{caller.Name}, cause: u.captureCause(caller),
 			witness: &mizzen.Witness{From: caller.Name, Method: "GET", URL: "http://" + n.subject() + "/"},
 		}
-		port := e.GetPortValue()
+		port := place.port
 		if gate := u.after.accepting(p, port); !gate.plain {
 			f.code, f.impact, f.message = mizzen.EffectTLSMismatch, mizzen.ImpactDanger, "calls fail: the callers have no proxy that speaks mTLS, and the server refuses plaintext"
 			f.before, f.after = had[server.Name].words(), talk{speaks: plaintext, accepts: gate.words()}.words()
@@ -87,18 +85,6 @@ func (u *bareCalls) callsFail(caller *traffic.Workload, v *traffic.View, cluster
 		}
 		u.refused(f, caller, p, port)
 	}
-}
-
-// endpointsOf are the addresses behind a cluster.
-func endpointsOf(v *traffic.View, cluster string) (out []*corev3.SocketAddress) {
-	for _, locality := range v.Endpoints[cluster].GetEndpoints() {
-		for _, e := range locality.GetLbEndpoints() {
-			if a := e.GetEndpoint().GetAddress().GetSocketAddress(); a != nil {
-				out = append(out, a)
-			}
-		}
-	}
-	return out
 }
 
 // refused tells of requests that a policy lets pass for the identity of the
